@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The state of a control path as one value, saved between ticks and restored later or elsewhere.
 
-Each part of the control path lists the attributes that make up its state. All others follow from
-the contract, or are written in every tick before they are read.
+Each part of the control path lists the attributes that make up its state. All other attributes
+follow from the contract, or are written in every tick before they are read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 Tree = Mapping[str, Any]
-"""Map from name to an array, a number, a string, None, a sequence of these, or another tree."""
+"""Maps each name to an array, a number, a string, None, a sequence of these, or another tree."""
 _Array = npt.NDArray[Any]
 _ARRAY = "array"
 
@@ -36,7 +36,7 @@ class Stateful:
     STATE: ClassVar[tuple[str, ...]] = ()
     """Attributes that `restore` replaces."""
     STATE_IN_PLACE: ClassVar[tuple[str, ...]] = ()
-    """Arrays of fixed shape that other parts reference; `restore` keeps their address."""
+    """Arrays of fixed shape that other parts reference; `restore` keeps their addresses."""
     PLAN: ClassVar[tuple[str, ...]] = ()
     """Attributes that follow from the contract and the limits, and configure the native core."""
 
@@ -99,7 +99,7 @@ def _planned(value: Any) -> Any:
 
 
 def _restored(before: Any, saved: Any) -> Any:
-    """Return a saved value in the form of the value `before` that it replaces."""
+    """Return a saved value, converted to the form of `before`, the value that it replaces."""
     if isinstance(before, Stateful):
         before.restore(saved)
         return before

@@ -17,7 +17,7 @@ class PolicyError(Exception):
     """Base of all errors whose cause is outside this code: a file, a device, a robot."""
 
     exit_status = 4
-    """Exit status of a command that fails with this error (others: 0 done, 1 verdict, 2 usage)."""
+    """Exit status of a command that fails with this error (0: success, 1: verdict, 2: usage)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ class LateRunError(BackendError):
 
 
 class NoTargetError(PolicyError):
-    """A policy without a target for this tick; later ticks may have one again."""
+    """The policy has no target for this tick; it may have one in a later tick."""
 
 
 class RobotError(PolicyError):

@@ -40,14 +40,14 @@ class TensorSpec:
 
 
 def row_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape that a tensor has in a row of a file: without a batch axis of size 1."""
+    """Return a tensor's shape in one row of a file: without a batch axis of size 1."""
     return shape[1:] if shape[0] == 1 else shape
 
 
 class Backend(Protocol):
     """An opened model with fixed arrays: write `inputs`, call `run`, read `outputs`.
 
-    The arrays are created once, belong to the back end, and keep their address until `close`. All
+    The arrays are created once, belong to the back end, and keep their addresses until `close`. All
     methods are called from one thread.
     """
 
@@ -79,7 +79,7 @@ class Mode(IntEnum):
 
 
 class OnFault(str, Enum):
-    """Behaviour when there is no safe target: what replaces the policy's targets."""
+    """What replaces the policy's targets when there is no safe target."""
 
     DAMP = "damp"
     HOLD_MEASURED = "hold_measured"
@@ -96,7 +96,7 @@ class ShadowMode(str, Enum):
     FOLLOWED: the commands that were actually sent. The guard's step and a realigned chunk begin at
     the active policy's command; a joint policy's last actions, including those in its history, are
     the active policy's targets in the shadow's scale. Recurrent state, observed outputs and queued
-    chunks are the shadow's own, since another model's would be meaningless to it.
+    chunks are the shadow's own, since those of another model would be meaningless to the shadow.
 
     FREE: the shadow's own outputs for all memory.
     """
@@ -117,7 +117,7 @@ class JointTargets(Stateful):
     """Targets for the drive law in one tick: float64 arrays [joints] in contract order.
 
     torque = clip(stiffness (position - q) + damping (velocity - dq) + effort, ±effort_limit). All
-    arrays are rows of `block` [6, joints]; their owner overwrites them in every tick. `blended`
+    arrays are rows of `block` [6, joints]; the controller overwrites them in every tick. `blended`
     holds the rows that blending changes: all except the effort limit, which comes from the
     contract. `mode` is the controller mode of these targets.
     """
@@ -151,7 +151,7 @@ class JointTargets(Stateful):
 
 
 class Command(Stateful):
-    """A policy's command in one tick: a value for each joint, in contract order, with gains.
+    """A policy's command in one tick: a value for each joint, in contract order, and gains.
 
     Attributes:
         kinds: Kind of each joint's value.
@@ -206,7 +206,7 @@ class Command(Stateful):
         return self.gains
 
     def fill(self, targets: JointTargets) -> None:
-        """Write the command, and the gains for its kinds, to the targets."""
+        """Write the command, and the gains for the joints' kinds, to the targets."""
         if self._is_kind is not None:
             np.multiply(self._is_kind, self.command, out=self._rows[:3])
         targets.blended[:] = self._rows
@@ -225,13 +225,13 @@ class Policy(Protocol):
 
     @property
     def change(self) -> str:
-        """Change of the members in command in the last `commit`, in words; "" if none."""
+        """Description of the change of commanding members in the last `commit`; "" if none."""
 
     def reset(self) -> None:
         """Clear all memory, as for a new run."""
 
     def pause(self, duration_ns: int) -> None:
-        """Exclude an interval during which the last targets were held."""
+        """Exclude an interval in which the last targets were held."""
 
     def infer(self) -> bool:
         """Run inference on the current observation; return True if the result is finite.
@@ -242,7 +242,7 @@ class Policy(Protocol):
         """
 
     def commit(self) -> F64:
-        """Apply the inference result in this tick, and return the command [joints]."""
+        """Use the inference result in this tick, and return the command [joints]."""
 
     def saved(self) -> Tree:
         """Return a copy of all memory."""

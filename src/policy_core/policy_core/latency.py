@@ -22,7 +22,7 @@ class Latency:
 
 
 class LatencyWindow:
-    """Window of the latest durations; one thread adds them, another may read them."""
+    """Window of the latest durations; one thread adds durations, another may read them."""
 
     def __init__(self, size: int = 1000) -> None:
         """Keep the latest `size` durations."""
@@ -58,24 +58,24 @@ class LatencyWindow:
 
 
 _FACTOR, _RECOVERED_FACTOR = 2.0, 1.5
-"""Medians relative to the reference: above the first, a window is slow; below the second, no
-longer.
+"""Multiples of the reference median: a window above the first is slow; slowness ends below the
+second.
 """
 _SMALL_SHARE, _FULL_SHARE = 0.2, 0.8
-"""A median below the first share of the period is never slow; above the second, always."""
+"""A median below the first share of the period is never slow; one above the second always is."""
 _FIRST_WINDOWS = 3
-"""Number of first windows, the fastest of which is the reference: some may include warm-up."""
+"""Number of initial windows; the fastest is the reference, since some may include warm-up."""
 
 
 class MedianDrift:
-    """Detects windows whose median is slow compared with the medians of the first windows.
+    """Detects windows whose median duration is long compared with the medians of the first windows.
 
     A window is slow if its median exceeds both twice the reference (the fastest median of the first
     three windows) and `small_s`, or if it exceeds `full_s`. Later windows count as slow until their
     median is at most 1.5 times the reference, or at most `small_s`.
 
     Attributes:
-        first_s: Fastest of the first medians, s.
+        first_s: Shortest of the first medians, s.
         slow: True if the latest window was slow.
     """
 
@@ -83,8 +83,8 @@ class MedianDrift:
         """Start without a reference.
 
         Args:
-            small_s: Medians up to this are never slow, s.
-            full_s: Medians above this are always slow, s.
+            small_s: Medians up to this value are never slow, s.
+            full_s: Medians above this value are always slow, s.
         """
         self._small_s, self._full_s = small_s, full_s
         self._firsts: list[float] = []
@@ -104,7 +104,7 @@ class TickSlowness:
     """Compares the ticks of each second in RUN with those of the first seconds after activation.
 
     A second is one second's worth of RUN ticks, not necessarily consecutive. A median of at most
-    20 % of the period is never slow, one above 80 % always is; in between, `MedianDrift` decides.
+    20 % of the period is never slow; one above 80 % always is. In between, `MedianDrift` decides.
     """
 
     def __init__(self, period_s: float) -> None:
@@ -119,15 +119,15 @@ class TickSlowness:
         self._durations_s: list[F64] = []
         self._ran = False
         self.text = ""
-        """Description of the slowness for the operator; empty if nothing is slow."""
+        """Description of what is slow, for the operator; empty if nothing is slow."""
 
     def add(self, durations_s: F64, mode: Mode) -> None:
         """Add the durations of the ticks since the last call, in s, oldest first.
 
         Args:
             durations_s: Duration of each tick.
-            mode: Mode after the last tick. A batch counts only if the robot was in RUN before and
-                after it, since the model runs only in RUN.
+            mode: Mode after the last tick. The durations count only if the robot was in RUN before
+                and after these ticks, since the model runs only in RUN.
         """
         runs = mode is Mode.RUN
         if runs and self._ran:

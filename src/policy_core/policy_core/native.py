@@ -33,7 +33,7 @@ _NOT_REFUSED, _REFUSED_IN_WORDS = 0, 10
 
 
 class Reason(NamedTuple):
-    """The C++ `Reason` as a tuple; guard.hpp documents the fields, `number` is `count` there."""
+    """The C++ `Reason` as a tuple; guard.hpp documents the fields, with `number` named `count`."""
 
     code: int
     text: int = 0
@@ -58,7 +58,7 @@ class Reason(NamedTuple):
 
 
 class _Form(NamedTuple):
-    """Conversion of a tagged value: `ours` to its form in `ControlState.tree`, `theirs` back."""
+    """Conversion of a tagged value: `ours` to the form in `ControlState.tree`, `theirs` from it."""
 
     ours: Callable[[Any], Any]
     theirs: Callable[[Any], Any]
@@ -68,10 +68,10 @@ class Words:
     """Converts a native controller's numbers to words and back.
 
     Attributes:
-        text: Returns the words for a number that the host assigned to a request or a message.
-        set_text: Sets the words for a number from `new_number`.
-        number_of: Returns the number for words, which is assigned on first use; may be called from
-            any thread.
+        text: Returns the words for a number that the host assigned to a request or message.
+        set_text: Sets the words for a number that `new_number` returned.
+        number_of: Returns the number for words, assigning one on first use; may be called from any
+            thread.
         new_number: Returns a new number that has no words yet.
         joint_problem: Returns why a joint sample is implausible, or "" if it is trusted.
         clock_step: Describes a clock step, or returns "" if there was none.
@@ -105,12 +105,12 @@ class Words:
         return str(self._native.reason(found))
 
     def last_switch(self, found: tuple[Any, ...]) -> tuple[str, ...]:
-        """Return a set's last switch: old state, new state, and reason in words."""
+        """Return a set's last switch: old state, new state, and the reason in words."""
         said = Reason(*found)
         return self._states[said.begin], self._states[said.end], str(self._native.why(said))
 
     def refusal(self, found: Mapping[str, Any]) -> str:
-        """Return why a switch was refused or given up, in words; see policy_set.hpp."""
+        """Return why a switch was refused or abandoned, in words; see policy_set.hpp."""
         return str(self._native.switch_refusal(found))
 
     def tree(self, saved: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,7 +145,7 @@ class Words:
         return value
 
     def _tags(self, states: Sequence[str], drivers: Sequence[str]) -> dict[str, _Form]:
-        """Return the conversion for each tag, given the names of a set's states and the drivers."""
+        """Return each tag's conversion, given the names of a set's states and of the drivers."""
 
         def said(text: str) -> Reason:
             return Reason(ReasonCode.TEXT, self.number_of(text))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Chunk policy in the native core: its camera frames, its worker, and its copy in Python."""
+"""Chunk policy in the native core: its camera frames, its worker, and its Python counterpart."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ExchangeEvent = IntEnum("ExchangeEvent", "ASKED AWAITED FORGOTTEN", start=0)
 class NativeChunks:
     """Connects a chunk policy in the native core to its worker.
 
-    During a tick, the worker is called at the same points as by `ChunkPolicy`. After each tick, the
+    During a tick, the worker is called at the same points as in `ChunkPolicy`. After each tick, the
     values that observers read are copied to the Python policy.
 
     Attributes:
@@ -41,7 +41,7 @@ class NativeChunks:
         Args:
             name: Name of the set member; empty for a single policy.
             owner: The member, the takeover around the policy, or the policy itself.
-            policy: Policy whose worker serves the native core from now on.
+            policy: Python policy, whose worker serves the native core from now on.
             native: The native controller.
             words: Words for the native controller.
         """
@@ -57,11 +57,11 @@ class NativeChunks:
         }
         policy.sync.frames = self._frames
         self._rest = policy.saved()
-        """Saved state of the Python policy, for the parts that the native core leaves out."""
+        """Saved state of the Python policy; supplies the parts that the native core leaves out."""
         native.on_event(name, self._notice)
 
     def complete(self, saved: Tree) -> Tree:
-        """Return an owner's state from the native core with the missing parts added."""
+        """Return an owner's state from the native core, with the missing parts added."""
         if self._owner is self._policy:
             return {**self._rest, **saved}
         return {**saved, "policy": {**self._rest, **saved["policy"]}}
@@ -157,7 +157,7 @@ class NativeChunks:
         )
 
     def _note_taken(self) -> None:
-        """Append the last delivered chunk to the policy's finished chunks, if it was used."""
+        """Append the last delivered chunk, if it was used, to the policy's finished chunks."""
         while (taken := self._native.pop_chunk(self._name)) is not None:
             sequence, time_ns, first_tick, tick = taken
             assert self._handed is not None
@@ -203,7 +203,7 @@ class NativeFrames(FrameBuffer):
 
     @property
     def repeats(self) -> int:  # type: ignore[override]
-        """Number of consecutive earlier frames with the same bytes as the newest."""
+        """Number of consecutive earlier frames with the same sampled bytes as the newest frame."""
         return int(self._native.frame_report(*self._place)[0]) - 1
 
     @property
@@ -223,7 +223,7 @@ class NativeFrames(FrameBuffer):
         return bool(self._native.frame_report(*self._place)[-1])
 
     def clear(self) -> None:
-        """Discard all frames; a pending request may still use them. Called after a clock reset."""
+        """Discard all frames, which a pending request may still use. Called after a clock reset."""
         self._native.clear_frames(*self._place)
 
     def saved(self) -> dict[str, Any]:
@@ -235,7 +235,7 @@ class NativeFrames(FrameBuffer):
 
 
 class _NativeWorker:
-    """Stand-in for the Python policy's worker, which serves the native core instead."""
+    """Stand-in for the Python policy's worker; the real worker serves the native core."""
 
     busy, alive = False, True
 

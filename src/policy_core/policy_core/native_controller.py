@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Python controller around the native core: ticks in C++, requests and words in Python."""
+"""Controller around the native core: ticks run in C++, requests and words are handled in Python."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _STATUS_LOCK_S = 0.02
 
 
 class _Model:
-    """Runs a back end for the native core, which refers to errors by the number of their words."""
+    """Runs a back end for the native core, which refers to an error by the number of its words."""
 
     def __init__(self, backend: Backend, number_of: Callable[[str], int]) -> None:
         self._backend, self._number_of = backend, number_of
@@ -56,10 +56,10 @@ class _Model:
             {name: np.zeros_like(array) for name, array in arrays.items()}
             for arrays in (backend.inputs, backend.outputs)
         )
-        """Copies of the model's inputs and outputs in the displayed tick."""
+        """Copies of the model's inputs and outputs from the displayed tick."""
 
     def native(self) -> Any:
-        """Return what the native core runs: a native model, or the arrays and `run`."""
+        """Return what the native core needs: a native model, or the arrays and `run`."""
         open_native = getattr(self._backend, "native_model", None)
         model = open_native() if open_native is not None else None
         return model or (self._backend.inputs, self._backend.outputs, self.run)
@@ -108,10 +108,10 @@ class TickRecord(NamedTuple):
 class NativeController(Controller):
     """A controller that ticks in C++, with results bit-identical to those of `Controller`.
 
-    The native core holds the state that a tick changes. Between two ticks, the part that requests
-    use, except a chunk policy's own memory, is copied from the native core before each request and
-    back after it. State fields are shared memory. `latest_tick` holds copies of ticks, so that
-    ticks may continue meanwhile.
+    The native core holds the state that ticks change. The part of it that requests use, except a
+    chunk policy's own memory, is copied from the native core before each request and copied back
+    afterwards, between two ticks. State fields are shared memory. `latest_tick` holds a copy of a
+    tick, so that further ticks may run meanwhile.
     """
 
     _COPIED = (
@@ -150,7 +150,7 @@ class NativeController(Controller):
         """Connect the parts, as `Controller` does, and open the native core with their plan.
 
         Args:
-            body: Same as for `Controller`, like the following arguments up to `clock`.
+            body: Same as for `Controller`, as are the arguments up to `clock`.
             policy: The policy for RUN.
             state: Measured state.
             inputs: Ages of the inputs, by topic.
@@ -193,14 +193,14 @@ class NativeController(Controller):
             self.policy_set = NativeSet(cast("PolicySet", policy), native, words)
         self._chunks = _native_chunks(policy, live, native, words)
         self.asked: Callable[[bool], None] | None = None
-        """Called for each displayed tick that asked the policy; True if the policy answered."""
+        """Called for each displayed tick that ran the policy, with True if the policy answered."""
         self.runs_ahead = False
         """True if ticks may continue while a tick is displayed."""
         self._shown = StateVector(
             {name: place.stop - place.start for name, place in state.slices.items()}
         )
         self.seen_state: F64 = np.zeros_like(state.flat)
-        """State fields as seen by the policy in the displayed tick."""
+        """State fields as the policy saw them in the displayed tick."""
         self._shown_inputs = {
             name: Input(name, each.timeout_ns, stops_all=each.stops_all)
             for name, each in live.items()
@@ -226,12 +226,12 @@ class NativeController(Controller):
 
     @property
     def native(self) -> Any:
-        """The controller in policy_core_native, for a loop that ticks it."""
+        """The controller in policy_core_native, for a loop that runs its ticks."""
         return self._native
 
     @property
     def seen(self) -> Mapping[str, tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]:
-        """Inputs and outputs of each model in the displayed tick; the arrays keep their address."""
+        """Each model's inputs and outputs in the displayed tick, in arrays that never move."""
         return {name: (each.seen[0], each.seen[1]) for name, each in self._models.items()}
 
     @property
@@ -302,7 +302,7 @@ class NativeController(Controller):
         return record
 
     def _note(self, record: TickRecord) -> None:
-        """Convert mode changes and the last trip to words."""
+        """Convert the reasons of mode changes and of the last trip to words."""
         assert record.reason is not None
         self.latest_tick.reason = self.words.reason(record.reason)
         if record.edges != self._edges:
@@ -319,7 +319,7 @@ class NativeController(Controller):
 
     @contextmanager
     def _locked(self, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
-        """Lock out ticks, or raise RefusedError if a tick does not return in time."""
+        """Keep ticks from running; raise RefusedError if a running tick does not return in time."""
         if not self._native.lock(round(timeout_s * 1e9)):
             raise RefusedError(TICK_HANGS)
         try:
@@ -411,7 +411,7 @@ class NativeController(Controller):
             self._native.forget_press(pressed)
 
     def reject_command(self) -> None:
-        """Count a velocity command that was ignored because it is not finite."""
+        """Count a velocity command that was ignored because it was not finite."""
         self._native.reject_command()
 
     def safe_targets(self) -> JointTargets | None:
@@ -455,12 +455,12 @@ def _native_chunks(
 
 
 def _owners(tree: Any, name: str) -> tuple[Any, str]:
-    """Return the part of a saved state that contains a chunk policy, and the policy's key in it."""
+    """Return the part of a saved state that contains a chunk policy, and the policy's key there."""
     return (tree["run"]["policy"]["members"], name) if name else (tree["run"], "policy")
 
 
 def _shown_ticks(period_ns: int) -> int:
-    """Return how many ticks may wait to be shown: those of a second, limited to 64 to 1024."""
+    """Return how many ticks may wait to be displayed: one second's worth, but 64 to 1024."""
     return max(64, min(1024, 1_000_000_000 // period_ns))
 
 
@@ -522,7 +522,7 @@ class NativeInput(Input):
 
     @property
     def problem(self) -> str:
-        """Why the last message was unusable; "" if it was usable."""
+        """Reason why the last message was unusable; "" if it was usable."""
         return self._words.text(int(self._native.input_report(self._place)[0]))
 
     @problem.setter
@@ -570,7 +570,7 @@ class NativeCommand(CommandFader):
     """Velocity command that is held in a native core."""
 
     def __init__(self, command: CommandFader, native: Any, words: Words) -> None:
-        """Hold the command in this native controller, with the range of `command`."""
+        """Hold the command in this native controller, limited to the range of `command`."""
         self._low, self._high = command._low, command._high
         self._native, self._words = native, words
 
@@ -614,7 +614,7 @@ class NativeJointCheck(JointCheck):
     def __init__(
         self, body: Body, longest_ns: int, clock: Callable[[], int], native: Any, words: Words
     ) -> None:
-        """Use the check in this native controller; other arguments as for `JointCheck`."""
+        """Use the check in this native controller; the other arguments are as for `JointCheck`."""
         super().__init__(body, longest_ns, clock)
         self._native, self._words = native, words
 
@@ -636,13 +636,13 @@ class NativeJointCheck(JointCheck):
 
     @property
     def doubted(self) -> F64 | None:
-        """Newest positions if not yet trusted; see `JointCheck.doubted`."""
+        """Newest positions if they are not yet trusted; see `JointCheck.doubted`."""
         doubted: F64 | None = self._native.doubted()
         return doubted
 
     @property
     def in_motion(self) -> bool:
-        """True if the robot is commanded to move; set by its controller."""
+        """True if the robot is commanded to move; set by the controller."""
         return bool(self._native.in_motion)
 
     @in_motion.setter

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The texts of a controller, by their numbers in the native core."""
+"""The texts of a controller, with their numbers in the native core."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def native_plan(controller: Any) -> Texts:
 def _make_texts(controller: Any) -> Texts:
     """Return the texts for a controller's reasons, refusals and joint samples.
 
-    They contain placeholders for the numbers in a `Reason` (a, b, c, count), and for `why`, `rules`
-    and other texts to insert.
+    The texts contain placeholders for the numbers in a `Reason` (a, b, c, count), and for `why`,
+    `rules` and other texts to insert.
     """
     joints, limits, policy = controller.joint_check.names, controller.limits, controller.policy
     states = getattr(policy, "states", {})
@@ -122,7 +122,7 @@ def _each(names: Iterable[str], said: Callable[[str], str]) -> list[str]:
 
 
 def _cameras(member: Any) -> dict[ReasonCode, list[str]]:
-    """Return the camera texts of a chunk policy, one per camera; empty for other policies."""
+    """Return a chunk policy's texts about its cameras, one per camera; empty for other policies."""
     chunks = getattr(member, "chunk_policy", None)
     if chunks is None:
         return {}
@@ -142,8 +142,8 @@ def _cameras(member: Any) -> dict[ReasonCode, list[str]]:
 def _leader(policy: Any, timeout_ns: int) -> dict[ReasonCode, list[str]]:
     """Return the texts about a leader arm; texts about its joints are lists, one text per joint.
 
-    The first half of a list is for an implausible pose, the second half for the first pose, whose
-    unit may be wrong. Empty for a policy without takeover.
+    The first half of such a list applies to any implausible pose, the second half to the first
+    pose, whose unit may be wrong. Empty for a policy without takeover.
     """
     if not hasattr(policy, "driver"):
         return {}

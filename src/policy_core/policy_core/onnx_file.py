@@ -3,8 +3,8 @@
 """Check that an ONNX file contains all its weights, since its hash does not cover external files.
 
 Runtimes read external weights from wherever the model specifies, relative to the working directory.
-Protobuf has many encodings of the same message, so a search for bytes cannot find such references
-reliably. Therefore this module walks the wire format; it skips weights without copying them.
+Protobuf has many encodings of the same message, so a byte search cannot find such references
+reliably. Therefore, this module walks the wire format, skipping weights without copying them.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from policy_core.errors import BackendError, Problem
 LARGEST_BYTES = (1 << 31) - 1
 """Maximum size of a protobuf message."""
 MOST_FIELDS = 2_000_000
-"""Maximum number of fields walked, which takes about a second; each weight array is one field."""
+"""Maximum number of fields to walk, which takes about a second; each weight array is one field."""
 DEEPEST = 100
 """Maximum nesting depth, which is also protobuf's own limit."""
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 class _Message(NamedTuple):
-    """Field numbers of an ONNX message: `leaves`, and `inside`, which may contain weights."""
+    """Field numbers of an ONNX message: `leaves`, and fields with possible weights (`inside`)."""
 
     name: str
     leaves: frozenset[int]
@@ -34,7 +34,7 @@ class _Message(NamedTuple):
 
 
 def _message(name: str, leaves: str, **inside: str) -> tuple[str, _Message]:
-    """Return a message by name; leaf fields are given as `1-3 5`, nested messages as f7="Graph"."""
+    """Return a named message; leaf fields are given as `1-3 5`, nested messages as f7="Graph"."""
     numbers = set[int]()
     for part in leaves.split():
         first, _, last = part.partition("-")
@@ -66,11 +66,11 @@ _MESSAGES = dict(
     )
 )
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
-"""Tensor fields: the location of external values, and whether they are external."""
+"""Tensor fields: the location of external values, and whether the values are external."""
 
 
 def require_whole(file: Path, model: bytes) -> None:
-    """Raise an error unless a model contains all its weights, however a runtime parses it.
+    """Raise an error unless a model contains all its weights, however a runtime parses the model.
 
     Args:
         file: Path of the model, for messages.
@@ -84,7 +84,7 @@ def require_whole(file: Path, model: bytes) -> None:
 
 
 def find_model_problem(file: Path, model: bytes) -> Problem | None:
-    """Return why a model is refused (see `require_whole`); None if it contains all its weights."""
+    """Return why to refuse a model (see `require_whole`); None if it contains all its weights."""
     try:
         whole = _is_whole(model)
     except (ValueError, IndexError) as error:
@@ -165,7 +165,7 @@ def _skip(model: bytes, at: int, wire: int) -> tuple[int, int, int]:
 
 
 def _varint(model: bytes, at: int) -> tuple[int, int]:
-    """Return a number of at most 64 bits, however it is encoded, and the index after it.
+    """Return a number of at most 64 bits, in any encoding, and the index after it.
 
     Raises:
         IndexError: The model ends within the number.

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The plan: all data on a controller that the native core needs, as named arrays in a binary file.
+"""The plan: all that the native core needs from a controller, as named arrays in a binary file.
 
-A plan is made from a controller, whose parts have resolved the contract's names and patterns into
-arrays. Layout, little-endian: the magic, the SHA-256 of the bundle (32 bytes), the number of values
-(uint32); for each value, its name (uint32 length, UTF-8), its type (`d` float64, `q` int64, `s`
-text), the number of its elements (uint64) and the elements; then the CRC-32 (uint32) of all
+A plan is made from a controller whose parts have already resolved the contract's names and patterns
+to arrays. Layout, little-endian: the magic, the SHA-256 of the bundle (32 bytes), the number of
+values (uint32); for each value, its name (uint32 length, UTF-8), its type (`d` float64, `q` int64,
+`s` text), the number of its elements (uint64) and the elements; then the CRC-32 (uint32) of all
 preceding bytes.
 """
 
@@ -49,7 +49,7 @@ def plan_bytes(plan: Mapping[str, Any], sha256: bytes) -> bytes:
 def read_plan(
     content: bytes, file: object, sha256: bytes | None = None
 ) -> tuple[bytes, dict[str, PlanValue]]:
-    """Return the SHA-256 of a plan's bundle [32], and the plan's values by name.
+    """Return the hash of the plan's bundle [32], and the plan's values by name.
 
     Args:
         content: Content of the plan file.

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Safe reads from untrusted paths, atomic file writes, and file locks.
 
-Only regular files of limited size are read: a pipe could block its reader forever, and a device may
+Only regular files of limited size are read: a pipe could block the reader forever, and a device may
 have no end.
 """
 
@@ -22,17 +22,17 @@ from typing import IO
 
 BOUNDED_COMPRESSIONS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 """Compression methods that NumPy and this suite use in zip archives. zipfile unpacks other methods
-in one step, whatever size the member declares: 750 bytes of bzip2 expand to 400 MB.
+in one step, regardless of the declared size: 750 bytes of bzip2 expand to 400 MB.
 """
 _LOOK_AGAIN_S = 0.01
 PREFIX = ".policy_inference."
-"""Prefix of an incomplete file, which does not contain the final name: that may be too long."""
+"""Prefix of an incomplete file's name, which omits the final name, since that may be too long."""
 MOST_MEMBERS = 4096
-"""Maximum number of members in an array archive; to read one array, NumPy searches all members."""
+"""Maximum number of members in an array archive: to read an array, NumPy searches all members."""
 
 
 def arrays_problem(archive: zipfile.ZipFile) -> str:
-    """Return why the arrays in an archive (.npz) must not be read; "" if they may be."""
+    """Return why the arrays in an archive (.npz) must not be read; "" if they may be read."""
     members = archive.infolist()
     if len(members) > MOST_MEMBERS:
         return f"{len(members)} members, more than {MOST_MEMBERS}"
@@ -91,7 +91,7 @@ def read_at_most(path: Path, limit_bytes: int) -> bytes:
 
 @contextmanager
 def whole_file(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
-    """Yield a temporary file that replaces `path` on success, and is removed otherwise.
+    """Yield a temporary file that replaces `path` on success and is removed otherwise.
 
     Args:
         path: The final file; an existing file is replaced.
@@ -115,14 +115,14 @@ def whole_file(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
 
 
 def lock_within(handle: int, timeout_s: float) -> None:
-    """Lock an open file or folder exclusively; closing it releases the lock.
+    """Lock an open file or folder exclusively; closing `handle` releases the lock.
 
     Args:
         handle: Descriptor of the open file or folder.
         timeout_s: Maximum wait for another process that holds the lock.
 
     Raises:
-        BlockingIOError: Another process held the lock for longer.
+        BlockingIOError: Another process held the lock for longer than `timeout_s`.
     """
     ends_s = time.monotonic() + timeout_s
     while True:

@@ -15,7 +15,7 @@ STARTED, RESET = "started", "reset"
 STANDING, STANDING_UP, RUNS = "standing", "standing up", "the policy runs"
 MODEL_OUTPUT, POLICY_TARGET = "model output", "policy target"
 FIRST_AWAITED = "waiting for the first chunk"
-"""Reason for a HOLD at the start of RUN that is not a problem."""
+"""Reason for a HOLD at the start of RUN; not a problem."""
 DAMP_ASKED = "requested"
 GAP = "{a:.0f} ms since the last tick, limit {limit:.0f} ms"
 LATE = "{a:.1f} ms late"
@@ -68,7 +68,7 @@ MEMBER_LATE, MEMBER_NOT_FINITE = (
 )
 """Reasons why a member has failed."""
 WHY = ("requested", "on the way back to standing", "the state has ended", "waited too long")
-"""A set's reasons to switch when nothing has failed."""
+"""A set's reasons for a switch when nothing has failed."""
 FAILED = "{state} failed: {why}"
 SWITCHED = "{begin} -> {end}: {why}"
 OF_MEMBER = "{member}: {why}"
@@ -120,7 +120,7 @@ WAS_HELD = "the arm was held, and rests until the leader matches again"
 
 
 def filled(text: str, **known: object) -> str:
-    """Return a text with the `known` placeholders filled in, and all others kept."""
+    """Return a text with the `known` placeholders filled in and all others kept."""
     parts = list[str]()
     for literal, name, form, _ in Formatter().parse(text):
         parts.append(_escaped(literal))

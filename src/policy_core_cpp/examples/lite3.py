@@ -4,8 +4,8 @@
 
     python lite3.py build/walk
 
-Makes the plan of the bundle lite3_walk, starts the program with it, and prints how far the robot
-walks. The exit status is 1 if the robot falls or walks less than 2 m.
+Makes the plan of the bundle lite3_walk, starts `walk` with it, and prints how far the robot walks.
+The exit status is 1 if the robot falls or walks less than 2 m.
 """
 
 import argparse
@@ -26,11 +26,11 @@ from robot_sim.world import DriveCommand, Sensors, World
 
 _SECONDS, _SPEED_M_S, _LEAST_M = 10.0, 0.5, 2.0
 _STANDS_NS = 4_000_000_000
-"""Time by which the robot has stood up: it starts lying down, which counts as fallen."""
+"""Time by which the robot must have stood up: it starts lying down, which would count as fallen."""
 
 
 def main(program: str) -> int:
-    """Let the program walk; return the exit status."""
+    """Run `walk` with the simulated robot; return the exit status."""
     bundle, world = load_bundle("lite3_walk", kind=JointBundle), World(pose="lying")
     names = bundle.contract.joints.on_robot()
     order = [world.joint_names.index(name) for name in names]

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Launch an ACT policy for an arm on a D-Robotics board's BPU; `robot:=sim` works anywhere.
 
-If the bundle has no BPU artifact, or the machine no BPU, ONNX Runtime is used; the node's log and
-status say so.
+If the bundle has no BPU artifact, or the machine has no BPU, ONNX Runtime is used; the node's log
+and status say so.
 """
 
 from pathlib import Path

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Launch a chunk policy such as ACT: policy node, cameras, driver, emulated or simulated arm.
+"""Launch a chunk policy such as ACT, with cameras and a driver, or an emulated or simulated arm.
 
-The launch ends when the policy node, the driver or the emulated or simulated arm exits; if a
-camera's node exits, the policy holds. For two arms with one policy each, launch it twice, with two
-namespaces.
+The launch ends when the policy node, the driver, or the emulated or simulated arm exits; if a
+camera node exits, the policy holds. For two arms with one policy each, run the launch file twice,
+with different namespaces.
 """
 
 import tempfile
@@ -196,7 +196,7 @@ ARGUMENTS = [
 
 
 def environment(context: LaunchContext) -> list[SetEnvironmentVariable]:
-    """Restrict a simulated robot's discovery to this computer; protect the nodes if requested."""
+    """Restrict a simulated robot's discovery to this computer; secure the nodes if requested."""
     robot, keystore = (LaunchConfiguration(name).perform(context) for name in ("robot", "security"))
     variables = {
         **discovery_variables(robot, context.environment),
@@ -206,7 +206,7 @@ def environment(context: LaunchContext) -> list[SetEnvironmentVariable]:
 
 
 def find_bundle(context: LaunchContext) -> str:
-    """Return the requested bundle, or the default of the simulated and emulated arms."""
+    """Return the requested bundle, or the default for a simulated or emulated arm."""
     given, robot = (LaunchConfiguration(name).perform(context) for name in ("bundle", "robot"))
     if given or robot in IN_THIS_COMPUTER:
         return given or SIMULATED
@@ -237,7 +237,7 @@ def cameras(context: LaunchContext) -> list[Node]:
 
 
 def arm(context: LaunchContext) -> list[Node]:
-    """Return the nodes that `robot` selects: driver, emulated or simulated arm, both or none."""
+    """Return the nodes that `robot` selects: driver, emulated or simulated arm, both, or none."""
     given = {
         name: LaunchConfiguration(name).perform(context)
         for name in ("robot", "viewer", "image_transport", "namespace", "use_sim_time", *DRIVERS)
@@ -277,7 +277,7 @@ def arm(context: LaunchContext) -> list[Node]:
 
 
 def leader(context: LaunchContext) -> list[Node]:
-    """Return the driver for a leader arm, if its port was given."""
+    """Return the driver for a leader arm, if the leader's port was given."""
     given = {
         name: LaunchConfiguration(name).perform(context)
         for name in ("robot", "namespace", "lerobot_python", *LEADER)
@@ -329,7 +329,7 @@ def node(package: str, name: str, namespace: object, **more: object) -> Node:
 
 
 def driver(namespace: str, parameters: dict[str, str], *, leader: bool = False) -> Node:
-    """Return the node of an arm's driver; if it exits, the launch ends, unless it is a leader's."""
+    """Return an arm's driver node; if it exits, the launch ends, except for a leader's driver."""
     return node(
         "lerobot_arm_driver",
         "lerobot_arm_driver",
@@ -370,7 +370,7 @@ def policy(context: LaunchContext) -> list[Node]:
 
 
 def metrics(context: LaunchContext) -> list[Node]:
-    """Return the node that serves metrics, if their port was given."""
+    """Return the node that serves metrics, if its port was given."""
     port = LaunchConfiguration("metrics_port").perform(context)
     if not port:
         return []
@@ -385,7 +385,7 @@ def metrics(context: LaunchContext) -> list[Node]:
 
 
 def start_all(context: LaunchContext) -> list[Action]:
-    """Return all actions together, so that any part can refuse before the first node starts."""
+    """Return all actions at once, so that any part can refuse before the first node starts."""
     require_known_arguments([one.name for one in ARGUMENTS])
     parts = (environment, cameras, arm, leader, policy, metrics)
     return [action for part in parts for action in part(context)]

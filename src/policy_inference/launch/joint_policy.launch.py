@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Launch a joint policy or a policy set: its node, the robot, and its teleoperation.
+"""Launch a joint policy or a policy set: the policy node, the robot, and its teleoperation.
 
-The launch files for single robots include this one and differ in their defaults. The launch ends
+The launch files for specific robots include this one and differ in their defaults. The launch ends
 when the policy node, the driver, or the simulated or emulated robot exits. If the operator's node
 exits, the robot stands, because the policy fades a velocity command that is not repeated. For two
-robots, launch it twice, with two namespaces.
+robots, run the launch file twice, with different namespaces.
 """
 
 from collections.abc import Sequence
@@ -186,13 +186,13 @@ EMULATED_UNITREE = {
     ),
     "remote_required": False,
 }
-"""Driver parameters that address an emulated robot; the parameter file is for the real robot."""
+"""Driver parameters for reaching an emulated robot; the parameter file is for the real robot."""
 OPERATED = (
     (["lite3", "lite3_emulator", "sim", "none"], []),
     (["go2", "go2_emulator"], [{"driver_node": "go2_driver"}]),
     (["g1"], [{"driver_node": "g1_driver"}]),
 )
-"""Groups of values of `robot`, each with the operator parameters that name its driver."""
+"""Groups of values of `robot`, each with the operator parameters that name the driver."""
 TEXTS = (
     "bundle",
     "public_key",
@@ -201,11 +201,11 @@ TEXTS = (
 )
 SHADOW = ("shadow_bundle", "shadow_backend")
 POSE = "perception/odom"
-"""Base pose topic for height scans if the estimator publishes `odom`, which then has no pose."""
+"""Base pose topic for height scans if the estimator publishes `odom`, which then lacks a pose."""
 
 
 def environment(context: LaunchContext) -> list[SetEnvironmentVariable]:
-    """Restrict a simulated robot's discovery to this computer; protect the nodes if requested."""
+    """Restrict a simulated robot's discovery to this computer; secure the nodes if requested."""
     robot, keystore = (LaunchConfiguration(name).perform(context) for name in ("robot", "security"))
     variables = {
         **discovery_variables(robot, context.environment),
@@ -263,12 +263,12 @@ def sensing(context: LaunchContext) -> list[SetLaunchConfiguration | Node]:
 
 
 def texts(names: Sequence[str]) -> dict[str, ParameterValue]:
-    """Return parameters that take the values of the arguments with the same names."""
+    """Return parameters whose values come from the arguments with the same names."""
     return {name: ParameterValue(LaunchConfiguration(name), value_type=str) for name in names}
 
 
 def given(**values: list[str]) -> IfCondition:
-    """Return a condition that holds if each named argument has one of the values given for it."""
+    """Return a condition that holds if each named argument has one of its listed values."""
     words: list[object] = []
     for name, wanted in values.items():
         words += ["'", LaunchConfiguration(name), f"' in {wanted} and "]
@@ -276,9 +276,9 @@ def given(**values: list[str]) -> IfCondition:
 
 
 def node(package: str, name: str, file: str, *, ends: str = "", **more: object) -> Node:
-    """Return a node named after its executable, with the parameter file that argument `file` gives.
+    """Return a node named after its executable; launch argument `file` gives its parameter file.
 
-    If `ends` gives a reason, the launch ends when the node exits.
+    If `ends` is given, the launch ends for that reason when the node exits.
     """
     return Node(
         package=package,

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Launch a walking policy on a Lite3, on the NPU of its RK3588.
+"""Launch a walking policy on a Lite3, using the NPU of the robot's RK3588.
 
 On any other machine, add `robot:=lite3_emulator backend:=onnx` or `robot:=sim backend:=onnx`.
 """

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Launch a walking policy as a ros2_control controller of a simulated Lite3, Go2 or G1.
 
-It needs ros2_control and the packages policy_controllers and robot_sim. On your own robot, its
-hardware component replaces the simulated one: docs/ros2_control.md.
+Requires ros2_control and the packages policy_controllers and robot_sim. On your own robot, use its
+hardware component instead of the simulated one: docs/ros2_control.md.
 """
 
 import subprocess
@@ -53,7 +53,7 @@ ARGUMENTS = [
 
 
 def control(context: LaunchContext) -> list[Node]:
-    """Write the bundle's plan; return the nodes that load the hardware and the controller."""
+    """Write the bundle's plan; return the nodes that load hardware component and controller."""
     bundle, robot, faults, file = (
         LaunchConfiguration(name).perform(context)
         for name in ("bundle", "robot", "faults", "params_file")

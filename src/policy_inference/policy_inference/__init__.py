@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run a policy bundle on a robot: safe joint commands at a fixed rate on any accelerator.
 
-Imports go one way: ``{errors, interfaces} <- bundle <- {core, backends} <- nodes``.
+Imports point one way: ``{errors, interfaces} <- bundle <- {core, backends} <- nodes``.
 """
 
 import os

@@ -30,8 +30,8 @@ class BagFile:
             folder: The new folder, which must not exist.
             types: Typestore with the types of all messages to be written.
             storage: Storage format of the file.
-            compressed: True to compress chunks of messages, or single messages in sqlite3, which
-                has no chunks.
+            compressed: True to compress chunks of messages, or, in sqlite3, which has no chunks,
+                single messages.
         """
         self.folder = folder
         self._types = types
@@ -65,13 +65,13 @@ class BagFile:
         sync(*self.folder.iterdir(), self.folder)
 
     def abort(self) -> None:
-        """Close the file as is; the caller, who created the folder, removes it."""
+        """Close the incomplete file; the caller removes the folder."""
         with suppress(OSError):  # on a full disk the rest of its buffer is lost
             self._writer.abort()
 
 
 def sync(*paths: Path) -> None:
-    """Sync files and folders to disk, since robots are switched off rather than shut down."""
+    """Sync files and folders to disk, since robots are often switched off without a shutdown."""
     for path in paths:
         handle = os.open(path, os.O_RDONLY)
         try:

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The plan for a controller that runs without Python: native core, texts, and host.
+"""The plan for a controller that runs without Python: data for native core, texts, and host.
 
-It is a plan as in `policy_core.plan`, with two additional parts: `words` contains the texts that
-`policy_core::Words` completes; `host` contains everything that the controller's host needs: names,
-joints, the sources of the state fields, and the models with rows to verify them.
+This is a plan as in `policy_core.plan` with two additional parts: `words` contains the texts that
+`policy_core::Words` completes; `host` contains everything that the controller's host needs, which
+is names, joints, the sources of the state fields, and the models with rows to verify them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _TOPICS = (JOINT_STATES.name, IMU.name, VELOCITY_COMMAND.name)
 
 
 class ModelArrays:
-    """Stands in for an opened model: has its input and output arrays, but no runtime."""
+    """Stands in for an opened model, with the model's input and output arrays but no runtime."""
 
     name = "none"
 
@@ -74,7 +74,7 @@ def unopened_controller(
     Args:
         bundle: A joint policy, or a set.
         limits: Limits in force.
-        runners: Execution resources of set members other than joint policies, by name.
+        runners: What runs the set members other than joint policies, by name.
     """
     if not bundle.members:
         return joint_controller(bundle, ModelArrays(bundle.contract.model), limits, lambda: 0)
@@ -96,10 +96,10 @@ def controller_plan(bundle: Any, library: Path, stricter: StricterLimits) -> byt
     """Return a bundle's plan for a controller in C++.
 
     Args:
-        bundle: A joint policy, a set of joint policies, or a chunk policy, whose chunks another
-            process computes.
+        bundle: A joint policy, a set of joint policies, or a chunk policy; another process computes
+            its chunks.
         library: ONNX Runtime's shared library, for the controller to open.
-        stricter: Operating limits.
+        stricter: The operator's limits.
 
     Raises:
         BundleError: A controller cannot run the bundle because it is a set with a chunk policy, its
@@ -120,7 +120,7 @@ def controller_plan(bundle: Any, library: Path, stricter: StricterLimits) -> byt
 def executing_controller(
     bundle: ChunkBundle, limits: Limits, worker: Worker, clock: Callable[[], int] = lambda: 0
 ) -> Controller:
-    """Return a controller that only executes chunks; it lacks the observations to compute them.
+    """Return a controller that only executes chunks; it has no observations to compute chunks.
 
     Args:
         bundle: The policy.
@@ -179,7 +179,7 @@ def _host(bundle: Any, controller: Controller, library: Path) -> dict[str, Any]:
 
 
 def _gains(bundle: Bundle, controller: Controller) -> F64:
-    """Return stiffness and damping [2, joints]; NaN where they differ between modes."""
+    """Return stiffness and damping [2, joints]; NaN for those that differ between modes."""
     stand, policy = bundle.contract.stand, controller.policy
     always = np.array([stand.stiffness, stand.damping])
     states = getattr(policy, "states", {}).values()

@@ -127,12 +127,12 @@ class Tick:
 
 
 class EndStep(Enum):
-    """A step toward the end of a run; the last step ends it."""
+    """One step toward the end of a run; the last step ends the run."""
 
     FADE_COMMAND = "fade_command"
     """The velocity command fades to zero; new commands are ignored until the next run."""
     STAND = "stand"
-    """The robot stands up; a set takes its way back to standing first."""
+    """The robot stands up; a policy set first runs its way back to standing."""
     DAMP = "damp"
     """The robot receives the command for DAMP, as after a fault, but no fault is latched."""
     FAULT = "fault"
@@ -140,11 +140,11 @@ class EndStep(Enum):
 
 
 class RunVerdict(NamedTuple):
-    """Request from an observer to end a run; `Controller.end_run` executes it.
+    """An observer's request to end a run, carried out by `Controller.end_run`.
 
     Attributes:
         step: The step to take after this tick.
-        reason: Reason in words.
+        reason: Reason for ending the run, in words.
     """
 
     step: EndStep

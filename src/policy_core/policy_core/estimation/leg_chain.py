@@ -32,7 +32,7 @@ class LegChain:
         points: Positions of the contact points in the base frame, m.
         radii: Radius of the foot around each point, m.
         turn: Angular velocity of the last link relative to the base, rad/s.
-        moment: Sum, over all joints, of (angular velocity x joint position vector), m/s.
+        moment: Sum, over all joints, of (the joint's angular velocity x its position), m/s.
     """
 
     def __init__(self, leg: Leg, joint_names: Sequence[str]) -> None:
@@ -56,7 +56,7 @@ class LegChain:
         return {**joints, "tips": self._tips, "radii": self.radii}
 
     def update(self, joint_pos: Sequence[float], joint_vel: Sequence[float]) -> None:
-        """Update `points`, `turn` and `moment` for joint positions (rad) and velocities (rad/s)."""
+        """Update the attributes from joint positions (rad) and velocities (rad/s)."""
         points = self._tips
         # From the foot to the base; all vectors are in the frame of the current link.
         u = v = w = p = q = r = 0.0
@@ -101,7 +101,7 @@ class _Joint(NamedTuple):
 
 
 def _list_joints(chain: Sequence[ChainLink], joint_names: Sequence[str]) -> list[_Joint]:
-    """Return the joints in a chain, the last joint first."""
+    """Return a chain's joints, last joint first."""
     joints, before = list[_Joint](), np.eye(4)
     for link in chain:
         before = before @ _offset(link)
@@ -130,7 +130,7 @@ def _tail(chain: Sequence[ChainLink]) -> F64:
 
 
 def _offset(link: ChainLink) -> F64:
-    """Return the fixed transform of a link, its offset before the joint [4, 4]."""
+    """Return a link's fixed transform, which precedes the joint's rotation [4, 4]."""
     x, y, z, w = np.array(link.quat_xyzw) / np.linalg.norm(link.quat_xyzw)
     made = np.eye(4)
     made[:3, :3] += 2.0 * (w * _skew(np.array([x, y, z])) + _squared(np.array([x, y, z])))

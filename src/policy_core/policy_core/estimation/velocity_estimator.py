@@ -31,13 +31,13 @@ LONGEST_STEP_S = 0.1
 _START_STD = 1.0
 """Standard deviation of the initial velocity, m/s: the robot may already be walking."""
 _POINT_STD = 0.02
-"""Standard deviation of a stance point's velocity, m/s: it rolls, and ground and leg yield."""
+"""Standard deviation of a stance point's velocity, m/s: feet roll, and ground and legs yield."""
 _POINT_CORRELATION_S = 0.03
-"""Correlation time of that velocity: longer observation adds information, faster sampling does
-not.
+"""Correlation time of a stance point's velocity: longer observation adds information, but faster
+sampling does not.
 """
 _DRIFT, _SAMPLED = 0.1, 1.5
-"""Noise of the integrated accelerometer, m/s per root s; and standard deviation of a sample from
+"""Noise of the integrated acceleration, m/s per root s; and standard deviation of a sample about
 the mean acceleration over its step, m/s^2, which is large because touchdowns shake the base.
 """
 _LOST_S = 0.3
@@ -57,8 +57,8 @@ _ADAPTS_S = 0.2
 class VelocityEstimator:
     """Estimates the base velocity, sample by sample, without reading a clock.
 
-    It computes with scalars instead of arrays, because NumPy sums arrays in a different order: its
-    results thus equal those of the native core's `VelocityEstimator` bit for bit.
+    The results equal those of the native core's `VelocityEstimator` bit for bit. This requires
+    scalars, because NumPy sums arrays in a different order.
 
     Attributes:
         lin_vel_body: Velocity of the base [3], m/s, body frame.
@@ -179,11 +179,12 @@ class VelocityEstimator:
         Args:
             up: Upward direction in the body frame.
             turn: Angular velocity of the base.
-            moves: Velocity of the IMU relative to the base origin, minus its predicted velocity.
+            moves: Velocity of the IMU relative to the base origin, minus its own predicted
+                velocity.
 
         Returns:
-            The sum of the stance probabilities and, averaged with them as weights, the height of
-            the base and the difference between the IMU's measured and predicted velocity.
+            The sum of the stance probabilities, and two averages weighted by them: the height of
+            the base, and the IMU's measured velocity minus its predicted velocity.
         """
         stands, swings = self.variance + _POINT_STD**2, self.variance + _SWING_STD**2
         ratio = stands / swings

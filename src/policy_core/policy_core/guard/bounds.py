@@ -43,7 +43,7 @@ class Rule(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trip:
-    """A rule that latched a fault, or began a HOLD."""
+    """A rule that latched a fault or started a HOLD."""
 
     rule: Rule
     reason: str
@@ -51,18 +51,18 @@ class Trip:
 
 
 CLIPPED_TICKS_LIMIT = 10
-"""Number of consecutive ticks, clipped in step or effort, that counts as a fault."""
+"""Number of consecutive ticks with a clipped step or effort that counts as a fault."""
 
 
 class TargetBounds(Stateful):
-    """Limits on a policy's command [joints], in the units of its kinds.
+    """Limits on a policy's command [joints], in the units of the joints' kinds.
 
     There are three rows, each |command - centre| <= half width: for the torque that results from
-    the command, the gains and the measured state; for the step from the last command; and for the
-    joint's own limit. For a command u, the demanded torque is stiffness (u - q) - damping dq for
-    positions, damping (u - dq) for velocities, and u for efforts, so a torque limit is an interval
-    of u. Rows 0 and 1 are the values of a healthy run times a margin, and unlimited if these are
-    unknown.
+    the command, the gains and the measured state; for the step from the previous command; and for
+    the joint's own limit. For a command u, the demanded torque is stiffness (u - q) - damping dq
+    for positions, damping (u - dq) for velocities, and u for efforts, so a torque limit is an
+    interval of u. Rows 0 and 1 are a healthy run's values times a margin; without such values, they
+    are unlimited.
 
     The rows apply in this order. Measurements affect only the first row, so a wrong measurement
     never moves the command by more than a step, and the joint limits always hold.
@@ -114,11 +114,11 @@ class TargetBounds(Stateful):
         np.multiply(step, self._margin, self._half[1])
 
     def reset(self, pose: F64) -> None:
-        """Measure the next step from this pose [joints], in rad; for other kinds from 0."""
+        """Measure the next step from this pose [joints], in rad, or from 0 for other kinds."""
         np.multiply(pose, self._of_position, out=self._last)
 
     def count_from(self, command: F64) -> None:
-        """Measure the next step from this command [joints], in the units of its kinds."""
+        """Measure the next step from this command [joints], in the units of the joints' kinds."""
         self._last[:] = command
 
     def restore(self, saved: Tree) -> None:
@@ -146,7 +146,7 @@ class TargetBounds(Stateful):
         return acted
 
     def _clip(self, command: F64) -> tuple[Rule, ...]:
-        """Clip to the rows in order: clipping to one may move the command beyond the next."""
+        """Clip to the rows in order: clipping to one row may leave the command beyond the next."""
         acted = []
         for rule, centre, half in zip(self.RULES, self._centre, self._half, strict=True):
             if (np.abs(command - centre) > half).any():
@@ -158,10 +158,10 @@ class TargetBounds(Stateful):
 class StepBound(Stateful):
     """Limit on the position step between ticks; it is applied last.
 
-    The step from the last command may be as large as `velocity_limit` allows in a period. The limit
-    always applies to the joints of chunk policies. With `hold_measured`, it applies to all joints,
-    except those of joint policies in RUN and on leaving RUN: their targets become torques, which
-    `nominal` limits.
+    The step from the previous command may be as large as `velocity_limit` allows in one period. The
+    limit always applies to the joints of chunk policies. With `hold_measured`, it applies to all
+    joints, except those of joint policies in RUN and on leaving RUN: their targets become torques,
+    which `nominal` limits.
     """
 
     STATE_IN_PLACE = ("_last",)
@@ -190,7 +190,7 @@ class StepBound(Stateful):
             self._last[self._free_in_run] = np.nan
 
     def within(self, position: F64) -> F64:
-        """Return positions [joints], in rad, clipped to the limit."""
+        """Return the positions [joints], in rad, clipped to the limit."""
         # fmin and fmax ignore NaN, which means no limit.
         return np.fmin(np.fmax(position, self._last - self._stride), self._last + self._stride)
 
@@ -213,7 +213,7 @@ def healthy_range(body: Body) -> F64:
 
 
 def joint_limits(body: Body, action: Command) -> tuple[F64, F64]:
-    """Return the lowest and the highest command of each joint [joints], in the unit of its kind."""
+    """Return each joint's lowest and highest command [joints], in the unit of its kind."""
     joints, kinds = body.joints, np.array([kind.value for kind in action.kinds])
     is_position, is_effort = kinds == Kind.POSITION.value, kinds == Kind.EFFORT.value
     largest = np.where(is_effort, joints.effort_limit, joints.velocity_limit)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The operator's command: clipped to the trained range, and faded out when too old."""
+"""The operator's command: clipped to the trained range, and faded out if too old."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class CommandedVector(Stateful):
         Args:
             term: Names the commanded values and their topic.
             field: Name of the state field.
-            out: Array of that field; messages write it and each `update` overwrites it.
+            out: Array of that field; messages are written to it, and `update` overwrites it.
             source: Age of the newest message.
             limits: Limits in force.
         """
@@ -68,7 +68,7 @@ class CommandedVector(Stateful):
         return (*bad, Rule.STALE_COMMAND) if began else bad
 
     def _take(self) -> tuple[Rule, ...]:
-        """Apply a message that has arrived since the last call, or return the rule against it."""
+        """Apply a message that arrived since the last call, or return the rule that rejects it."""
         if self._source.measured_ns == self._taken_ns:
             return ()
         self._taken_ns = self._source.measured_ns
@@ -150,12 +150,12 @@ class CommandFader(Stateful):
         return True
 
     def narrow(self, within: VelocityCommand) -> None:
-        """Narrow the range to which commands are clipped to its intersection with `within`."""
+        """Narrow the range to which commands are clipped: intersect it with `within`."""
         self._low = tuple(map(max, self._low, within.min))
         self._high = tuple(map(min, self._high, within.max))
 
     def close(self, now_ns: int) -> None:
-        """Start to fade the command to zero now, as if it were too old.
+        """Start to fade the command to zero now, as if the command were too old.
 
         New commands are ignored until a new run calls `open`. `update` does not report this fade.
         """
@@ -168,7 +168,7 @@ class CommandFader(Stateful):
         self._closed = False
 
     def restore(self, saved: Tree) -> None:
-        """Restore a saved state; its command is clipped to this policy's trained range."""
+        """Restore a saved state, with its command clipped to this policy's trained range."""
         super().restore(saved)
         self._wanted = np.clip(self._wanted, self._low, self._high)
 

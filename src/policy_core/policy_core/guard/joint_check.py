@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plausibility check on joint samples; the policy and the guard never see implausible samples.
 
-A driver that has not read its joints yet, or has died, publishes zeros or its last values; encoders
-slip; buses flip bits. Such a sample is finite and fresh: unchecked, it would be used as the pose to
-hold, as the start of a stand-up motion, or for a torque limit.
+A driver that has not yet read its joints, or has lost them, publishes zeros or its last values;
+encoders slip; buses flip bits. Such samples are finite and fresh: unchecked, they would be used as
+the pose to hold, as the start of a stand-up motion, or for a torque limit.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from policy_core.control_state import Stateful
 from policy_core.interfaces import F64
 
 _BEYOND_LIMIT_RAD = 0.5
-"""Plausible distance beyond the position limits. Joints rest on their stops and are pressed into
-them, by up to 0.42 rad in a simulated walking Lite3.
+"""Plausible distance beyond the position limits. Joints rest against their stops and are pressed
+into them, by up to 0.42 rad on a simulated walking Lite3.
 """
 _SPEED_FACTOR = 10.0
 """Plausible multiple of the velocity limit; the simulated Lite3 reaches 5.5 on contact."""
 _NOISE_RAD_S = 2.0
-"""Plausible velocity of slow joints: one count of 4096 per turn, in 2 ms, is 0.77 rad/s."""
+"""Plausible velocity of slow joints: one count (of 4096 per turn) in 2 ms is 0.77 rad/s."""
 _REACH_FACTOR, _JITTER_NS, _NOISE_RAD = 2.0, 5_000_000, 0.02
 """A position is reachable within twice the velocity limit times the elapsed time plus 5 ms, plus
 0.02 rad. The simulated Lite3 uses 84 % of that at 200 Hz and 58 % at 50 Hz.
 """
 _CONFIRM_S = 0.5
-"""Time for which samples must agree after an implausible jump before the new pose is trusted."""
+"""Time for which the samples after an implausible jump must agree before the pose is trusted."""
 _FEWEST = 5
 _TURN_RAD, _ROUNDED_RAD = 2.0 * math.pi, 0.01
 """One turn, and the tolerance for a limit of one turn to each side, which may be rounded up."""
 _FORGOTTEN_NS = 500_000_000
-"""Samples farther apart in time than both this and `longest_ns` do not count as agreeing.
+"""Samples farther apart in time than both this value and `longest_ns` do not count as agreeing.
 `longest_ns` alone would not suffice, since a source may be slower than the policy.
 """
 
@@ -53,7 +53,7 @@ def joint_turns(joints: Joints) -> F64:
 
 
 def nearest_turn(position: F64, to: F64, turns: F64) -> F64:
-    """Return positions [joints], in rad, shifted by whole turns as close to `to` as possible.
+    """Return positions [joints], in rad, shifted by whole turns to be as close to `to` as possible.
 
     `turns` is the result of `joint_turns`.
     """
@@ -65,17 +65,17 @@ class JointCheck(Stateful):
 
     A sample is trusted if its positions are at most 0.5 rad beyond the joint limits, its velocities
     are at most ten times the velocity limits or 2 rad/s, and its pose is reachable from the last
-    trusted pose in the time between the two. Except for wheels, this time counts up to
-    `longest_ns`; at rest after an outage, the joints must not have moved. An unreachable pose
-    within these ranges, including the first pose, is trusted after half a second of ticks with
-    consistent samples, but never while the robot moves.
+    trusted pose in the time between the two. Except for wheels, this time is capped at
+    `longest_ns`; if the robot is at rest after an outage, its joints must not have moved. An
+    unreachable pose within these ranges, including the first pose, is trusted after half a second
+    of ticks with consistent samples, but never while the robot moves.
 
     Attributes:
         names: Joint names.
         lost: True if the source was silent and no sample has been trusted since.
-        in_motion: True if the robot is commanded to move; set by its controller.
+        in_motion: True if the robot is commanded to move; set by the controller.
         replaced: Number of times an implausible jump was accepted although the source was never
-            silent; a held robot cannot have moved that far.
+            silent; a robot that holds its pose cannot have moved that far.
     """
 
     STATE = ("_believed_ns", "_seen_ns", "_agreeing", "lost", "in_motion", "replaced")
@@ -87,8 +87,8 @@ class JointCheck(Stateful):
 
         Args:
             body: Limits and rate of the robot.
-            longest_ns: A source that is silent for longer has an outage. This also caps the time in
-                which a joint may have moved, except for wheels (joints without `stand.stiffness`).
+            longest_ns: A longer silence of the source is an outage. Also caps the time in which a
+                joint may have moved, except for wheels (joints without `stand.stiffness`).
             clock: Clock used for the ticks.
         """
         joints, self.names = body.joints, body.joints.names
@@ -117,7 +117,7 @@ class JointCheck(Stateful):
         self.forget()
 
     def forget(self) -> None:
-        """Discard the trusted pose; none is trusted until one is confirmed."""
+        """Discard the trusted pose; no pose is trusted until one is confirmed."""
         self._believed_ns: int | None = None
         self._seen_ns, self._agreeing, self.lost = 0, 0, True
         self._believed[:] = self._seen[:] = np.nan
@@ -187,7 +187,7 @@ class JointCheck(Stateful):
 
     @property
     def doubted(self) -> F64 | None:
-        """Newest positions [joints], in rad, if in range but not yet trusted; None otherwise."""
+        """Newest positions [joints], in rad, if in range but not yet trusted; otherwise None."""
         return self._seen if self._agreeing else None
 
     def _believe(self, position: F64, now_ns: int) -> str:
@@ -196,9 +196,9 @@ class JointCheck(Stateful):
         return ""
 
     def _confirm(self, position: F64, jump: F64, gap_ns: int, now_ns: int) -> str:
-        """Count a sample after an implausible jump; trust its pose after enough of them.
+        """Count a sample after an implausible jump; trust its pose after enough such samples.
 
-        `jump` [joints], in rad, is each joint's distance beyond what it can have moved.
+        `jump` [joints], in rad, is the distance that each joint moved beyond what is possible.
         """
         follows = (
             self._agreeing > 0 and (self._way(position, self._seen) <= self._reached(gap_ns)).all()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The guard's limits: those of the contract, tightened by the operator."""
+"""The guard's limits: the contract's, possibly tightened by the operator."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -51,15 +51,15 @@ class Limits:
 
     @property
     def longest_gap_ns(self) -> int:
-        """Maximum time between two ticks: after that long without data, the guard enters DAMP."""
+        """Maximum time between two ticks: after this time without data, the guard enters DAMP."""
         return self.state_timeout_ns + self.damp_after_ns
 
 
 def limits_in_force(body: Body, stricter_limits: StricterLimits) -> Limits:
-    """Return the contract's limits, tightened by the operator's.
+    """Return the contract's limits, tightened by the operator's limits.
 
     Raises:
-        PolicyError: A value would loosen the contract's limit; lists every one.
+        PolicyError: A value would loosen the contract's limit; the error lists every such value.
     """
     safety = body.safety
     ours = {
@@ -104,8 +104,8 @@ def effort_limit(body: Body, limits: Limits) -> F64:
 def input_timeouts_ns(contract: JointContract) -> dict[str, int | None]:
     """Return the time-outs, by topic, of the inputs to which `state_timeout_s` does not apply.
 
-    None means no time-out: a command fades out instead. An external vector may arrive at its own
-    rate.
+    None means no time-out: a command fades out instead. External vectors may arrive at a different
+    rate from the robot's state.
     """
     timeouts_ns: dict[str, int | None] = {COMMAND: None}
     for term in contract.terms:

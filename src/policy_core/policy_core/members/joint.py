@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Joint policy: its model, the decoding of the model's outputs, and its control path."""
+"""Joint policy: the model, the decoding of its outputs, and the control path."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from policy_core.observation.state import LAST_OUTPUT, RobotState
 
 
 class RawAction(Stateful):
-    """The model output that commands joints, with the terms' clips.
+    """The model output that commands joints, clipped as its terms define.
 
     `raw` [actions] is the latest output; `clipped` contains the clip's guard rule if the clip
     changed the output.
@@ -34,7 +34,7 @@ class RawAction(Stateful):
     STATE_IN_PLACE: ClassVar[tuple[str, ...]] = ("raw",)
 
     def __init__(self, output: Tensor, terms: Sequence[ActionTerm] = ()) -> None:
-        """Read from `output`, and clip as `terms` define; without terms, nothing is clipped."""
+        """Read from `output`, and clip as `terms` define; without terms, no value is clipped."""
         self._source_tensor = output.reshape(-1)
         self.raw: F64 = np.zeros(self._source_tensor.size)
         self.clipped: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ class RawAction(Stateful):
         self._clips = bool(np.isfinite([self._low, self._high]).any())
 
     def read(self) -> bool:
-        """Copy the output to `raw`; return True if all of it is finite."""
+        """Copy the output to `raw`; return True if all its values are finite."""
         self.raw[...] = self._source_tensor
         return math.isfinite(self.raw.dot(self.raw))
 
@@ -64,7 +64,7 @@ class RawAction(Stateful):
 
 
 class GainOutputs(Stateful):
-    """Gains that the model outputs, which replace a command's gains, each within its bounds.
+    """Gains that the model outputs; clipped to their bounds, they replace a command's gains.
 
     Stiffness is replaced for joints commanded by position, and damping for joints not commanded by
     effort; all other gains stay unchanged.
@@ -80,7 +80,7 @@ class GainOutputs(Stateful):
         names, rows = contract.joints.names, ("stiffness", "damping")
         driven = [joint for term in contract.action.terms for joint in term.joints]
         self.gains = command.gains
-        """Gains of the command [2, joints]."""
+        """Gains of the command [2, joints], which `write` changes."""
         self.outputs = [gain.output for gain in contract.action.gain_outputs.values()]
         """Output names, in the order of `raw`."""
         self._tensors = [outputs[name].reshape(-1) for name in self.outputs]
@@ -141,9 +141,9 @@ class ActionDecoder(RawAction, Command):
 
         Args:
             contract: Defines how the output maps to commands.
-            output: The model output that commands joints; each `read` reads it.
-            outputs: All outputs of the model, from which each `read` reads the gains; without them,
-                the contract's gains apply.
+            output: The model output that commands joints, read by `read`.
+            outputs: All outputs of the model, from which `read` reads the gains; if missing, the
+                contract's gains apply.
         """
         joints, names = contract.joints, contract.joints.names
         driven = {joint: Kind(each.kind) for each in contract.action.terms for joint in each.joints}
@@ -205,7 +205,7 @@ class ActionDecoder(RawAction, Command):
             self.clipped = (*self.clipped, Rule.GAIN_LIMIT.value)
 
     def invert_command(self, command: F64, into: F64) -> None:
-        """Write to `into` the raw output [actions] that would produce this command [joints].
+        """Write the raw output [actions] that would produce this command [joints] to `into`.
 
         An output that has no effect, because its scale is 0, is set to 0.
         """
@@ -217,8 +217,8 @@ class ActionDecoder(RawAction, Command):
 class JointPolicy(Stateful):
     """Runs a bundle's model on the robot state; implements `Policy`.
 
-    `infer` and `commit` are separate, so that a late result, which is not committed, leaves
-    history, last action and recurrent state unchanged.
+    `infer` and `commit` are separate: a late result is not committed, and so leaves the history,
+    last action and recurrent state unchanged.
     """
 
     STATE = ("action", "_remembering", "_recurrent", "_tick", "begins")
@@ -247,13 +247,13 @@ class JointPolicy(Stateful):
         ]
         self._last_action = state["last_action"]
         self.remembers = bool(self._remembering) or state.keeps_time
-        """True if `watch` has an effect."""
+        """True if `watch` has any effect."""
         self._tick = 0
         self.begins = True
         """True if history, last action and recurrent state were empty at the last `infer`."""
 
     def plan(self) -> dict[str, Any]:
-        """Return the configuration for the native core: each part, and the tensors that it uses."""
+        """Return the configuration for the native core: each part, with the tensors it uses."""
         plan, contract = super().plan(), self._contract
         plan["action"]["output"] = contract.action.output
         for name, observation in zip(contract.observations, plan["observations"], strict=True):
@@ -280,19 +280,19 @@ class JointPolicy(Stateful):
             observation.reset()
 
     def pause(self, duration_ns: int) -> None:
-        """Do nothing, since the policy counts ticks, not the time between them."""
+        """Do nothing, since the policy counts ticks and does not measure time."""
 
     def watch(self) -> None:
         """Observe a tick without running the model: advance the history and the clocks.
 
-        Last action, observed outputs and recurrent state do not change.
+        The last action, observed outputs and recurrent state do not change.
         """
         for observation in self._remembering:
             observation.write()
         self._next()
 
     def infer(self) -> bool:
-        """Write the observations and run the model; return True if its output is finite.
+        """Write the observations and run the model; return True if the model's output is finite.
 
         Raises:
             BackendError: The runtime failed.
@@ -306,7 +306,7 @@ class JointPolicy(Stateful):
         return not self._fed_back or all(each.is_finite() for each in self._fed_back)
 
     def commit(self) -> F64:
-        """Apply the inference result in this tick, and return the command [joints]."""
+        """Use the inference result in this tick, and return the command [joints]."""
         self._last_action[...] = self.action.raw
         for outputs in self._fed_back:
             outputs.advance()
@@ -330,7 +330,7 @@ class RecurrentState(Stateful):
         backend: Backend,
         initial: Mapping[str, Tensor] = {},
     ) -> None:
-        """Start from the initial state.
+        """Start with the initial state.
 
         Args:
             pairs: The contract's `state` section.
@@ -339,7 +339,7 @@ class RecurrentState(Stateful):
         """
         self.initial = initial
         self.pairs = [(backend.inputs[pair.input], backend.outputs[pair.output]) for pair in pairs]
-        """Input and output array of each pair; may be empty."""
+        """Input and output arrays of each pair; may be empty."""
         self._inputs = {pair.input: backend.inputs[pair.input] for pair in pairs}
         self.reset()
 
@@ -357,7 +357,7 @@ class RecurrentState(Stateful):
         return {name: into.copy() for name, into in self._inputs.items()}
 
     def restore(self, saved: Tree) -> None:
-        """Restore saved recurrent states of the same model."""
+        """Restore recurrent states that were saved by the same model."""
         for name, into in self._inputs.items():
             into[...] = np.reshape(saved[name], into.shape)  # the native core has no shapes
 
@@ -375,11 +375,11 @@ class LastOutputs:
     """Writes the model outputs that `last_output` terms observe to the state, for the next tick.
 
     Unlike recurrent state, these values are scaled, clipped and kept in the history, like any
-    observation. `RobotState.restart` sets them to zero; if a result is dropped, they do not change.
+    observation. `RobotState.restart` sets them to zero; a dropped result leaves them unchanged.
     """
 
     def __init__(self, state: RobotState, backend: Backend) -> None:
-        """Connect each output that has a state field to that field."""
+        """Connect observed outputs to their state fields."""
         self.pairs = [
             (field, backend.outputs[name].reshape(-1)) for name, field in state.last_outputs.items()
         ]
@@ -411,7 +411,7 @@ def joint_controller(
         limits: Limits in force.
         clock: Same as for `Controller`.
         state: Receives the measurements; None creates one.
-        make: Function with the arguments of `Controller` that creates the controller.
+        make: Creates the controller; takes the arguments of `Controller`.
     """
     contract = bundle.contract
     state = state or RobotState(contract, orientation=limits.max_tilt_rad is not None)

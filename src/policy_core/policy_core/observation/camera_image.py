@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Camera images: conversion to the policy's values, and selection of the stack by stamps."""
+"""Camera images: conversion to the policy's values, and selection of the image stack by stamps."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class _ImageProcessor:
         return image
 
     def _plan(self, step: str, image: F32) -> None:
-        """Append the stage for a step that keeps the image size, or for the end."""
+        """Append the stage for a step that keeps the image size, or for the end of the steps."""
         raise NotImplementedError
 
     def _weights(self, step: str, shape: Sequence[int]) -> tuple[F64, F64]:
@@ -132,8 +132,8 @@ class DepthProcessor(_ImageProcessor):
             raw: Image in the camera's size [height, width]; uint16 in mm, where 0 is unknown, or
                 float32 in m, where NaN and -infinity are unknown and +infinity is too far; in
                 either byte order.
-            factor: Factor for each pixel [height, width], `ray_factors` or the inverse, if the
-                camera measures a different kind of distance from what the policy expects.
+            factor: Factor for each pixel [height, width], needed if the camera and the policy use
+                different kinds of distance: `ray_factors` or the inverse.
 
         Raises:
             RobotError: All depths are unknown, or more than the contract allows.
@@ -215,10 +215,10 @@ class DepthProcessor(_ImageProcessor):
 
 
 class ColourProcessor(_ImageProcessor):
-    """Converts a camera's colour image to the policy's values."""
+    """Converts a camera's color image to the policy's values."""
 
     def __init__(self, colour: ColourImage) -> None:
-        """Prepare the steps for a colour section that has passed `check_image`."""
+        """Prepare the steps for a color section that has passed `check_image`."""
         self.colour = colour
         super().__init__(colour, colour.steps, colour.channel_count)
         self._values = np.zeros_like(self._last)
@@ -235,7 +235,7 @@ class ColourProcessor(_ImageProcessor):
         self._means: F32 = np.zeros((len(self._values), 1, 1), np.float32)
 
     def see(self, raw: npt.NDArray[np.uint8]) -> None:
-        """Convert an RGB image in the camera's size [height, width, 3], and write it to `image`."""
+        """Convert an RGB image of the camera's size [height, width, 3]; write `image`."""
         raw = raw[self._part]
         if self.colour.channels == "grey":
             self._pixels[0] = cv2.cvtColor(raw, cv2.COLOR_RGB2GRAY)
@@ -269,16 +269,16 @@ class ColourProcessor(_ImageProcessor):
 
 
 class ImageHistory:
-    """The latest images with their stamps, from which the policy's stack is selected.
+    """The latest images with their stamps, from which the policy's image stack is selected.
 
-    Positions in the stack are times, so a lost or late image does not shift the others.
+    Positions in the stack are times, so a lost or late image does not shift other images.
 
     Attributes:
-        newest_ns: Stamp of the newest image; None without one.
+        newest_ns: Stamp of the newest image; None if there is no image.
     """
 
     _RECENT, _SLOWEST = 4, 1.5
-    """Number of images from which the camera's rate is computed, and the largest mean distance
+    """Number of images from which the camera's rate is computed, and the longest mean interval
     between images, in periods.
     """
 
@@ -314,7 +314,7 @@ class ImageHistory:
         """Return True if the image with this stamp is needed.
 
         A camera that is faster than the contract's sends more images than needed. An image whose
-        stamp is far before or after the newest begins a new stack.
+        stamp is far before or after the newest stamp begins a new stack.
         """
         newest_ns = self.newest_ns
         if newest_ns is not None and not (
@@ -340,8 +340,8 @@ class ImageHistory:
         """Return the stamp of the newest image that is at least as old as in training, or None.
 
         Args:
-            now_ns: Time on the clock used for stamps; an image stamped later, as in a simulation
-                whose clock moves in steps, counts as new.
+            now_ns: Time on the clock used for stamps. An image with a later stamp counts as new; in
+                a simulation, the clock may advance in steps.
         """
         stamps_ns = self._stamps_ns[: self._count]
         old = stamps_ns[stamps_ns <= max(now_ns, self.newest_ns or 0) - self._latency_ns]
@@ -379,7 +379,7 @@ class ImageHistory:
 
 
 def ray_factors(k: Sequence[float], height: int, width: int) -> F32:
-    """Return, for each pixel, the ratio of distance along the ray to axial depth [height, width].
+    """Return each pixel's ratio of distance along the ray to axial depth [height, width].
 
     Args:
         k: Intrinsic matrix row by row [9], as in sensor_msgs/CameraInfo.
@@ -455,7 +455,7 @@ def _triangle(distance: F64) -> F64:
 
 
 def _cubic(distance: F64, a: float) -> F64:
-    """Return the weights of cubic convolution (R. Keys, 1981) at distances in pixels."""
+    """Return the weights of cubic convolution (R. Keys, 1981) at distances given in pixels."""
     x = np.abs(distance)
     near = ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0
     far = ((x - 5.0) * x + 8.0) * x * a - 4.0 * a

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A policy's reference motion, frame by frame, in the form that its observation terms need.
+"""A policy's reference motion, frame by frame, in the form that the observation terms need.
 
 The frames come from a clip, or the newest frame comes from a topic. At the first tick of RUN, the
-motion is translated, and rotated about the vertical, so that the anchor of its first frame
+motion is translated, and rotated about the vertical, so that the anchor in its first frame
 coincides with the robot's anchor in position and heading; the motion's roll and pitch are kept.
 BeyondMimic's deployment (HybridRobotics/motion_tracking_controller, `MotionCommandTerm`) does the
 same, and the terms match those in its training (`motion_anchor_pos_b`, `motion_anchor_ori_b`).
@@ -36,7 +36,7 @@ _ORIGIN: Vector = (0.0, 0.0, 0.0)
 class ClipPlayer(Stateful):
     """Plays a clip: writes each tick's frames to fields of the state.
 
-    `restart` and `advance` write the fields that depend on the clip only; `write` writes the fields
+    `restart` and `advance` write the fields that depend only on the clip; `write` writes the fields
     that also depend on the robot's pose, which are NaN while the pose is unknown.
     """
 
@@ -55,7 +55,7 @@ class ClipPlayer(Stateful):
         Args:
             clip: The frames.
             motion: The contract's `motion` section.
-            joint_names: Joint names of the contract, in its order.
+            joint_names: Joint names, in contract order.
             state: Fields to read: `joint_pos`; with an anchor also `quat_xyzw`, and `pos_world` if
                 measured.
             outputs: Fields to write, by field name in `TERMS` and number of ticks ahead.
@@ -76,7 +76,7 @@ class ClipPlayer(Stateful):
         self.restart()
 
     def plan(self) -> dict[str, Any]:
-        """Return the configuration for the native core: the frames, the chain to the anchor."""
+        """Return the configuration for the native core: the frames and the chain to the anchor."""
         return {
             **dataclasses.asdict(self._clip),
             "loops": self._loops,
@@ -91,11 +91,11 @@ class ClipPlayer(Stateful):
 
     @property
     def has_ended(self) -> bool:
-        """True if every frame has been played; never for a clip that loops."""
+        """True if every frame has been played; always False for a clip that loops."""
         return not self._loops and self._tick > self._last
 
     def restart(self) -> None:
-        """Begin at the first frame, placed at the robot's pose on the next `write`."""
+        """Begin at the first frame; the next `write` places it at the robot's pose."""
         self._tick, self._placement, self._cycle = 0, _Placement(), 0
         self._is_placed = False
         self._write_joints()
@@ -124,7 +124,7 @@ class ClipPlayer(Stateful):
                 out[:] = _two_columns(product(inverse, there_quat))
 
     def _frame(self, ahead: int) -> tuple[int, int]:
-        """Return the index of the frame some ticks ahead, and the number of loops before it."""
+        """Return the index of the frame some ticks ahead, and the loops completed before it."""
         place = self._tick + ahead
         if self._loops:
             cycle, frame = divmod(place, self._last + 1)
@@ -138,7 +138,7 @@ class ClipPlayer(Stateful):
             out[:] = 0.0 if is_over and frames is self._clip.joint_vel else frames[frame]
 
     def _place(self, robot_quat: Quat, robot_pos: Vector) -> None:
-        """Place the motion so that its first frame is at the robot's pose, if that is known."""
+        """Place the motion's first frame at the robot's pose, if that pose is known."""
         first_quat, first_pos = self._anchor_pose(0)
         found = _Placement.between(first_quat, first_pos, robot_quat, robot_pos)
         if found.is_finite():
@@ -151,7 +151,7 @@ class ClipPlayer(Stateful):
         )
 
     def _step_of_cycle(self) -> _Placement:
-        """Return the placement of a clip's cycle relative to the previous one, at equal height."""
+        """Return a cycle's placement relative to the previous cycle, at the same height."""
         first_quat, first_pos = self._anchor_pose(0)
         last_quat, (x, y, _) = self._anchor_pose(self._last)
         return _Placement.between(first_quat, first_pos, last_quat, (x, y, first_pos[2]))
@@ -169,7 +169,7 @@ class ClipPlayer(Stateful):
 
 
 class LivePlayer(Stateful):
-    """Plays a live motion: writes its newest frame to fields of the state; see `ClipPlayer`.
+    """Plays a live motion: writes the newest frame to fields of the state; see `ClipPlayer`.
 
     The frame at the first RUN tick is placed at the robot's pose, like the first frame of a clip.
     """
@@ -196,11 +196,11 @@ class LivePlayer(Stateful):
         self.restart()
 
     def plan(self) -> dict[str, Any]:
-        """Return the configuration for the native core: the chain to the anchor."""
+        """Return the configuration for the native core, which is the chain to the anchor."""
         return {"chain": self._chain.plan()}
 
     def restart(self) -> None:
-        """Place the motion at the robot's pose again, on the next `write`."""
+        """Make the next `write` place the motion at the robot's pose again."""
         self._placement, self._is_placed = _Placement(), False
 
     def advance(self) -> None:
@@ -228,7 +228,7 @@ class LivePlayer(Stateful):
 
 
 class _Placement(Stateful):
-    """Transform from the motion's world to the robot's: a rotation about the vertical, a shift."""
+    """Transform from the motion's world to the robot's: rotation about the vertical, then shift."""
 
     STATE = ("_yaw", "_shift")
 
@@ -246,7 +246,7 @@ class _Placement(Stateful):
         return _Placement(turn._yaw, _difference(to_pos, turn.position(pos)))
 
     def after(self, first: _Placement) -> _Placement:
-        """Return the placement that applies `first`, and then this one."""
+        """Return the placement that applies `first`, and then this placement."""
         return _Placement(self._yaw + first._yaw, self.position(first._shift))
 
     def position(self, pos: Sequence[float]) -> Vector:
@@ -275,7 +275,7 @@ class _Chain:
             self._links.append((joint, (x, y, z), normalized(link.quat_xyzw), (u, v, w)))
 
     def plan(self) -> list[dict[str, Any]]:
-        """Return the configuration for the native core: the links; joint -1 is a fixed link."""
+        """Return the configuration for the native core: the links; joint -1 marks a fixed link."""
         return [
             {
                 "joint": -1 if joint is None else joint,
@@ -306,7 +306,7 @@ class _Chain:
 
 
 def _anchor_of_robot(measured: Mapping[str, F64], chain: _Chain) -> tuple[Quat, Vector]:
-    """Return the robot's anchor: orientation, and position (0 if no position is measured)."""
+    """Return the robot's anchor: orientation, and position (0 if position is not measured)."""
     base = measured.get("pos_world")
     quat, offset = chain.pose(normalized(measured["quat_xyzw"].tolist()), measured["joint_pos"])
     return quat, _ORIGIN if base is None else _sum(base.tolist(), offset)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Check whether a model input is distributed as in training; if not, suggest a likely cause."""
+"""Check whether a model input is distributed as in training; if it is not, suggest a cause."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from policy_core.interfaces import F32, F64, Index, Tensor
 from policy_core.observation.rows import layout
 
 OUTSIDE_SHARE = 0.2
-"""Share of samples out of range from which a term does not match training."""
+"""Share of out-of-range samples at which a term counts as not matching training."""
 MARGIN = 0.5
-"""Margin on each side, as a share of the healthy range; pushes and slopes exceed it by less."""
+"""Margin per side, as a share of the healthy range; pushes and slopes exceed the range by less."""
 _LARGEST_DEVIATIONS = 8.0
 """Limit on normalized values when only the mean and standard deviation are known."""
 
@@ -31,11 +31,11 @@ class InputStatistics:
 
     Attributes:
         terms: Name of the term that each value belongs to.
-        low: Lowest healthy value, less a margin.
+        low: Lowest healthy value, minus a margin.
         high: Highest healthy value, plus a margin.
         std: Standard deviation.
         scale: Scale that the term applies.
-        subtracted: Offset that the term subtracts, as scaled.
+        subtracted: Offset that the term subtracts, in scaled units.
         blocks: Index groups, each with one term's values for all joints, in the contract's joint
             order.
     """
@@ -60,7 +60,7 @@ class InputStatistics:
 
 
 def input_statistics(contract: JointContract, name: str) -> InputStatistics | None:
-    """Return a model input's statistics from `nominal.observation`; None if there are none."""
+    """Return a model input's statistics from `nominal.observation`; None if it has none."""
     statistics = contract.nominal.observation.get(name) if contract.nominal else None
     if statistics is None:
         return None
@@ -88,7 +88,7 @@ def input_statistics(contract: JointContract, name: str) -> InputStatistics | No
 
 
 def normalised_input(size: int) -> InputStatistics:
-    """Return statistics for a normalized input of which only mean and deviation are known."""
+    """Return statistics for a normalized input with only a known mean and standard deviation."""
     ones = np.ones(size)
     return InputStatistics(
         terms=np.array([f"value {place}" for place in range(size)]),
@@ -103,9 +103,10 @@ def normalised_input(size: int) -> InputStatistics:
 def _frame_values(
     number: int, term: Term, contract: JointContract
 ) -> tuple[npt.NDArray[np.str_], F64, F64, Index]:
-    """Return the term name, scale, offset and block of each value in a term.
+    """Return the term name, scale, offset and block number of each value in a term.
 
-    The block is the term's number if the term has all joints in contract order, and -1 otherwise.
+    The block number is the term's number if the term has all joints in contract order, otherwise
+    -1.
     """
     spec = TERMS[term.term]
     names, joints = list(term_names(term, contract)), contract.joints
@@ -122,11 +123,11 @@ def _frame_values(
 
 
 _FACTOR = 3.0
-"""Largest median ratio between a corrected input's standard deviations and those in training: if a
-robot stands still, nearly every explanation fits, so the input must also vary as in training.
+"""Maximum median ratio between a corrected input's standard deviations and those in training: when
+a robot stands still, nearly every explanation fits, so the input must also vary as in training.
 """
 _TERMS = 4
-"""Maximum number of terms that a message lists with values."""
+"""Maximum number of terms whose values a message lists."""
 
 
 class DistributionCheck:
@@ -143,7 +144,7 @@ class DistributionCheck:
         self._mean, self._divisor = statistics or (np.zeros(1), np.ones(1))
 
     def describe(self, given: F64) -> str:
-        """Return the mismatch in words, with a likely cause; "" if there is none.
+        """Describe the mismatch and a likely cause; return "" if there is no mismatch.
 
         Args:
             given: Samples of the input [samples, size] before normalization, with scales applied.
@@ -169,7 +170,7 @@ class DistributionCheck:
         return (given - self._mean) / self._divisor
 
     def _numbers(self, term: str, inputs: F64) -> str:
-        """Describe the value of a term that is farthest out of range, and its healthy range."""
+        """Describe a term's value that is farthest out of range, and the healthy range."""
         places = np.flatnonzero(self._healthy.terms == term)
         low, high = self._healthy.low[places], self._healthy.high[places]
         means = inputs[:, places].mean(axis=0)
@@ -182,7 +183,7 @@ class DistributionCheck:
         )
 
     def _explanation(self, given: F64) -> str:
-        """Return the best explanation, whose correction restores the input; "" if none does."""
+        """Return the best explanation whose correction restores the input; "" if none does."""
         fitting = [
             (self._distance(inputs), text)
             for text, inputs in self._explanations(given)
@@ -192,13 +193,13 @@ class DistributionCheck:
         return text if distance < math.log(_FACTOR) else ""
 
     def _distance(self, inputs: F64) -> float:
-        """Return the median, over all values, of |log(std / std in training)|."""
+        """Return the median of |log(std / std in training)| over all values."""
         known = self._healthy.std > 0
         ratio = inputs[:, known].std(axis=0) / self._healthy.std[known]
         return float(np.median(np.abs(np.log(np.maximum(ratio, 1e-9))))) if known.any() else 0.0
 
     def _explanations(self, given: F64) -> Iterator[tuple[str, F64]]:
-        """Yield each possible mistake in words, and the model input with that mistake corrected."""
+        """Yield a description of each possible mistake, and the model input with it corrected."""
         healthy = self._healthy
         if self._normalises:
             yield "observations that were normalized twice", given
@@ -233,7 +234,7 @@ class DistributionCheck:
 def watched_inputs(
     contract: JointContract, inputs: Mapping[str, Tensor]
 ) -> list[tuple[Tensor, InputStatistics]]:
-    """Return each input of a joint policy that has statistics in the bundle, and its statistics."""
+    """Return a joint policy's inputs that have statistics in the bundle, with the statistics."""
     return [
         (array, healthy)
         for name, array in inputs.items()
@@ -243,15 +244,17 @@ def watched_inputs(
 
 
 _REPORTS = 125
-"""Number of recent reports that count."""
+"""Number of recent reports that are kept."""
 _OUTSIDE = round(OUTSIDE_SHARE * _REPORTS)
-"""Number of out-of-range reports from which a term is a problem, however many there are so far."""
+"""Number of out-of-range reports at which a term counts as a problem, however few reports there
+are.
+"""
 
 
 class DistributionWatch:
     """Counts the reports in which a term was outside its training range.
 
-    Each report samples the newest observation; ticks record nothing.
+    Each report samples the newest observation; ticks do no extra work.
     """
 
     def __init__(self, watched: Iterable[tuple[Tensor, InputStatistics]]) -> None:
@@ -260,11 +263,11 @@ class DistributionWatch:
         self.restart()
 
     def restart(self) -> None:
-        """Reset the counts; called on each activation and each RUN."""
+        """Reset the counts; called on each activation and at the start of each RUN."""
         self._outside = deque[frozenset[str]](maxlen=_REPORTS)
 
     def look(self) -> None:
-        """Check the current observation in the model's inputs; call in RUN only."""
+        """Check the current observation in the model's inputs; call only in RUN."""
         outside = set[str]()
         for values, healthy in self._watched:
             # Another thread may be writing; a mixture of two ticks is good enough here.
@@ -273,7 +276,7 @@ class DistributionWatch:
 
     @property
     def outside(self) -> dict[str, int]:
-        """Number of reports with a term out of range, by term, for terms that often are."""
+        """Number of out-of-range reports, by term, for each term that is often out of range."""
         counts = Counter(term for outside in tuple(self._outside) for term in outside)
         return {term: count for term, count in sorted(counts.items()) if count >= _OUTSIDE}
 

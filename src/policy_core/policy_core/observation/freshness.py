@@ -11,8 +11,8 @@ from policy_core.control_state import Stateful
 _SOONEST_NS, _LATEST_NS = -50_000_000, 500_000_000
 """Range of header ages in which the sender's clock counts as synchronized with ours."""
 _RESTART_AGAIN_NS = 1_000_000_000
-"""Time after a restart of a stream during which messages with earlier stamps count as old, since
-clocks are not set that often.
+"""Time after a stream starts over during which messages with earlier stamps count as old, since
+clocks are not set back so often.
 """
 _NOTED_STEP_NS = 20_000_000
 _DRIFT_SHIFT, _SLEW_SHIFT = 10, 3
@@ -27,7 +27,7 @@ class Input(Stateful):
     The header stamp identifies the sample in a message. The sample's age on arrival is the smaller
     of two measures, because setting a clock affects at most one of them:
 
-    - the delay relative to the least delayed message in the stream, on our steady clock;
+    - the delay relative to the least delayed message of the stream, on our steady clock;
     - if the sender's clock is synchronized with ours, the age of the header: -50 ms to 500 ms, on
       our current clock or on our clock as of the last synchronization.
 
@@ -35,9 +35,9 @@ class Input(Stateful):
     delay does. At the start of a stream, only the header counts if the clocks are synchronized.
 
     A message with a repeated or earlier stamp is not new. But if the next message continues from an
-    earlier stamp rather than from the newest, the sender's clock was set back, and its stream
-    starts over. This is accepted at most once a second, so that old messages sent in a loop do not
-    count as new.
+    earlier stamp rather than from the newest one, the sender's clock was set back, and the stream
+    starts over. This is accepted at most once per second, so that old messages sent in a loop do
+    not count as new.
     """
 
     STATE = (
@@ -79,11 +79,11 @@ class Input(Stateful):
         """The latest clock step, in words; a new object for each step."""
         self.measured_ns: int | None = None
         """Measurement time of the newest message, on our steady clock: from its stamp, if the
-        sender's clock is synchronized with ours, and otherwise from its age. Unlike the age, it
-        accounts for a constant delay, which the drift allowance removes from the age.
+        sender's clock is synchronized with ours, and otherwise from its age. Unlike the age, this
+        time accounts for a constant delay, which the drift allowance removes from the age.
         """
         self.repeats = 0
-        """Number of consecutive earlier messages with the same image, for a camera."""
+        """For a camera: number of consecutive earlier messages with the same image."""
         self._born_ns: int | None = None
         self._came_ns = 0
         self._stamp_ns: int | None = None
@@ -93,11 +93,12 @@ class Input(Stateful):
         """True if the current message belongs to a stream that starts over."""
         self._restarted_ns: int | None = None
         self._refused, self._refused_stamps = 0, ""
-        """Number of messages after the newest that were not new, and the reason for the last."""
+        """Number of messages since the newest that were not new, and the reason for the last one.
+        """
         self._ahead_ns = 0
         """Stamp minus arrival time of the least delayed message, less the drift allowance."""
         self._wall_ns: int | None = None
-        """Our clock for header stamps minus the steady clock, when the clocks last agreed."""
+        """Our clock for header stamps minus the steady clock, as of the last synchronization."""
         self._seen_wall_ns = 0
 
     def is_new(self, stamp_ns: int | None, now_ns: int) -> bool:
@@ -124,7 +125,7 @@ class Input(Stateful):
         return False
 
     def _goes_on_from(self, earlier_ns: int, came_ns: int, stamp_ns: int, now_ns: int) -> bool:
-        """Return True if a stamp continues from an earlier stamp, as after a clock was set back."""
+        """Return True if a stamp continues from an earlier stamp, as after a clock is set back."""
         if self._restarted_ns is not None and now_ns - self._restarted_ns < _RESTART_AGAIN_NS:
             return False
         after_newest_ns = (self._stamp_ns or 0) + now_ns - self._came_ns
@@ -168,7 +169,7 @@ class Input(Stateful):
         return max(0, min(late_ns, header_ns) if agrees else late_ns)
 
     def _header_age_ns(self, steady_age_ns: int, wall_ns: int) -> int:
-        """Return a header's age on our clock as of the last synchronization, else as of now."""
+        """Return a header's age on our clock as of the last synchronization, or as of now."""
         if self._wall_ns is not None:
             age_ns = steady_age_ns + self._wall_ns
             if _SOONEST_NS <= age_ns <= _LATEST_NS:
@@ -190,7 +191,7 @@ class Input(Stateful):
         self.clock_step = words.CLOCK_STEP.format(whose=whose, a=step_ns * 1e-6)
 
     def show(self, born_ns: int | None, measured_ns: int | None) -> None:
-        """Set the times to those of another input, to display them."""
+        """Set the times to those of another input, for display."""
         self._born_ns, self.measured_ns = born_ns, measured_ns
 
     def reject(self, problem: str) -> None:
@@ -214,7 +215,7 @@ class Input(Stateful):
         )
 
     def described(self, age_ns: int | None, problem: str, refused: int, stamps: str) -> str:
-        """Describe the input as `describe` does, given the values to describe."""
+        """Describe an input as `describe` does, from the given values."""
         age = words.NO_MESSAGE if age_ns is None else words.AGE.format(a=age_ns * 1e-6)
         if age_ns is not None and self.timeout_ns is not None and age_ns > self.timeout_ns:
             age = words.AGE_LIMIT.format(age=age, limit=self.timeout_ns * 1e-6)

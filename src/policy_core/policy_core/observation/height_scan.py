@@ -15,7 +15,7 @@ from policy_core.errors import RobotError
 from policy_core.interfaces import F64, Index
 
 _RAY_STEPS = 4
-"""Number of iterations in which a slanted ray is followed to the ground."""
+"""Number of iterations for following a slanted ray to the ground."""
 _SHALLOWEST = 0.2
 """Sine of the minimum angle below the horizon at which rays are followed."""
 _ROUNDED = 1e-9
@@ -40,7 +40,7 @@ class ElevationMap:
 
 
 class HeightScanner:
-    """Determines the ground height at each scan point, and converts it to the policy's value.
+    """Determines the ground height at each scan point, and converts it to a policy value.
 
     Attributes:
         values: Values before the term's clip and scale [points], m; finite after `see`.
@@ -72,7 +72,7 @@ class HeightScanner:
             self._neighbours = distances.round(9).argsort(axis=1, kind="stable")
 
     def sample(self, elevation: ElevationMap, position: F64, quat_xyzw: F64) -> None:
-        """Set `heights` from the map cell under each point, or where its ray meets the ground.
+        """Set `heights` from the map: below each point, or where its slanted ray hits the ground.
 
         Args:
             elevation: The map.
@@ -101,7 +101,7 @@ class HeightScanner:
         return np.asarray((found - position) @ _rotation(quat_xyzw))
 
     def take_hits(self, hits: F64, position: F64, quat_xyzw: F64) -> F64:
-        """Set `heights` from ray hits on the ground; return each hit's distance from its ray.
+        """Set `heights` from ray hits on the ground; return the distances between hits and rays.
 
         Args:
             hits: Hits in the map frame [points, 3], m; not finite for rays without a hit.
@@ -184,7 +184,7 @@ class HeightScanner:
         return math.atan2(rotation[1, 0], rotation[0, 0])
 
     def _turned(self, out: F64, row: F64, begin: float) -> None:
-        """Write one coordinate of the points in the map frame, given rotation row and origin."""
+        """Write one map-frame coordinate of the points, given a rotation row and the origin."""
         np.multiply(self._x, row[0], out)
         np.multiply(self._y, row[1], self._work)
         np.add(out, self._work, out)

@@ -22,25 +22,25 @@ Image = npt.NDArray[np.uint8]
 """Image in RGB, uint8 [height, width, 3]."""
 
 _LARGEST = 8192
-"""Maximum height and width, pixels: a small compressed image may claim to be huge."""
+"""Maximum height and width, pixels, since a small compressed image may claim to be huge."""
 _JPEG, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _PNG_SIZE = struct.Struct(">16x2I")
 _JPEG_SEGMENT, _JPEG_SIZE = struct.Struct(">BBH"), struct.Struct(">5x2H")
 _JPEG_SCAN = 0xDA
 _JPEG_STEPS = 256
-"""Maximum number of parsed segments and fill bytes, far more than cameras write; it bounds the time
-for which a tick waits.
+"""Maximum number of parsed segments and fill bytes, far more than cameras write. Limits how long a
+tick waits.
 """
 _READ_AHEAD = bytes(16)
-"""Padding after the data, more than the 8 bytes that libjpeg reads ahead."""
+"""Padding appended to the data: more than the 8 bytes that libjpeg reads ahead."""
 # Start-of-frame markers: C0 to CF except tables (C4, CC) and an extension (C8).
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """An image as received, with its size and length validated.
+    """An image as received, with validated size and length.
 
     `encoding` is a sensor_msgs/Image encoding, or jpeg or png; `step` is the row length in bytes,
     or 0 if compressed. `data` is a view of the received message.
@@ -54,14 +54,14 @@ class Frame:
 
 
 class _Raw(NamedTuple):
-    """Memory layout of an encoding, and its conversion to RGB."""
+    """Memory layout of an encoding, and the conversion to RGB."""
 
     channels: int
     """Number of bytes per pixel in a row of `step` bytes."""
     even: tuple[int, int]
     """Required divisors of height and width."""
     half_rows: int
-    """Number of half rows in the data per image row: 3 if chroma adds half a row, otherwise 2."""
+    """Half rows of data per image row: 3 if chroma adds half a row, otherwise 2."""
     conversion: int | None
 
 
@@ -83,7 +83,7 @@ FRAME_ENCODINGS = (*ENCODINGS, "jpeg", "png")
 
 
 class ImageSize(Protocol):
-    """Image size that is expected from a camera, as in a contract or a mapping."""
+    """Image size expected from a camera, as in a contract or a mapping."""
 
     @property
     def height(self) -> int:
@@ -106,8 +106,8 @@ def read_frame(message: Any, camera: ImageSize) -> Frame:
         camera: Expected size.
 
     Raises:
-        RobotError: The encoding is unknown, the size is wrong and may not be changed, or data is
-            missing.
+        RobotError: The encoding is unknown, the size is wrong and resizing is not allowed, or data
+            is missing.
     """
     frame = _compressed(message) if hasattr(message, "format") else _raw(message)
     require_size(frame, camera)
@@ -131,7 +131,7 @@ def require_size(frame: Frame, camera: ImageSize) -> None:
 
 
 def decode(frame: Frame) -> Image:
-    """Return the frame's pixels in RGB; a view of the message if that is RGB already.
+    """Return the frame's pixels in RGB: a view of the message if the message is already RGB.
 
     Raises:
         RobotError: A compressed image is damaged.
@@ -190,7 +190,7 @@ def _compressed(message: Any) -> Frame:
 def _jpeg_size(data: memoryview) -> tuple[int, int]:
     """Return the height and width of a complete JPEG (ITU-T T.81, annex B).
 
-    Decoders fill missing parts with grey, without an error. Within a scan, FF is always followed by
+    Decoders fill missing parts with gray, without an error. Within a scan, FF is always followed by
     00 or a restart marker, so a truncated image never ends with the end marker.
     """
     # Cameras may pad their data with zeros.
@@ -248,12 +248,12 @@ def _decode_compressed(frame: Frame) -> Image:
 
 
 def _without_end(data: bytes) -> bytes:
-    """Return a single-scan JPEG without its end marker; its image does not change.
+    """Return a single-scan JPEG without its end marker, which does not change the image.
 
     At the end marker, libjpeg fills in missing parts, for example after a camera's packets were
     lost, and reports this only on stderr. Without the marker, it waits for more data, and OpenCV
-    (4.11, 5.0) returns no image. With several scans, as in a progressive JPEG, it would wait in any
-    case, so the marker is kept.
+    (4.11, 5.0) returns no image. With several scans, as in a progressive JPEG, it would always
+    wait, so such images keep the marker.
     """
     if data.count(bytes((0xFF, _JPEG_SCAN))) > 1:
         return data

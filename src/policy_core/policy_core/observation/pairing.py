@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Selection of the messages that form one observation, according to the contract's pairing rule.
 
-The content of messages is not used: they are returned as they were added, so a node with encoded
-frames, a recording reader and a dataset writer share the same code.
+The content of messages is not used: they are returned as they were added, so that a node with
+encoded frames, a recording reader and a dataset writer can share the code.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from policy_core.interfaces import Times
 _FRAMES = 3
 """Number of frames kept per camera: enough to pair with another camera's newest frame."""
 _VALUES = 32
-"""Number of messages kept per other input, at most one per tick: at 30 Hz, these cover a second,
-which exceeds a camera's delay.
+"""Number of messages kept per other input, with at most one added per tick: at 30 Hz, they cover a
+second, which is longer than a camera's delay.
 """
 
 
 class Arrival(NamedTuple):
-    """A message, and the time from which it is valid."""
+    """A message of an input, and the time from which it is valid."""
 
     time_ns: int
     name: str
@@ -60,7 +60,7 @@ class RecentMessages(Stateful):
         self._entries.clear()
 
     def saved(self) -> dict[str, Any]:
-        """Return a copy of the messages with their times; None in place of an image."""
+        """Return a copy of the messages with their times; None replaces each image."""
         return {
             "entries": tuple(
                 (time_ns, message.copy() if isinstance(message, np.ndarray) else None)
@@ -84,7 +84,7 @@ class RecentMessages(Stateful):
         return self._entries[-1][1]
 
     def nearest(self, time_ns: int) -> tuple[int, Any]:
-        """Return the message nearest to a time, and its own time; there must be a message.
+        """Return the time of the message nearest to `time_ns`, and the message; there must be one.
 
         Of two equally near messages, the one added later is returned.
         """
@@ -98,7 +98,7 @@ class PairedMessages(NamedTuple):
     """Messages that form one observation.
 
     Attributes:
-        time_ns: Time of the observation and of the first step of its chunk.
+        time_ns: Time of the observation, and of the first step of the chunk for it.
         messages: One message per input, by input name.
     """
 
@@ -128,7 +128,7 @@ class ObservationAssembler:
             pairing: The rule.
             cameras: Names of the inputs that carry images.
             others: Names of the continuously measured inputs.
-            held: Names of the inputs whose newest message is used under either rule.
+            held: Names of the inputs whose newest message is used under every rule.
         """
         self.by_frame_time = pairing.rule == "frame_time"
         self.tolerance_ns = round(pairing.tolerance_s * 1e9)
@@ -146,7 +146,7 @@ class ObservationAssembler:
             now_ns: Time of the tick; no message is later.
 
         Raises:
-            NoTargetError: An input has no message or, with frame_time, a camera has no frame close
+            NoTargetError: An input has no message, or, with frame_time, a camera has no frame close
                 enough to the other cameras' frames; the error names the input or camera.
         """
         frames_ns = self._frames_ns(now_ns)
@@ -162,7 +162,7 @@ class ObservationAssembler:
         return PairedMessages(frames_ns, frames | others)
 
     def _frames_ns(self, now_ns: int) -> int:
-        """Return the latest time for which every camera may have a frame."""
+        """Return the latest time at which every camera may have a frame."""
         time_ns = now_ns
         for name, recent in self._cameras.items():
             newest_ns = recent.newest_ns
@@ -172,7 +172,7 @@ class ObservationAssembler:
         return time_ns
 
     def _frame(self, name: str, recent: RecentMessages, time_ns: int) -> Any:
-        """Return a camera's frame nearest to this time, or raise NoTargetError if it is too far."""
+        """Return a camera's frame nearest to a time; raise NoTargetError if it is too far away."""
         frame_ns, frame = recent.nearest(time_ns)
         apart_ns = abs(frame_ns - time_ns)
         if apart_ns > self.tolerance_ns:
@@ -190,7 +190,7 @@ def observations(
 
     Args:
         assembler: An empty assembler, which receives the arrivals and stores the messages.
-        arrivals: Arrivals in time order; for each input, those that are the newest at some tick.
+        arrivals: Messages in time order; for each input, those that are the newest at some tick.
         ends_ns: For each tick, in increasing order, the time up to which messages belong to it.
     """
     rest = iter(arrivals)
@@ -208,7 +208,7 @@ def observations(
 def belong_together(
     pairing: Pairing, times_ns: Mapping[str, Times], ends_ns: Times, period_ns: int
 ) -> npt.NDArray[np.bool_]:
-    """Return a mask [ticks], True where the cameras have frames that form one observation.
+    """Return a mask [ticks] that is True where the cameras' frames can form one observation.
 
     Args:
         pairing: The rule.
@@ -236,7 +236,7 @@ def newest_at_ticks(times_ns: Times, period_ns: int, phase_ns: int = 0) -> npt.N
     Args:
         times_ns: Message times [messages], increasing.
         period_ns: Time between two ticks.
-        phase_ns: Time of an arbitrary tick; all others are multiples of the period away.
+        phase_ns: Time of any tick; all other ticks are multiples of the period away.
     """
     ticks = -((phase_ns - times_ns) // period_ns)
     return np.flatnonzero(np.diff(ticks, append=ticks[-1:] + 1))

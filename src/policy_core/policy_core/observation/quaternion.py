@@ -21,7 +21,7 @@ def normalized(quat: Sequence[float]) -> Quat:
 
 
 def conjugate(quat: Quat) -> Quat:
-    """Return the conjugate: for a unit quaternion, the inverse rotation."""
+    """Return the conjugate, which for a unit quaternion is the inverse rotation."""
     x, y, z, w = quat
     return -x, -y, -z, w
 

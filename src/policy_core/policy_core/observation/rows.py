@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Conversion of the robot state to model inputs: offset, scale, clip, history, normalisation."""
+"""Conversion of the robot state to model inputs: offset, scale, clip, history, normalization."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ObservationBuilder(Stateful):
     def plan(self) -> dict[str, Any]:
         """Return the native core's configuration.
 
-        It holds indices, offsets, history, scaling and normalization.
+        This includes indices, offsets, history, scaling and normalization.
         """
         return {**super().plan(), **self._scaler.plan(), **self._normaliser.plan()}
 
@@ -49,7 +49,7 @@ class ObservationBuilder(Stateful):
             state: State that each `write` reads.
             out: Back end array to write to; any shape with the same number of values.
             statistics: Mean and divisor [size] that normalize the whole vector; None for no
-                normalisation.
+                normalization.
         """
         indices, offsets = zip(
             *(_gathered(term, contract, state) for term in observation.terms), strict=True
@@ -92,9 +92,9 @@ class ObservationBuilder(Stateful):
 
 
 class _History(Stateful):
-    """The latest frames, in a ring buffer that is stored twice so that they are contiguous.
+    """The latest frames, in a ring buffer that is stored twice so that the frames are contiguous.
 
-    The oldest frame is always `length - 1` slots before the newest, so one index reads all of them.
+    The oldest frame is always `length - 1` slots before the newest, so one index reads all frames.
     """
 
     STATE = ("_newest", "_empty")
@@ -102,7 +102,7 @@ class _History(Stateful):
     PLAN = ("_length", "_repeat_first", "_order")
 
     def plan(self) -> dict[str, Any]:
-        """Return the configuration for the native core: frames, and the values selected in them."""
+        """Return the configuration for the native core: frames, and the values to select."""
         return {**super().plan(), "frame_size": self._frame.size}
 
     def __init__(self, age: Index, column: Index, frame: F64, init: str) -> None:
@@ -163,7 +163,7 @@ class Scaler(Stateful):
             np.clip(values, self._low, self._high, out=values)
 
     def taken(self, columns: Index) -> Scaler:
-        """Return a scaler for values given by their column in this scaler, once per column."""
+        """Return a scaler for the values at these columns of this scaler."""
         return Scaler(self._scale[columns], self._low[columns], self._high[columns])
 
 
@@ -185,7 +185,7 @@ def vector_scaler(observation: Observation, contract: JointContract) -> Scaler:
 
 
 def layout(observation: Observation, contract: JointContract) -> tuple[Index, Index]:
-    """Return the age (in frames) and the column in its frame of each value in the input vector."""
+    """Return each value's age (in frames) and its column in that frame, for the input vector."""
     terms, frames = observation.terms, observation.history.length
     sizes = [len(term_names(term, contract)) for term in terms]
     ends = np.cumsum(sizes).tolist()
@@ -210,7 +210,7 @@ def _repeated(members: Sequence[int], frames: int, order: str) -> tuple[Index, I
 
 
 def clip_bounds(term: Term, observation: Observation, scale: F64) -> F64:
-    """Return a term's clip as bounds on the scaled values [2, values]; infinite without a clip.
+    """Return a term's clip as bounds on scaled values [2, values]; infinite without a clip.
 
     If values are clipped before they are scaled, the bounds are scaled, too.
     """
@@ -226,7 +226,7 @@ class Normaliser(Stateful):
     """Clips and normalizes a vector in place, if the contract requires it.
 
     Attributes:
-        changes: True if `apply` has an effect.
+        changes: True if `apply` has any effect.
     """
 
     PLAN = ("_bound", "_normalised_bound")
@@ -241,7 +241,7 @@ class Normaliser(Stateful):
 
         Args:
             observation: Observation that defines the bounds.
-            statistics: Mean and divisor [size] of the whole vector; None for no normalisation.
+            statistics: Mean and divisor [size] of the whole vector; None for no normalization.
         """
         self._bound = observation.clip
         self._mean_and_divisor = statistics
@@ -250,7 +250,7 @@ class Normaliser(Stateful):
         self.changes = self._bound is not None or statistics is not None
 
     def apply(self, vector: F64) -> None:
-        """Clip and normalize a vector [size] in place, and clip the result; allocates nothing."""
+        """Clip and normalize a vector [size] in place, and clip the result, without allocating."""
         if self._bound is not None:
             np.clip(vector, -self._bound, self._bound, out=vector)
         if self._mean_and_divisor is not None:

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Verification of a height scan's contract section against a scan recorded in training.
+"""Verification of a contract's height scan section against a scan recorded in training.
 
 Training code places the robot beside a step, with roll, pitch and yaw, and saves four arrays
 (.npz):
 
-`hits` [points, 3]       where each ray met the ground, world frame, m; not finite if it missed
+`hits` [points, 3]       where each ray hit the ground, world frame, m; not finite for a miss
 `position` [3]           position of the base, world frame, m
 `quat_xyzw` [4]          rotation from the base to the world frame
 `values` [points]        values that the policy observed, after clip and scale
@@ -34,11 +34,11 @@ from policy_core.observation.rows import clip_bounds
 
 _LARGEST_BYTES = 1_000_000
 _TOLERANCE_M, _TOLERANCE = 2e-3, 1e-3
-"""Tolerances for the distance between a hit and its ray, m, and for a value (absolute or relative).
+"""Tolerances for the distance from a hit to its ray, m, and for a value (absolute or relative).
 """
 _FLATTEST_M = 0.05
 _OF_GRID, _OF_SCAN = ("order", "x", "y"), ("alignment", "heading", "value")
-"""Keys of the contract whose other values a scene must rule out."""
+"""Keys of the contract for which a scene must rule out all other values."""
 _CHANGED = (*(f"grid.{name}" for name in _OF_GRID), *_OF_SCAN, "offset_m")
 """Keys that the remedy for a mismatched scene may name."""
 _OFFSET_DIGITS = 3
@@ -59,7 +59,7 @@ def check_scenes(bundle: AnyBundle) -> None:
     """Verify each height scan in a policy's contract for which a scene was recorded.
 
     Raises:
-        BundleError: A scene contradicts the contract, matches other contracts as well, or cannot be
+        BundleError: A scene contradicts the contract, also matches other contracts, or cannot be
             read.
     """
     problems = list[Problem]()
@@ -126,7 +126,7 @@ def _fitting(
 
 
 def _changes(term: Term, observation: Observation, scene: ScanScene) -> list[str]:
-    """Return the changes to one key, otherwise to two keys, that make a contract fit its scene."""
+    """Return the changes to one key, or else to two, that make a contract fit its scene."""
     assert term.scan is not None
     one = [*_alternatives(term.scan), *_other_offset(term, observation, scene)]
     if found := _fitting(one, term, observation, scene):
@@ -148,7 +148,7 @@ def _place(change: str) -> int:
 def _other_offset(
     term: Term, observation: Observation, scene: ScanScene
 ) -> Iterator[tuple[str, HeightScan]]:
-    """Yield the change to the offset that fits most values in the scene, and the changed scan."""
+    """Yield the change to the offset that best fits the scene's values, and the changed scan."""
     scan = term.scan
     assert scan is not None
     scanner = HeightScanner(scan)
@@ -194,7 +194,7 @@ def _misfit(term: Term, observation: Observation, scene: ScanScene) -> str:
 
 
 def _alternatives(scan: HeightScan) -> Iterator[tuple[str, HeightScan]]:
-    """Yield each change to a key that a scene must pin down, and the changed scan."""
+    """Yield each change to a key that a scene must determine, with the changed scan."""
     grid = scan.grid
     if grid is not None:
         for name in _OF_GRID:
@@ -219,7 +219,7 @@ def _with(section: T, name: str, value: str) -> T:
 
 
 def _choices(section: type[Any], name: str) -> list[str]:
-    """Return the values that a section may have under this key."""
+    """Return the values that a section may have for this key."""
     kind = get_type_hints(section)[name]
     literals = [kind] if get_origin(kind) is Literal else get_args(kind)
     return [choice for each in literals for choice in get_args(each)]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Robot state as one vector with named fields, so that one gather reads an observation."""
+"""Robot state as one vector with named fields: a single gather operation reads an observation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # not needed by a policy without a reference motion
 
 
 def phase_name(term: Term) -> str:
-    """Return the name of a phase's state field, which terms with equal settings share."""
+    """Return the name of a phase's state field; terms with equal settings share it."""
     name = f"phase:{term.period_s}"
     if term.offsets not in (None, (0.0,)):
         name += f",offsets={term.offsets}"
@@ -36,7 +36,7 @@ class Phase(Stateful):
     """A gait phase; writes sin for all feet, then cos for all feet, to its state field.
 
     The robot stands in each tick in which the command's norm is below the `standing` threshold.
-    Published policies were trained with different phases for this case: sin and cos set to 0, with
+    Published policies were trained with different phases when standing: sin and cos set to 0, with
     the clock running (Unitree's G1 and Go2 in mjlab) or stopped (Booster); pi for both feet, with
     the clock running (MuJoCo Playground) or restarting (Holosoma); or an unchanged phase
     (unitree_rl_gym).
@@ -86,7 +86,7 @@ class Phase(Stateful):
         self.write()
 
     def advance(self) -> None:
-        """Advance the clock by one tick, unless it stops or restarts while the robot stands."""
+        """Advance the clock by one tick, unless it stops or restarts because the robot stands."""
         clock = self._standing.clock if self._standing and self._stands() else "runs"
         if clock == "runs":
             self._tick += 1
@@ -133,16 +133,16 @@ def field_name(term: Term) -> str:
 class StateVector(Stateful):
     """The newest values of named fields, as float64 in a single array `flat`.
 
-    Fields are NaN until they are written, so that a missing input never looks like zero.
+    Fields are NaN until first written, so that a missing input never looks like zero.
 
     Attributes:
-        perceived: Contract label for each perception topic; see `perceived_label`.
+        perceived: Contract label by perception topic; see `perceived_label`.
     """
 
     def __init__(
         self, sizes: Mapping[str, int], perceived: Mapping[str, str] | None = None
     ) -> None:
-        """Lay out the fields, given their `sizes` by name, in this order."""
+        """Lay out the fields in the order of `sizes`, which gives each field's size by name."""
         self.perceived = perceived or {}
         self.flat: F64 = np.full(sum(sizes.values()), np.nan)
         ends = np.cumsum(list(sizes.values())).tolist()
@@ -165,11 +165,11 @@ class StateVector(Stateful):
 
     @property
     def sensed(self) -> tuple[str, ...]:
-        """Names of the fields that messages fill, or that `derive` computes from these."""
+        """Names of the fields that messages fill, or that `derive` computes from such fields."""
         return tuple(filter(_find_topic, self.slices))
 
     def derive(self) -> None:
-        """Compute the fields that are derived from others; this class has none."""
+        """Compute the fields that are derived from other fields; this class has none."""
 
     def saved(self) -> dict[str, Any]:
         """Return a copy of each field."""
@@ -189,7 +189,7 @@ class StateVector(Stateful):
         }
 
     def take_sensed(self, saved: Tree) -> list[str]:
-        """Copy the measurements from a saved state; return the names of the fields it lacks."""
+        """Copy the measurements from a saved state; return the names of missing fields."""
         unknown = []
         for name, mine in ((name, self[name]) for name in self.sensed):
             theirs = saved.get(name)
@@ -235,12 +235,12 @@ class RobotState(StateVector):
             for name in self.slices
             if name.startswith(LAST_OUTPUT)
         }
-        """Fields that repeat a model output, by output name."""
+        """Fields that hold a model output, by output name."""
         self.motions = {field_name(term): term for term in contract.terms if is_of_motion(term)}
         """Terms that read the reference motion, by state field."""
         self._joint_names, self._reference = contract.joints.names, contract.motion
         self.motion: ClipPlayer | None = None
-        """Player of the clip; None without a clip."""
+        """Player of the clip; None if there is no clip."""
         self._go_by()
         if contract.motion and contract.motion.live:
             from policy_core.observation.clip_player import LivePlayer
@@ -265,7 +265,7 @@ class RobotState(StateVector):
     def _for_player(
         self,
     ) -> tuple[Sequence[str], Mapping[str, F64], Mapping[tuple[str, int], F64]]:
-        """Return a player's arguments: joint names, fields to read, and fields to write."""
+        """Return the arguments for a player: joint names, fields to read, and fields to write."""
         outputs = {
             (TERMS[term.term].field, term.ahead or 0): self[name]
             for name, term in self.motions.items()
@@ -273,7 +273,7 @@ class RobotState(StateVector):
         return self._joint_names, {name: self[name] for name in self.slices}, outputs
 
     def _go_by(self, *players: ClipPlayer | LivePlayer) -> None:
-        """Let the phases, and the player of the reference motion, advance with the ticks."""
+        """Make the phases and the player of the reference motion advance with the ticks."""
         phases = self.phases.values()
         self._clocks: list[Phase | ClipPlayer | LivePlayer] = [*phases, *players]
         commanded = [phase for phase in phases if phase.is_commanded]
@@ -297,7 +297,7 @@ class RobotState(StateVector):
             clock.advance()
 
     def derive(self) -> None:
-        """Compute the fields that are derived from others."""
+        """Compute the fields that are derived from other fields."""
         if self._orientation:
             gravity_body(self._quat, self._gravity)
         self.derive_own()
@@ -327,7 +327,7 @@ class RobotState(StateVector):
         return plan
 
     def _planned_outputs(self) -> dict[str, Any]:
-        """Return, for the native core, the fields that the motion's player reads and writes."""
+        """Return the fields that the motion's player reads and writes, for the native core."""
         outputs = dict[str, Any](joints=[], anchors=[])
         for name, term in self.motions.items():
             field = TERMS[term.term].field
@@ -344,7 +344,7 @@ class RobotState(StateVector):
 
     @property
     def keeps_time(self) -> bool:
-        """True if `advance` has an effect."""
+        """True if `advance` has any effect."""
         return self._tick is not None or bool(self._clocks)
 
 
@@ -357,12 +357,12 @@ class SensedCopy:
         Args:
             source: State that has all measured fields of `into`.
             into: State with different joints or a different order.
-            places: For each joint in `into`, its index in the source's joints.
+            places: For each joint in `into`, its index among the joints of `source`.
         """
         self._source = source.flat
         self._parts = list[tuple[Index, F64]]()
         self._starts = list[int]()
-        """Start in `into` of each run of adjacent fields."""
+        """Start index in `into` of each run of adjacent fields."""
         start, index = 0, np.zeros(0, np.intp)
         for name in into.sensed:
             there, here = source.slices[name], into.slices[name]
@@ -379,7 +379,7 @@ class SensedCopy:
             self._starts.append(start)
 
     def plan(self) -> list[dict[str, Any]]:
-        """Return the configuration for the native core: runs of fields, indices in the source."""
+        """Return the configuration for the native core: runs of fields and source indices."""
         return [
             {"start": start, "index": index}
             for start, (index, _) in zip(self._starts, self._parts, strict=True)
@@ -392,7 +392,7 @@ class SensedCopy:
 
 
 def _find_topic(field: str) -> str:
-    """Return the topic that carries a field; "" for a field that the policy computes."""
+    """Return the topic that provides a field; "" for a field that the policy computes."""
     if field in STATE_FIELDS:
         return STATE_FIELDS[field].topic.name
     return field.partition(EXTERNAL)[2]
@@ -432,7 +432,7 @@ def _needed(contract: JointContract, orientation: bool) -> Iterator[tuple[str, i
 
 
 def _live_fields(term: Term, contract: JointContract) -> Sequence[str]:
-    """Return the names of the measured fields that a live motion's term is computed from."""
+    """Return the names of the measured fields from which a live motion's term is computed."""
     if contract.motion is None or contract.motion.live is None:
         return ()
     if is_of_anchor(term):
@@ -446,7 +446,7 @@ def _sized(field: str, joints: int) -> tuple[str, int]:
 
 
 def gravity_body(quat_xyzw: F64, out: F64) -> None:
-    """Write to `out` the direction of gravity in the body frame [3], given the body's orientation.
+    """Write the direction of gravity in the body frame [3], given the body's orientation, to `out`.
 
     This is minus the last row of the rotation matrix from body to world, and (0, 0, -1) if upright.
     The quaternion need not be of unit length.
@@ -461,7 +461,7 @@ def gravity_body(quat_xyzw: F64, out: F64) -> None:
 
 
 def length(vector: F64) -> float:
-    """Return the length of a vector [3]; squares are added in order, as in C++."""
+    """Return the length of a vector [3]; the squares are added in order, as in C++."""
     x, y, z = vector.tolist()
     return math.sqrt(x * x + y * y + z * z)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Ticks of a policy on recorded or live messages: the times at which every input is fresh."""
+"""Ticks of a policy on recorded or live messages, at times when every input is fresh."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _FOR_EVER = np.iinfo(np.int64).max // 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TickCount:
-    """Numbers of ticks for a set of messages.
+    """Tick counts for a set of messages.
 
     Attributes:
         present: Number of ticks at which every input is fresh.
-        dropped: Number of all other ticks, from the first tick that has every input to the last
-            message.
+        dropped: Number of all other ticks, from the first tick at which every input is known to the
+            last message.
         stale: Number of dropped ticks at which an input is too old, by input.
     """
 
@@ -45,8 +45,8 @@ def count_ticks(
     Args:
         period_ns: Time between two ticks.
         timeouts_ns: Maximum age of the newest message, by required input; None for no limit.
-        times_ns: Arrays with the increasing times of the messages, by input; they must include the
-            messages that are the newest at some tick.
+        times_ns: Increasing times of the messages, by input; must include every message that is the
+            newest at some tick.
     """
     fresh = {
         name: _Fresh(times, period_ns, timeouts_ns.get(name)) for name, times in times_ns.items()
@@ -101,7 +101,7 @@ def fresh_at(
         times_ns: Message times [messages], increasing; the first is not after the first tick.
         ticks_ns: Tick times [ticks], increasing.
         limit_ns: Age up to which the newest message is fresh.
-        slack_ns: Time after a tick in which messages still belong to that tick.
+        slack_ns: Time after a tick during which messages still belong to that tick.
     """
     newest = np.searchsorted(times_ns, ticks_ns + slack_ns, "right") - 1
     return newest, ticks_ns - times_ns[newest] <= limit_ns
@@ -111,8 +111,8 @@ class Ticks:
     """A policy's ticks: at multiples of its period, while every input is fresh.
 
     Attributes:
-        newest: Newest message since the previous tick, by input; the consumer removes it.
-        begins: True if the current tick follows a gap or is the first.
+        newest: Newest message since the previous tick, by input; the consumer removes messages.
+        begins: True if the current tick is the first, or follows a gap.
         dropped: Number of ticks skipped so far.
         stale: Number of skipped ticks at which an input was too old, by input.
     """
@@ -132,9 +132,9 @@ class Ticks:
         self.dropped, self.stale = 0, Counter[str]()
 
     def times_ns(self, arrivals: Iterable[Arrival]) -> Iterator[int]:
-        """Yield the tick times, with the messages up to each time in `newest`.
+        """Yield each tick's time; `newest` then holds the messages up to that time.
 
-        Ticks run from the first one that has every input to the last message.
+        Ticks run from the first one at which every input is known to the last message.
         """
         time_ns = 0
         for arrival in arrivals:

@@ -37,7 +37,7 @@ class ChunkRunner:
     Attributes:
         worker: Computes the chunks; the caller closes it.
         settings: Settings for chunk execution.
-        expected_s: Assumed inference time until the first measurements.
+        expected_s: Inference time to assume until it has been measured.
         longest_hold_ns: Maximum time for which the policy's joints may be held while it has no
             target.
     """
@@ -51,8 +51,9 @@ class ChunkRunner:
 class ChunkMember(MemberPolicy):
     """Executes one step of a chunk on each of its ticks, and never waits.
 
-    If it has no step, or a camera is silent, its joints are held while all others continue, and no
-    step is skipped. The member fails if this lasts longer than `ChunkRunner.longest_hold_ns`.
+    If it has no step, or a camera is silent, its joints are held while all other joints continue,
+    and no step is skipped. The member fails if they are held for longer than
+    `ChunkRunner.longest_hold_ns`.
 
     Attributes:
         runner: Worker and settings.
@@ -112,7 +113,7 @@ class ChunkMember(MemberPolicy):
         return self._state
 
     def plan(self) -> dict[str, Any]:
-        """Return the configuration for the native core: place in the set, state and policy."""
+        """Return the configuration for the native core: the member's place, state and policy."""
         return {
             **super().plan(),
             "state": self._state.plan(),
@@ -123,7 +124,7 @@ class ChunkMember(MemberPolicy):
         }
 
     def reset(self) -> None:
-        """Clear all memory, with the stand pose as last command; ignore a pending chunk."""
+        """Clear all memory, with the stand pose as the last command; ignore a pending chunk."""
         super().reset()
         self.policy.reset()
         self.command[:] = self.policy.action.command
@@ -136,7 +137,7 @@ class ChunkMember(MemberPolicy):
         self.follow(command)
 
     def pause(self, duration_ns: int) -> None:
-        """Exclude an interval during which the whole robot was held: no steps are skipped."""
+        """Exclude an interval in which the whole robot was held, so that no steps are skipped."""
         if not self.held:  # otherwise `infer` excludes the whole time that has passed
             self.policy.pause(duration_ns)
 
@@ -146,7 +147,7 @@ class ChunkMember(MemberPolicy):
         self.policy.action.command[:] = self.command
 
     def infer(self) -> bool:
-        """Determine this tick's target, or hold the last; return True if all values are finite.
+        """Select this tick's target, or hold the last one; return True if all values are finite.
 
         Raises:
             BackendError: No step is left, because a runtime failed.

@@ -28,9 +28,9 @@ class EntryCheck:
     """Checks the entry conditions of a transition.
 
     Attributes:
-        needs_target: True if the entering members' first targets are checked.
-        texts: Messages for conditions that do not hold, by condition; lists, with one message per
-            joint [set joints] for conditions on joints.
+        needs_target: True if the first targets of the entering members must be checked.
+        texts: Lists of messages for conditions that do not hold, by condition; conditions on joints
+            have one message per joint [set joints].
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class EntryCheck:
         return plan
 
     def problems(self, ticks: int) -> list[str]:
-        """Return, in words, the conditions that do not hold, except that on the first target.
+        """Describe the conditions that do not hold, except the condition on the first target.
 
         Args:
             ticks: Set ticks since the state was entered.
@@ -116,17 +116,17 @@ class EntryCheck:
         return self.words(found)
 
     def target_problems(self, target: F64) -> list[str]:
-        """Return, in words, the joints whose first target [set joints] is too far away."""
+        """Describe the joints whose first target [set joints] is too far away."""
         off = _beyond(np.abs(self._joint_pos - target), self._when.pose_within)
         return self.words({"ticks": -1, "off": off}, is_target=True)
 
     def words(self, found: Mapping[str, Any], *, is_target: bool = False) -> list[str]:
-        """Return, in words, the conditions that do not hold.
+        """Describe the conditions that do not hold.
 
         Args:
-            found: Value that violates a condition, by condition; -1 (for `ticks`), NaN or missing
-                if the condition holds. Per joint: distance `off` the pose, rad, and `speed`, rad/s
-                [set joints].
+            found: The value that violates each condition; -1 (for `ticks`), NaN or missing if the
+                condition holds. `off` (distance from the pose, rad) and `speed` (rad/s) have one
+                value per joint [set joints].
             is_target: True if the pose is the first target.
         """
         texts, problems = self.texts, list[str]()
@@ -191,7 +191,7 @@ def _commanded_by(members: Sequence[MemberPolicy]) -> Index:
 
 
 def _first_frame(tracking: Sequence[MemberPolicy], contract: SetContract) -> F64:
-    """Return the joints' positions in the clips' first frames [set joints], rad.
+    """Return the joint positions in the first frames of the clips [set joints], rad.
 
     Joints without a clip have their stand position.
     """
@@ -209,7 +209,7 @@ def _read_phase(sines_and_cosines: F64) -> float:
 
 
 def _beyond(values: F64, largest: F64) -> F64:
-    """Return values that exceed their limits, NaN for all others, and inf for NaN values."""
+    """Return the values that exceed their limits, inf for NaN values, and NaN for all others."""
     return np.where(values <= largest, np.nan, np.where(np.isnan(values), np.inf, values))
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Control path of a policy set, and the requests to a set."""
+"""Control path of a policy set, and requests to the set."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # not if Python runs the ticks
     from policy_core.sets.native_set import NativeSet
 
 SWITCH, WAY_BACK = "switch", "way_back"
-"""Names of requests in recordings; for a switch, a space and the state name follow."""
+"""Request names in recordings; that of a switch is followed by a space and the state name."""
 
 
 MEMBERS: Mapping[str, type[MemberPolicy]] = {"joint": JointMember, "chunk": ChunkMember}
@@ -42,7 +42,7 @@ class SensedState(StateVector):
     """
 
     def __init__(self, contract: SetContract, limits: Limits) -> None:
-        """Lay out the fields; they are NaN until measured, but the velocity command is zero."""
+        """Lay out the fields: NaN until measured, except the velocity command, which is 0."""
         sizes = _sizes(contract, orientation=limits.max_tilt_rad is not None)
         super().__init__(sizes, contract.perceived)
         # Finite from the start: the guard checks all fields, but only a member that tracks a live
@@ -64,7 +64,7 @@ class SensedState(StateVector):
 def set_inputs(contract: SetContract, state: SensedState, limits: Limits) -> dict[str, Input]:
     """Return the inputs of all members, by topic.
 
-    If a camera, a live motion or perception falls silent, only the members that observe it stop.
+    If a camera, live motion or perception topic falls silent, only members that observe it stop.
     """
     timeouts_ns = dict[str, int | None]()
     for member in contract.members.values():
@@ -105,14 +105,14 @@ def make_policy_set(
     inputs: Mapping[str, Input],
     clock: Callable[[], int],
 ) -> PolicySet:
-    """Return a policy set that runs with opened models.
+    """Return a policy set that uses opened models.
 
     Args:
         bundle: Bundle of the set.
         runners: By member, an opened model for a joint policy or a `ChunkRunner` for a chunk
             policy; the caller closes them.
         state: Receives the measurements.
-        inputs: Ages of the members' inputs, from `set_inputs`.
+        inputs: The members' inputs, from `set_inputs`.
         clock: Same as for `Controller`.
     """
     members, targets = dict[str, MemberPolicy](), JoinedTargets(bundle.contract)
@@ -143,7 +143,7 @@ def set_controller(
         inputs: Inputs from `set_inputs`.
         limits: Limits in force.
         clock: Same as for `Controller`.
-        make: Function with the arguments of `Controller` that creates the controller.
+        make: Creates the controller; takes the arguments of `Controller`.
     """
     vectors = commanded_vectors(contract.commanded, state, inputs, limits)
     velocity = state.get("velocity_command")
@@ -152,7 +152,7 @@ def set_controller(
 
 
 class SetRequests:
-    """Requests from a person or a node to a running policy set."""
+    """Requests from a person or node to a running policy set."""
 
     def __init__(
         self, contract: SetContract, controller: Controller, policy: PolicySet | NativeSet
@@ -191,7 +191,7 @@ class SetRequests:
         self._controller.request(f"{SWITCH} {to}", ask)
 
     def stand(self, problems: Sequence[str] = ()) -> None:
-        """Stand up; if the current state does not allow it, first return to a state that does.
+        """Stand up, first returning to a state that allows it if the current state does not.
 
         Args:
             problems: The caller's own reasons to refuse.
@@ -206,15 +206,15 @@ class SetRequests:
             self._stands_up = True
 
     def tick(self, now_ns: int) -> None:
-        """Continue the way back, or begin it after `silence_s` without a command.
+        """Continue the way back to standing, or begin it after `silence_s` without a command.
 
         Call this after each tick.
 
         Args:
-            now_ns: Time of the tick, whose thread makes this call.
+            now_ns: Time of the tick.
 
         Raises:
-            RefusedError: The robot has reached the end of its way back, but may not stand up now.
+            RefusedError: The robot has completed its way back, but may not stand up now.
         """
         mode = self._controller.mode
         if mode is Mode.RUN:

@@ -22,7 +22,7 @@ from policy_core.sets.member import JoinedTargets, MemberPolicy
 
 
 class JointMember(MemberPolicy):
-    """Runs its model on each of its ticks; if followed, it also observes while not in command."""
+    """Runs its model on each of its ticks; if `followed`, also observes while not in command."""
 
     STATE = (*MemberPolicy.STATE, "_state", "_policy")
 
@@ -75,7 +75,7 @@ class JointMember(MemberPolicy):
         return input_timeouts_ns(contract)
 
     def plan(self) -> dict[str, Any]:
-        """Return the configuration for the native core: place in the set, state and policy."""
+        """Return the configuration for the native core: the member's place, state and policy."""
         return {
             **super().plan(),
             "watches": self.watches,
@@ -90,7 +90,7 @@ class JointMember(MemberPolicy):
 
     @property
     def state(self) -> StateVector:
-        """The member's own state, in which `last_action` is its raw output."""
+        """The member's own state, in which `last_action` is the model's raw output."""
         return self._state
 
     def reset(self) -> None:
@@ -98,7 +98,7 @@ class JointMember(MemberPolicy):
         self._policy.reset()
 
     def pause(self, duration_ns: int) -> None:
-        """Do nothing, since the policy counts ticks, not the time between them."""
+        """Do nothing, since the policy counts ticks and does not measure time."""
 
     def follow(self, command: F64) -> None:
         """Set the last action to the output that would produce this command [set joints]."""
@@ -110,7 +110,7 @@ class JointMember(MemberPolicy):
 
         Raises:
             BackendError: The runtime failed.
-            NoTargetError: The live motion that the member tracks, or its perception, is too old.
+            NoTargetError: The member's live motion or perception is too old.
         """
         for entry in self._own_inputs:
             if entry.is_stale(now_ns := self._clock()):
@@ -125,7 +125,7 @@ class JointMember(MemberPolicy):
         return self._policy.action.decode()
 
     def commit(self) -> tuple[str, ...]:
-        """Apply the inference result, if any; return the guard rules that clipped it."""
+        """Use the inference result, if any; return the guard rules that clipped it."""
         clipped: tuple[str, ...] = ()
         if self.has_answered:
             self.command[:] = self._policy.commit()
@@ -144,7 +144,7 @@ class JointMember(MemberPolicy):
         super().rest()
 
     def _look(self) -> None:
-        """Copy the set's state to the member's, with the velocity clipped to the member's range."""
+        """Copy the set's state to the member's, clipping the velocity to the member's range."""
         self._sensed.take()
         if self._velocity is not None:
             np.maximum(self._velocity, self._lowest, out=self._velocity)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A policy as a member of a set, which commands its own joints at its own rate."""
+"""A policy as a member of a set; each member commands its own joints at its own rate."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # a set of joint policies uses no images
 
 
 class JoinedTargets:
-    """One array: the last targets of each member in turn, and then the stand pose.
+    """One array: the last targets of each member in turn, followed by the stand pose.
 
     Attributes:
         stand: The stand pose; 0 for joints not commanded by position [set joints].
@@ -55,7 +55,7 @@ class JoinedTargets:
         return int(self._slices[name].start)
 
     def sources(self, contract: SetContract, state: str) -> Index:
-        """Return, for each set joint, the index in `flat` of its target in a state [set joints]."""
+        """Return the index in `flat` of each set joint's target in a state [set joints]."""
         found: Index = self._held + np.arange(len(contract.joints.names))
         for name in contract.states[state].members:
             member = contract.members[name]
@@ -75,13 +75,14 @@ class MemberPolicy(Stateful, ABC):
         member: The member's contract and its place in the set.
         command: Last targets [member joints], in the units of their kinds.
         has_answered: True if there is an inference result that has not been committed.
-        watches: True if the member's memory changes in ticks in which only others are in command.
-        phases: Gait phases, each with the sines, and then the cosines, of all feet.
+        watches: True if the member's memory changes in ticks in which only other members are in
+            command.
+        phases: Gait phases, each with the sines of all feet, followed by the cosines.
         phase_names: Names of the phase fields in `state`.
         resets: Number of fresh starts. From this and the next two counts, an observer can
             reconstruct the effect of a tick on this member.
-        own_ticks: Number of the member's own ticks since the last fresh start, in command or only
-            watched.
+        own_ticks: Number of the member's own ticks since the last fresh start, in command or
+            watching.
         answers: Number of inference results that were used.
         frames: Buffers for new frames, by camera; empty for a member without images.
     """
@@ -111,7 +112,7 @@ class MemberPolicy(Stateful, ABC):
             name: Name in the set.
             bundle: Bundle of the policy.
             member: The member's contract and its place in the set.
-            runner: What runs this kind of policy, such as an opened model; the caller closes it.
+            runner: Runs this kind of policy, such as an opened model; the caller closes it.
             state: State of the set.
             targets: Receives the member's targets.
             inputs: Inputs of the set, by topic.
@@ -120,7 +121,7 @@ class MemberPolicy(Stateful, ABC):
         self.name, self.member, self.command = name, member, targets.of(name)
         self._every, self._parts = member.every.numerator, member.every.denominator
         self._wait = 0
-        """Time until the member's next tick, in fractions of a set tick; it is due at 0."""
+        """Time until the member's next tick, in fractions of a set tick; the member is due at 0."""
         self._start = targets.member_start(name)
         self.has_answered = self.watches = False
         self.resets = self.own_ticks = self.answers = 0
@@ -128,7 +129,7 @@ class MemberPolicy(Stateful, ABC):
     @property
     @abstractmethod
     def state(self) -> StateVector:
-        """The member's state: its measurements, and fields that it computes itself."""
+        """The member's state: measurements, and fields that the member computes itself."""
 
     @property
     def chunk_policy(self) -> ChunkPolicy | None:
@@ -143,7 +144,7 @@ class MemberPolicy(Stateful, ABC):
     @staticmethod
     @abstractmethod
     def timeouts_ns(contract: Any, limits: Limits) -> Mapping[str, int | None]:
-        """Return the time-outs of inputs that have their own, by topic; None for no time-out."""
+        """Return the time-outs of inputs with time-outs of their own, by topic; None for none."""
 
     def plan(self) -> dict[str, Any]:
         """Return the configuration for the native core: the member's place in the set."""
@@ -163,7 +164,7 @@ class MemberPolicy(Stateful, ABC):
 
     @property
     def is_due(self) -> bool:
-        """True if the member runs in this tick; if False, its last targets stay in force."""
+        """True if the member runs in this tick; otherwise, its last targets stay in force."""
         return self._wait <= 0
 
     def run_now(self) -> None:
@@ -175,7 +176,7 @@ class MemberPolicy(Stateful, ABC):
         self.has_answered = False
 
     def enter(self, command: F64) -> None:
-        """Prepare to take command: from a fresh start, unless the contract says `followed`.
+        """Prepare to take command, with a fresh start unless the contract says `followed`.
 
         Args:
             command: The set's last command [set joints].
@@ -208,7 +209,7 @@ class MemberPolicy(Stateful, ABC):
 
     @abstractmethod
     def commit(self) -> tuple[str, ...]:
-        """Apply the inference result in this tick; without one, the last targets stay in force.
+        """Use the inference result in this tick; without one, the last targets stay in force.
 
         Returns:
             The guard rules that clipped the result.

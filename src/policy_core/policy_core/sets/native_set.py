@@ -12,7 +12,7 @@ from policy_core.sets.policy import PolicySet, SetReport
 
 
 class NativeSet:
-    """A policy set that runs in a native core, as seen by its host; see `PolicySet`.
+    """The host's view of a policy set that runs in a native core; see `PolicySet`.
 
     Call `ask` and `go_back` through `Controller.request`, and `stop` between two ticks.
     """
@@ -29,7 +29,7 @@ class NativeSet:
         self._native.stop_set()
 
     def take_refusals(self) -> None:
-        """Append to `refusals`, in words, the requests that ticks have refused."""
+        """Append descriptions of the requests that ticks have refused to `refusals`."""
         while (refusal := self._native.pop_refusal()) is not None:
             self.refusals.append(self._words.refusal(refusal))
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A policy set as one policy: in each state, some of its members are in command.
+"""A policy set as one policy: in each state, some of the members are in command.
 
 Each tick of a set decides on a requested switch, runs the members in command, and joins their
 targets. In the tick of a switch, the entering members run first; if one of them fails, the switch
@@ -35,7 +35,7 @@ class SetReport(NamedTuple):
         state: State in command.
         is_blending: True if the switch to that state is not complete.
         asked: Requested state that has not been entered yet; "" if none.
-        refused: Why the last request was refused, or why the current request waits; may be empty.
+        refused: Reason why the last request was refused, or the current one waits; may be empty.
         switches, fallbacks: Number of switches, and of fallbacks, since the set was opened.
         last: The last switch: old state, new state, reason; empty if there was none.
         step_ratio: Largest target step of any joint in the last switch, relative to the largest
@@ -53,7 +53,7 @@ class SetReport(NamedTuple):
 
 
 class AskedAt:
-    """Clock of a set's members, ns: the time of inference, which is the same for all in a tick."""
+    """Clock of a set's members, ns: the time of inference, the same for all members in a tick."""
 
     def __init__(self) -> None:
         """Start at 0."""
@@ -64,7 +64,7 @@ class AskedAt:
 
 
 class _Request(NamedTuple):
-    """A requested state, which waits for its conditions for at most `ticks`; None for no limit."""
+    """A requested state; it waits for its conditions for at most `ticks`, or forever if None."""
 
     to: str
     why: str
@@ -76,9 +76,9 @@ class PolicySet(Stateful):
     """Runs a set's members; implements `Policy`.
 
     `ask` and `go_back` are called between two ticks, by `Controller.request`; `report` may be read
-    from any thread. `members` holds all members by name. `refusals` holds, in words, the latest
-    requests that ticks refused, oldest first, to be popped from the left; `change` describes the
-    switch that the last `commit` began.
+    from any thread. `members` holds all members by name. `refusals` describes the latest requests
+    that ticks refused, oldest first, to be popped from the left; `change` describes the switch
+    that the last `commit` began.
     """
 
     STATE = (
@@ -113,7 +113,7 @@ class PolicySet(Stateful):
         clock: Callable[[], int],
         asked: AskedAt,
     ) -> None:
-        """Prepare all states and transitions, and begin in the initial state.
+        """Prepare all states and transitions; begin in the initial state.
 
         Args:
             contract: Contract of the set.
@@ -125,7 +125,7 @@ class PolicySet(Stateful):
         """
         self._clock, self._asked = clock, asked
         self._infer_ns = self._left_ns = 0
-        """Inference time of all members in the last tick, and of the leaving members only."""
+        """Inference time in the last tick: of all members, and of the leaving members only."""
         self.members, self._members = members, [*members.values()]
         self._watching = [member for member in self._members if member.watches]
         self._flat, self._stand, self._rate_hz = targets.flat, targets.stand, contract.rate_hz
@@ -152,7 +152,7 @@ class PolicySet(Stateful):
     def reset(self) -> None:
         """Clear all memory, and begin in the initial state; the last command is the stand pose.
 
-        If the first tick fails, the state's fallback is blended in from that pose.
+        If the first tick fails, the state's fallback is blended in from the stand pose.
         """
         initial = self._initial.rows
         self.action.command[...] = self._stand
@@ -202,7 +202,7 @@ class PolicySet(Stateful):
         self._resting = [each for each in self._watching if each not in self._running]
 
     def pause(self, duration_ns: int) -> None:
-        """Exclude an interval during which the last targets were held."""
+        """Exclude an interval in which the last targets were held."""
         for member in self._running:
             member.pause(duration_ns)
 
@@ -293,7 +293,7 @@ class PolicySet(Stateful):
             self._infer_ns = self._clock() - began_ns
 
     def commit(self) -> F64:
-        """Apply the members' results in this tick, and return the joined command [joints]."""
+        """Use the members' results in this tick, and return the joined command [joints]."""
         self._unanswered = False
         self.change, self._entered = self._entered, ""
         clipped: tuple[str, ...] = ()
@@ -321,7 +321,7 @@ class PolicySet(Stateful):
         return action.command
 
     def _decide(self) -> None:
-        """Begin the requested switch, if its conditions hold."""
+        """Begin the requested switch if its conditions hold."""
         request = self._request
         if request is None:
             request = self._own_request()
@@ -350,7 +350,7 @@ class PolicySet(Stateful):
                 self._give_up(request)
 
     def _own_request(self) -> _Request | None:
-        """Return the set's own request, for the way back or because a state ends, or None."""
+        """Return the set's own request, for the way back or because the state ends, or None."""
         stated = self._state.stated
         if self._returning:
             if stated.way_back is None:
@@ -362,7 +362,7 @@ class PolicySet(Stateful):
         return _Request(stated.ends.to, words.WHY[2], None, None)
 
     def _give_up(self, request: _Request) -> None:
-        """Cancel a request that has waited for too long, and request its time-out state."""
+        """Cancel a request that has waited too long, and request its time-out state."""
         self._request = None
         self.refusals.append(words.GIVEN_UP.format(refusal=self._refused, state=self._state.name))
         if request.timeout_state is not None:
@@ -411,21 +411,21 @@ class PolicySet(Stateful):
         self._entered = words.SWITCHED.format(begin=before.name, end=state.name, why=why)
 
     def _freeze(self) -> None:
-        """Let the blend start from the last command, without the members that produced it."""
+        """Make the blend start from the last command, without the members that produced it."""
         self._left = None
         self._from.command[...] = self.action.command
         self._from.gains[...] = self.action.gains
         self._from.healthy[...] = self.action.healthy
 
     def _bound_held(self) -> None:
-        """Limit the steps of held joints: no member limits them, and the blend may be too short."""
+        """Limit the steps of held joints, which no member limits; the blend may be too short."""
         held = self._state.held
         if held.size:
             before, command = self._before[held], self.action.command
             command[held] = before + np.clip(command[held] - before, *self._state.held_bounds)
 
     def _set_running(self, running: Sequence[MemberPolicy]) -> None:
-        """Let only these members run from now on, and drop pending results of all others."""
+        """Run only these members from now on; drop pending results of all other members."""
         self._running = [member for member in self._members if member in running]
         self._resting = [member for member in self._watching if member not in running]
         for member in self._members:
@@ -438,7 +438,7 @@ class PolicySet(Stateful):
         self._settled = False
 
     def _fall_back(self, why: str) -> bool:
-        """Enter the state's fallback, from the last command; return False if there is none."""
+        """Enter the state's fallback from the last command; return False if it has none."""
         name = self._state.stated.fallback
         if name is None:
             return False
@@ -455,9 +455,9 @@ class PolicySet(Stateful):
         return True
 
     def _act_on_lateness(self) -> None:
-        """After a late tick, leave out the leaving members, or enter the fallback.
+        """After a late tick, drop the leaving members or enter the fallback.
 
-        The leaving members are left out if they took most of the time, or there is no fallback. A
+        The leaving members are dropped if they took most of the time, or if there is no fallback. A
         late member may be in command again in the fallback.
         """
         is_left = 2 * self._left_ns > self._infer_ns
@@ -473,7 +473,7 @@ class PolicySet(Stateful):
         self._set_running(self._state.members)
 
     def _run(self) -> bool:
-        """Run the members in command, or the fallback's if one fails; return False if all failed.
+        """Run the members in command, or, if one fails, the fallback's; return False if all failed.
 
         Raises:
             BackendError: A runtime failed, and no fallback is left.
@@ -513,7 +513,7 @@ class PolicySet(Stateful):
         return True
 
     def _infer_left(self, left: CommandingState) -> None:
-        """Run the leaving members that are due; if one fails, leave out all of them."""
+        """Run the leaving members that are due; if one fails, drop all of them."""
         for member in left.members:
             if member in self._state.members or not member.is_due or member.has_answered:
                 continue

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A state of a policy set, with all that a switch needs prepared in advance."""
+"""A state of a policy set, with everything that a switch needs prepared in advance."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class CommandingState:
         rows: Gains and healthy values of each joint, as in `Command`.
         held: Indices, in the set, of the joints held in the stand pose.
         held_bounds: Lowest and highest target step of each held joint per tick, rad.
-        checks: Entry conditions, by target state of the transition.
+        checks: Entry conditions of the transitions, by target state.
         blend_ticks: Duration of the blend, in set ticks, by target state.
-        waiting_ticks: Maximum wait for the conditions, in set ticks, by target state.
+        waiting_ticks: Maximum wait for the entry conditions, in set ticks, by target state.
         fallback_blend_ticks: Duration of the blend to the fallback, in set ticks.
     """
 
@@ -45,7 +45,7 @@ class CommandingState:
         targets: JoinedTargets,
         state: StateVector,
     ) -> None:
-        """Prepare the state, and the switches from it.
+        """Prepare the state and the switches that leave it.
 
         Args:
             name: Name of the state.

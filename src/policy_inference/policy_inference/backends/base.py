@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Common parts of all back ends: fixed arrays, tensor checks, warm-up, a single `close`."""
+"""Common parts of all back ends: fixed arrays, tensor checks, warm-up, and closing."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ WARM_UP_S = 5.0
 """Maximum total time for the first runs; a large ACT model takes seconds per run."""
 FEWEST_WARM_UP_RUNS = 3
 ANSWER_WITHIN_S = 5.0
-"""Maximum time that a run waits for another process or machine, unless the host sets it."""
+"""Maximum time for which a run waits for another process or machine, unless the host sets another.
+"""
 _UNNOTICED_S = 1.0
 _log = logging.getLogger("policy_inference")
 
 
 class BackendBase(ABC):
-    """Opens a model file, checks it against the contract, and owns its arrays.
+    """Opens a model file, checks the model against the contract, and owns the arrays.
 
     A subclass implements `_open`, `_bind`, `_run` and `_close`. `_open` loads the file and returns
     the tensors that it found; `_bind` may then bind the runtime to `inputs` and `outputs`. The file
@@ -43,17 +44,18 @@ class BackendBase(ABC):
 
     name: str
     holds_gil = False
-    """True if the runtime holds the GIL while it runs; it then runs in a child process."""
+    """True if the runtime holds the GIL during a run; the runtime is then run in a child process.
+    """
     ends_process = False
-    """True if a failed run may end the process; the runtime then runs in a child process."""
+    """True if a failed run may end the process; the runtime is then run in a child process."""
     builds_from: str | None = None
     """Back end whose artifact is the build source if the bundle has none for this back end."""
     is_remote = False
-    """True if another machine runs the model: it is opened with the deadline `deadline_s`, and a
-    `problem` may be temporary.
+    """True if another machine runs the model: `deadline_s` then applies, and a `problem` may
+    be temporary.
     """
     simulates: bool = False
-    """True if the back end simulates a device, so its speed means nothing."""
+    """True if the back end simulates a device, so that its run times are meaningless."""
     simulated_by: str | None = None
     """Back end that simulates this one on a PC, from an artifact of the same compilation."""
     built_precision: str | None = None
@@ -88,16 +90,16 @@ class BackendBase(ABC):
             precision: Precision of the file as in the contract.
             target: Chip or GPU that the file was compiled for.
             options: Values by name, among `options` of the class.
-            place: Callable that creates a tensor's array, inputs first; default `_array`.
+            place: Function that creates each tensor's array, inputs first; default `_array`.
             content: Copy of `file` with a verified hash, to open instead; needed only until this
                 call returns. If absent, `file` itself is opened.
-            deadline_s: Time after which an answer is useless, for back ends that wait for other
+            deadline_s: Time after which a result is useless, for back ends that wait for other
                 processes or machines.
 
         Raises:
-            BackendError: Package, library or device is missing, the file does not load, its tensors
-                differ from the contract, an option is unknown, or the runtime raises any other
-                error.
+            BackendError: A package, library or device is missing, the file does not load, its
+                tensors differ from the contract, an option is unknown, or the runtime raises any
+                other error.
         """
         self.file, content, self._closed = file, content or file, False
         self.specs = tuple(inputs), tuple(outputs)
@@ -136,7 +138,7 @@ class BackendBase(ABC):
 
     @classmethod
     def check_options(cls, given: Mapping[str, str]) -> None:
-        """Check options without a machine: their names, and their values if possible.
+        """Check options without the target machine: their names, and their values if possible.
 
         The user must correct these errors, so they cause no fallback to another back end.
 
@@ -153,7 +155,7 @@ class BackendBase(ABC):
 
     @property
     def pid(self) -> int:
-        """Process ID of the runtime."""
+        """ID of the process that runs the runtime."""
         return os.getpid()
 
     @classmethod
@@ -161,13 +163,13 @@ class BackendBase(ABC):
         """Return the Python that has the runtime; if it is not this one, a child process is used.
 
         Raises:
-            BackendError: That Python does not exist.
+            BackendError: The configured Python does not exist.
         """
         return sys.executable
 
     @classmethod
     def remedy(cls, said: str) -> str:
-        """Return the remedy for a child process that ended; empty if none is known.
+        """Return the remedy for the end of a child process; empty if none is known.
 
         Args:
             said: The last output of the process, including the runtime's own messages.
@@ -176,14 +178,14 @@ class BackendBase(ABC):
 
     @classmethod
     def for_file(cls, file: Path, options: Mapping[str, str]) -> type[BackendBase]:
-        """Return the class that opens a file on this machine, in case there are several runtimes.
+        """Return the class that opens a file on this machine, for back ends with several runtimes.
 
         Args:
             file: The bundle's file; only its name is used.
             options: Same as for opening.
 
         Raises:
-            BackendError: The options leave no choice.
+            BackendError: The options allow none of the classes.
         """
         return cls
 
@@ -205,7 +207,7 @@ class BackendBase(ABC):
 
     @classmethod
     def read_device(cls, machine: Machine) -> Mapping[str, str]:
-        """Return the device's load as reported by its driver, with the unit in each key.
+        """Return the device's load as reported by its driver, with units in the keys.
 
         For example ``{"npu_load_percent": "31", "npu_temperature_c": "52.1"}``; unreadable values
         are omitted. This must take less than a millisecond, because a node's status calls it.
@@ -240,11 +242,11 @@ class BackendBase(ABC):
         return not self._precision.startswith("fp")
 
     def telemetry(self) -> Mapping[str, str]:
-        """Return the device's current load, with the unit in each key."""
+        """Return the device's current load, with units in the keys."""
         return self.read_device(THIS_MACHINE)
 
     def problem(self) -> str:
-        """Return why runs now fail (permanently, unless `is_remote`); "" if they can succeed."""
+        """Return why runs fail (permanently, unless `is_remote`); "" if they can succeed."""
         return ""
 
     def run(self) -> None:
@@ -267,8 +269,8 @@ class BackendBase(ABC):
     def warm_up(self) -> None:
         """Run on the current inputs until run times are steady, for hosts that run at a fixed rate.
 
-        This makes `warm_up_runs` runs, or as many as fit into `WARM_UP_S`; if that will take long,
-        a log message says so first.
+        This makes `warm_up_runs` runs, or as many as fit into `WARM_UP_S`. If that will take long,
+        a log message says so beforehand.
 
         Raises:
             BackendError: The runtime failed; the back end is then closed.
@@ -290,7 +292,7 @@ class BackendBase(ABC):
     def close(self) -> None:
         """Release the runtime; a second call does nothing.
 
-        A failure is only logged, because it has no remedy and a robot must complete its shutdown.
+        A failure is only logged, because there is no remedy and a robot must complete its shutdown.
         """
         if self._closed:
             return
@@ -316,7 +318,7 @@ class BackendBase(ABC):
 
     @abstractmethod
     def _run(self) -> None:
-        """Run once; raise BackendError on failure."""
+        """Run the model once; raise BackendError on failure."""
 
     @abstractmethod
     def _close(self) -> None:
@@ -329,8 +331,7 @@ def timed_runs(run: Callable[[], object], most: int, limit_s: float = WARM_UP_S)
     Args:
         run: The function.
         most: Maximum number of runs.
-        limit_s: Time after which no further run begins, once at least `FEWEST_WARM_UP_RUNS` have
-            been made.
+        limit_s: Time after which no further run begins, once `FEWEST_WARM_UP_RUNS` have been made.
     """
     took_s = list[float]()
     while len(took_s) < most and (len(took_s) < FEWEST_WARM_UP_RUNS or sum(took_s) < limit_s):

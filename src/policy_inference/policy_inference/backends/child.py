@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A back end in its own process, over shared memory.
+"""A back end in its own process, connected by shared memory.
 
-It is for runtimes that hold the GIL while they run, that end the process if a run fails, or that
-need a different Python. The child opens the model with the same class, on shared arrays; a run
-costs two bytes through pipes. If the child dies or hangs, only the run fails, not this process; a
-run waits for an answer, but always with a time limit.
+For runtimes that hold the GIL during runs, that may end the process if a run fails, or that need a
+different Python. The child opens the model with the same class, on shared arrays; a run costs two
+bytes through pipes. If the child dies or hangs, only the run fails, not this process: waiting for
+an answer always has a time limit.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from policy_inference.worker_process import PrivateWorker, talk_through
 OPEN_TIMEOUT_S, ENDED_WITHIN_S = 600.0, 2.0
 _SAID_WITHIN_S = 0.2
 _SAID = 2000
-"""Number of characters from the child's last output that an error quotes."""
+"""Number of characters of the child's last output that an error quotes."""
 _DETAILS = "details.json"
-"""File in the child's folder with the details determined when the model was opened."""
+"""File in the child's folder, with details determined when the model is opened."""
 
 
 class ChildBackend(BackendBase):
@@ -50,11 +50,11 @@ class ChildBackend(BackendBase):
         content: Path | None = None,
         run_timeout_s: float = ANSWER_WITHIN_S,
     ) -> None:
-        """Start the child and have it open the model; arguments as for `BackendBase`.
+        """Start the child and have it open the model.
 
         Args:
             cls: Class of the back end that the child opens.
-            file: Same as for `BackendBase`, like all arguments not listed here.
+            file: Same as for `BackendBase`, as are all arguments not listed here.
             inputs: Inputs as in the contract.
             outputs: Outputs as in the contract.
             precision: Precision of the file.
@@ -62,10 +62,10 @@ class ChildBackend(BackendBase):
             options: Values by name.
             content: Copy of the file.
             run_timeout_s: Time limit for a run. The child survives a time-out: the next run waits
-                for the pending answer with the same limit, drops it, and continues.
+                for the pending answer within the same limit, drops it, and proceeds.
 
         Raises:
-            BackendError: The class raises an error in the child, or the child does not start, or it
+            BackendError: The class raises an error in the child, or the child does not start or
                 exits.
         """
         self.name, self.warm_up_runs = cls.name, cls.warm_up_runs
@@ -141,14 +141,14 @@ class ChildBackend(BackendBase):
             os.close(from_child)
 
     def _bind(self) -> None:
-        """Do nothing, since the child has bound its runtime to the same memory."""
+        """Do nothing, since the child binds its runtime to the same memory."""
 
     def hides_nan(self) -> bool:
         """Return False, since the child checks the inputs if necessary."""
         return False
 
     def warm_up(self) -> None:
-        """See `BackendBase`; a first run may take longer than a run at the policy's rate."""
+        """See `BackendBase`; here, a run may take longer than the time limit for later runs."""
         run_timeout_s, self._run_timeout_s = (
             self._run_timeout_s,
             max(ANSWER_WITHIN_S, self._run_timeout_s),
@@ -196,7 +196,7 @@ class ChildBackend(BackendBase):
         return BackendError(self._ended(when, within_s))
 
     def _ended(self, when: str = "", within_s: float = 0.0) -> str:
-        """Return how the child ended, if that becomes known within the time limit."""
+        """Return how the child ended, if this becomes known within the time limit."""
         assert self._process is not None
         self._process.ends_within(within_s)
         status = self._process.status

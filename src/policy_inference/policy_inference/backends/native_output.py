@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Vendor library output that bypasses Python; some errors are reported nowhere else."""
+"""Vendor library output that bypasses Python; some errors appear nowhere else."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _log = logging.getLogger("policy_inference")
 def capture_native_output(name: str) -> Iterator[Callable[[], str]]:
     """Capture the process's stdout and stderr; yield the text so far, and log it at the end.
 
-    This includes output of other threads. One thread at a time may capture; others wait. Use this
-    while opening a model, not while a robot moves. A child process whose output already goes to a
-    file keeps writing to it, so its last output is preserved.
+    This includes the output of other threads. Only one thread at a time can capture; others wait.
+    Use this while opening a model, not while a robot moves. A child process whose output already
+    goes to a file keeps writing to that file, so its last output is preserved.
 
     Args:
         name: Name of the back end, used as the prefix of each log line.
@@ -36,7 +36,7 @@ def capture_native_output(name: str) -> Iterator[Callable[[], str]]:
 
 
 def _kept_already() -> bool:
-    """Return True if stdout and stderr go to the same readable file, as in our child processes."""
+    """Return True if stdout and stderr go to one readable file, as in our child processes."""
     out, err = os.fstat(_STDOUT), os.fstat(_STDERR)
     access = fcntl.fcntl(_STDERR, fcntl.F_GETFL) & os.O_ACCMODE
     return stat.S_ISREG(err.st_mode) and os.path.samestat(out, err) and access == os.O_RDWR
@@ -73,7 +73,7 @@ def _text(fd: int, start: int = 0) -> str:
 
 
 def _flush() -> None:
-    """Empty the buffers of Python and of the C library."""
+    """Flush the buffers of Python and of the C library."""
     for stream in filter(None, (sys.stdout, sys.stderr)):  # None without a stream
         stream.flush()
     ctypes.CDLL(None).fflush(None)

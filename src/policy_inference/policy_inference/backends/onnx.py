@@ -17,11 +17,11 @@ from policy_inference.backends.base import BackendBase
 from policy_inference.machine.machine import Finding, Machine
 
 _NATIVE_BYTES = 2**25
-"""Maximum model size for the native core; a larger model is not a joint policy that it runs."""
+"""Maximum model size for the native core; none of its joint policies is larger."""
 
 
 def runtime_library() -> Path:
-    """Return the shared library of the installed ONNX Runtime; it may not exist."""
+    """Return the path of the installed ONNX Runtime's shared library; it may not exist."""
     import onnxruntime
 
     folder = Path(onnxruntime.__file__).parent / "capi"
@@ -31,8 +31,8 @@ def runtime_library() -> Path:
 class OnnxBackend(BackendBase):
     """Runs a model on one CPU thread without spinning, with fixed buffers and non-saturating sums.
 
-    With more threads or spinning, individual calls are late by milliseconds on a busy machine: for
-    a 45-512-256-128-12 network, p99.9 is 39 us with these options and 4 ms with the defaults.
+    With more threads or spinning, single calls can be milliseconds late on a busy machine: for a
+    45-512-256-128-12 network, p99.9 is 39 us with these options and 4 ms with the defaults.
     """
 
     name = "onnx"
@@ -87,7 +87,7 @@ class OnnxBackend(BackendBase):
 
     @staticmethod
     def _load(file: Path) -> tuple[Any, str, bytes]:
-        """Return a session for the file, the ONNX Runtime version, and the model."""
+        """Return a session for the file, the ONNX Runtime version, and the model's content."""
         try:
             import onnxruntime
         except ImportError as error:
@@ -130,9 +130,9 @@ class OnnxBackend(BackendBase):
         return session, onnxruntime.__version__, model
 
     def native_model(self) -> Any:
-        """Return the model as run by the native core's ONNX Runtime; None if that is impossible.
+        """Return the model for the native core's ONNX Runtime; None if that cannot run it.
 
-        It uses the same package's library, with bit-identical results.
+        The native core uses the same package's library, with bit-identical results.
         """
         from policy_core_native import OnnxModel
 
@@ -161,7 +161,7 @@ class OnnxBackend(BackendBase):
 
 @contextmanager
 def _in_memory(content: bytes) -> Iterator[str]:
-    """Yield the path of an anonymous file, which is deleted at the end."""
+    """Yield the path of an anonymous file with `content`, which is deleted at the end."""
     handle = os.memfd_create("model", os.MFD_CLOEXEC)
     try:
         with os.fdopen(os.dup(handle), "wb", buffering=0) as file:

@@ -42,7 +42,7 @@ class OpenedModels(dict[str, BackendBase]):
 
     @property
     def first(self) -> BackendBase:
-        """The first model; all the others use the same runtime and device."""
+        """The first model; all other models use the same runtime and device."""
         return next(iter(self.values()))
 
     @property
@@ -97,7 +97,7 @@ def parse_options(texts: Iterable[str]) -> Options:
     """Parse options such as `rknn.core_mask=0_1` (`BACKEND.OPTION=VALUE`); return them by back end.
 
     Raises:
-        BackendError: A text is not such an option.
+        BackendError: A text is not an option in this form.
     """
     options = dict[str, dict[str, str]]()
     for text in texts:
@@ -121,10 +121,10 @@ def open_backend(
 ) -> tuple[BackendBase, tuple[str, ...]]:
     """Open a joint policy's model with the first working back end in the list.
 
-    Arguments and errors are the same as for `open_models`.
+    Arguments and errors are as for `open_models`.
 
     Returns:
-        The back end, and the reason why each earlier one in the list failed to open.
+        The back end, and the reason why each earlier back end in the list failed to open.
     """
     opened = open_models(bundle.models, names, options, run_timeout_s=run_timeout_s)
     return opened.first, opened.skipped
@@ -145,10 +145,10 @@ def open_models(
         names: Names of back ends, preferred one first.
         options: Option values, by back end.
         run_timeout_s: Time limit for a run in another process.
-        deadline_s: Time after which an answer from another machine is useless.
+        deadline_s: Time after which a result from another machine is useless.
 
     Raises:
-        BackendError: No back end opens (one line for each), or an option is wrong.
+        BackendError: No back end opens the models (one line for each), or an option is wrong.
         BundleError: A model file is missing or has a wrong hash.
     """
     known, reasons, options = _known(models, names), list[str](), options or {}
@@ -173,7 +173,7 @@ def open_models(
 
 
 def read_tensors(name: str, file: Path) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
-    """Return the inputs and outputs in a back end's file without a contract; -1 for a dynamic axis.
+    """Return the inputs and outputs in a back end's file, without a contract; -1 for dynamic axes.
 
     Raises:
         BackendError: The back end is not installed or cannot read tensors, or the file is not a
@@ -201,13 +201,13 @@ def artifacts_for(bundle: Bundle, name: str) -> dict[str, tuple[Artifact, Path]]
 def find_artifacts(
     bundle: Bundle, name: str, cls: type[BackendBase]
 ) -> dict[str, tuple[Artifact, Path]]:
-    """Return the verified file that a class opens for each model: an artifact or a build source.
+    """Return the verified file that a class opens for each model: artifact or build source.
 
     The keys are the contract's model keys. For a build source, the precision is that of the built
     model.
 
     Raises:
-        BackendError: The bundle has no file for it.
+        BackendError: The bundle has no file for a model.
         BundleError: The file is missing or has a wrong hash.
     """
     entries = [(model, _entry(model, name, cls)) for model in bundle.models]
@@ -236,7 +236,7 @@ def _known(models: Sequence[ModelFiles], names: Sequence[str]) -> dict[str, Entr
 
 
 def _check_options(known: Mapping[str, EntryPoint], options: Options) -> None:
-    """Check all back ends' options before opening one, since a typo must not cause a fallback."""
+    """Check all back ends' options before opening any, since a typo must not cause a fallback."""
     for name, given in options.items():
         try:
             cls: type[BackendBase] = loaded(known[name], BackendError)

@@ -3,8 +3,8 @@
 """The description inside a `.rknn` file, read without the vendor's runtime.
 
 The layout of RKNN Toolkit2's model format 6 is, in little-endian order: `RKNN` and four zero bytes,
-u64 format version, u64 n; at byte 64 the compiled part, n bytes long; then u64 m and m bytes of
-JSON, at the end of the file.
+u64 format version, u64 n; at byte 64, the compiled part of n bytes; then u64 m and m bytes of JSON,
+which end the file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _HEAD, _LENGTH, _HEAD_SIZE = struct.Struct("<4s4xQQ"), struct.Struct("<Q"), 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RknnTensor:
-    """An input or output: shape, and `int8`, `int16` or `float16`."""
+    """An input or output: its shape and type (`int8`, `int16` or `float16`)."""
 
     shape: tuple[int, ...]
     precision: str
@@ -54,7 +54,7 @@ class RknnFile:
 
     @property
     def precisions(self) -> frozenset[str]:
-        """Precisions of all inputs and outputs; in a quantized model, some may be float16."""
+        """Precisions of the inputs and outputs; in a quantized model, some may be float16."""
         return frozenset(
             tensor.precision for tensor in (*self.inputs.values(), *self.outputs.values())
         )
@@ -64,7 +64,7 @@ def read_rknn(path: Path) -> RknnFile:
     """Read a file's description; the compiled part is not read.
 
     Raises:
-        BackendError: The file is not .rknn, is truncated, or has an unknown layout.
+        BackendError: The file is not a .rknn file, is truncated, or has an unknown layout.
         OSError: The file cannot be read.
     """
     with path.open("rb") as file:
@@ -96,12 +96,12 @@ def read_rknn(path: Path) -> RknnFile:
 
 
 def chip(name: str) -> str:
-    """Return the chip whose models this one runs, such as rk3588 for rk3588s."""
+    """Return the chip whose models this chip runs, such as rk3588 for rk3588s."""
     return _FAMILIES.get(name, name)
 
 
 def _read(file: BinaryIO, size: int) -> tuple[int, bytes]:
-    """Return format version and JSON text."""
+    """Return the format version and the JSON text."""
     head = file.read(_HEAD_SIZE)
     if not head.startswith(MAGIC[: len(head)]) or not head:
         kind = "a pointer of Git LFS, " if head.startswith(_POINTER) else ""

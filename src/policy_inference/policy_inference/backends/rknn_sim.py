@@ -3,10 +3,10 @@
 """RKNN Toolkit2's simulator: a Rockchip NPU's results on a PC.
 
 It is a separate back end and never a fallback for `rknn`, since it simulates results, not speed.
-The toolkit cannot simulate a finished `.rknn` file, only a model that it has just built, which
+The toolkit cannot simulate a finished `.rknn` file, only a model that it has just built. Building
 takes a second for a small network. This back end therefore opens the file that `model_tools compile
-rknn` writes next to the `.rknn` file, and builds the same model again; or it opens the ONNX model,
-in fp16.
+rknn` writes next to the `.rknn` file, and builds the same model again; or it opens the ONNX model
+and builds it in fp16.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _TARGET, _SUFFIX = "rk3588", ".zip"
 
 
 class RknnSimBackend(BackendBase):
-    """Builds the model on opening and simulates it, in the toolkit's own Python."""
+    """Builds the model when it is opened and simulates it, in the toolkit's own Python."""
 
     name = "rknn_sim"
     simulates = True
@@ -62,7 +62,7 @@ class RknnSimBackend(BackendBase):
 
     @classmethod
     def examine(cls, machine: Machine, artifact: Artifact | None) -> Sequence[Finding]:
-        """Return a finding on RKNN Toolkit2; does not import it, which would take seconds."""
+        """Return a finding on RKNN Toolkit2, without importing it, which would take seconds."""
         try:
             python = Path(toolkit_python())
         except BackendError as error:

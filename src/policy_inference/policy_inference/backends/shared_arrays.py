@@ -18,19 +18,21 @@ from policy_core.interfaces import Tensor, TensorSpec
 
 _ALIGNED, _TEXT_SIZE = 64, 4096
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-"""Seals on the block: if the other process truncated it, our next access would raise SIGBUS."""
+"""Seals that fix the block's size: after a truncation by the other process, access would raise
+SIGBUS.
+"""
 _CUT = b" [...]"
 OK, FAILED = b"o", b"f"
 
 
 class SharedArrays:
-    """Tensor arrays in an anonymous memory block, which exists while any process has it open.
+    """Tensor arrays in an anonymous memory block, which exists as long as any process has it open.
 
-    The block begins with room for an error text of at most 4 KiB.
+    The block begins with space for an error text of up to 4 KiB.
     """
 
     def __init__(self, specs: Sequence[TensorSpec], fd: int | None = None) -> None:
-        """Create a block for the tensors, or open the one behind a file descriptor."""
+        """Create a block for the tensors, or open the block behind a file descriptor."""
         sizes = [_rounded(_bytes(spec)) for spec in specs]
         whole = _TEXT_SIZE + sum(sizes)
         if fd is None:
@@ -45,7 +47,7 @@ class SharedArrays:
         )
 
     def place(self, spec: TensorSpec) -> Tensor:
-        """Return the array of the next tensor, in the order in which the block was created."""
+        """Return the array of the next tensor, in the order given on creation."""
         array = next(self._free)
         assert (array.shape, array.dtype.name) == (spec.shape, spec.dtype)
         return array
@@ -56,7 +58,7 @@ class SharedArrays:
 
     @property
     def text(self) -> str:
-        """The error text, made safe to print on a terminal; a longer one is cut."""
+        """The error text, made safe to print on a terminal; texts that are too long are cut."""
         content, _, _ = self._block[:_TEXT_SIZE].partition(b"\0")
         return printable(content.decode("utf-8", "replace"))
 
@@ -70,7 +72,7 @@ class SharedArrays:
 
 
 class Bell:
-    """Exchanges one-byte signals with another process, and detects that it has ended."""
+    """Exchanges one-byte signals with another process, and detects the end of that process."""
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self.fds = read_fd, write_fd

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Expected distance between two bundles' targets, based on evidence in the bundles.
+"""Expected distance between the targets of two bundles, based on evidence in the bundles.
 
-Equal artifacts compute equal functions. An artifact compiled from another one has a `model_tools
-compare` report on the distance between the two. For different weights there is no such evidence:
-only the person who trained them knows what distance to expect.
+Equal artifacts compute equal functions. For an artifact compiled from another one, a `model_tools
+compare` report gives the distance between the two. For different weights, there is no such
+evidence: only the person who trained them knows what distance to expect.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from policy_core.bundle.schema import entry
 from policy_core.errors import BundleError, Problem
 
 GOLDEN = "golden rows"
-"""Report source whose rows cover the policy's behavior; if absent, the first source is used."""
+"""Name, in reports, of the rows that cover the policy's behavior; by default, the first are used.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedDistance:
-    """Expected distance between targets, by robot joint; empty if they are equal."""
+    """Expected distance between targets, by robot joint; empty if the targets are equal."""
 
     rms: dict[str, float] = entry("root mean square by joint, rad (rad/s, N·m)", default={})
     max: dict[str, float] = entry("largest by joint, rad (rad/s, N·m)", default={})
@@ -35,7 +36,7 @@ class ExpectedDistance:
 
 
 def expected_distances(active: AnyBundle, candidate: AnyBundle) -> dict[str, ExpectedDistance]:
-    """Return expected distances by `ACTIVE CANDIDATE`, for the pairs of back ends with evidence."""
+    """Return expected distances for pairs of back ends with evidence, by `ACTIVE CANDIDATE`."""
     found = dict[str, ExpectedDistance]()
     for ours in _back_ends(active):
         for theirs in _back_ends(candidate):
@@ -54,7 +55,7 @@ def _back_ends(bundle: AnyBundle) -> list[str]:
 
 
 def _evidence(bundle: AnyBundle, backend: str) -> Iterator[tuple[str, ExpectedDistance]]:
-    """Yield hashes of models at a known distance from a back end's model, and that distance."""
+    """Yield each model (its hash) at a known distance from a back end's model, and the distance."""
     sha256 = model_sha256(bundle.contract, backend)
     if sha256 is None:
         return
@@ -96,7 +97,7 @@ def _reported(bundle: AnyBundle, one: Mapping[str, Any]) -> ExpectedDistance:
 def _expected(
     ours: Mapping[str, ExpectedDistance], theirs: Mapping[str, ExpectedDistance]
 ) -> ExpectedDistance | None:
-    """Return the distance between two models via a third one at known distances from both."""
+    """Return the distance between two models via a third model at known distances from both."""
     common = [(ours[sha256], theirs[sha256]) for sha256 in ours if sha256 in theirs]
     if not common:
         return None

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Gates for a shadow candidate: figures and their limits, in one table.
 
-A candidate that is not in command is judged by a report on its outputs, against `ShadowLimits`.
-Each field is one row: the figure, its default limit, and the candidates to which it applies. A
-release stage has the same fields. The gates for a version on trial are in
+A candidate that is not in command is judged by comparing a report on its outputs with
+`ShadowLimits`. Each field is one row: the figure, the default limit, and the candidates to which
+the gate applies. A release stage has the same fields. The gates for a version on trial are in
 `policy_store.trial_file`.
 
 Distance alone does not distinguish good from bad: rounding to 8 bits moves the walking policy's
@@ -35,9 +35,9 @@ class GateResult:
     """A figure and its limit.
 
     Attributes:
-        figure: Name of the figure; ends with the unit.
+        figure: Name of the figure, which ends with the unit.
         value: Measured value; for per-joint figures, the worst joint's value.
-        limit: Limit on the value; None if the figure is only shown.
+        limit: Limit on the value; None if the figure is only displayed.
         detail: Further information, e.g. the worst joint; may be empty.
         at_least: True if the limit is a minimum rather than a maximum.
     """
@@ -63,7 +63,7 @@ class GateResult:
 def _shadow_gate(
     about: str, limit: float | None, of: Collection[str] = (EQUAL, ROUNDED, UNKNOWN), **schema: Any
 ) -> Any:
-    """Declare a shadow's gate; `of` lists the relations it applies to, `schema` as for `entry`."""
+    """Declare a gate for shadows with a relation in `of`; `schema` is as for `entry`."""
     declared = entry(about, default=limit, **schema)
     metadata = {**declared.metadata, "of": of}
     return dataclasses.field(default=declared.default, metadata=metadata)
@@ -132,7 +132,7 @@ class ShadowLimits:
 
 
 _EQUAL_RMS, _EQUAL_MAX = 1e-4, 1e-3
-"""Distance between equal weights on two machines, 20 times the measured one; rad, rad/s, N·m."""
+"""Distance between equal weights on two machines: 20 times as measured; rad, rad/s, N·m."""
 _MOVES = 10.0
 """Minimum motion for a meaningful gain and correlation, in multiples of the expected distance."""
 _LEAST_MOVE = 1e-3
@@ -151,10 +151,10 @@ class ShadowFigures:
         max: Largest distance between the two policies' targets, rad (rad/s, N·m).
         rms: Root mean square of this distance.
         rms_steps: Root mean square of this distance in healthy steps.
-        moves: Root mean square deviation of the active target from its mean, rad (rad/s, N·m).
+        moves: Root mean square deviation of the active target from the mean, rad (rad/s, N·m).
         gain, correlation: See `Divergence`; NaN if a target does not move.
         systematic: See `systematic_share`; NaN if there is no distance.
-        beyond_limits_share, failed_share: Shares of ticks, 0 to 1.
+        beyond_limits_share, failed_share: Shares of ticks, from 0 to 1.
     """
 
     joints: Sequence[str]
@@ -212,7 +212,7 @@ def judge_shadow(
         limits: Limits of the gates.
 
     Returns:
-        The results for all applicable gates, and texts that name data missing for a judgment.
+        The results for all applicable gates, and texts that name the data missing for a verdict.
     """
     judged, lacking = list[GateResult](), list[str]()
     evidence = UNKNOWN if expected is None else EQUAL if expected.is_equal else ROUNDED
@@ -249,8 +249,8 @@ def judge_shadow(
 def systematic_share(distance: F64, observation: F64) -> F64 | None:
     """Return each joint's share of the distance that is a linear function of the observation.
 
-    It is small for rounding, which depends on the last digits of each value, and large for a wrong
-    scale, different weights or a late observation.
+    The share is small for rounding, which depends on the last digits of each value, and large for a
+    wrong scale, different weights or a late observation.
 
     Args:
         distance: Signed distance between the targets [ticks, joints].

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Judge a version on trial in a controller by the gates in its `trial.yaml`, and record it."""
+"""Judge a version on trial by the gates in its `trial.yaml` while it runs, and record the trial."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ from policy_store.trial_record import (
 )
 
 _MEAN_OVER_S = 5.0
-"""Time constant for the exponential mean square of tracking error and torque."""
+"""Time constant of the exponential mean squares of tracking error and torque."""
 _LATENCY_EVERY_TICKS = 50
-"""Update interval in ticks; a percentile costs more time than all other figures together."""
+"""Update interval of percentiles, in ticks; a percentile takes longer than all other figures."""
 
 
 class TrialJudge:
-    """Accumulates the policy's RUN time and figures; call all methods on the control thread.
+    """Accumulates the policy's RUN time and figures; call every method on the control thread.
 
     Attributes:
-        figures: Newest value for each active gate, in the unit given by its name.
-        running: True if the policy runs, or is held during a run.
+        figures: Newest value for each active gate, in the unit that the gate's name gives.
+        running: True if the policy is running, or is held during a run.
         temperature_c: Temperature, set from outside; not finite if unknown.
     """
 
@@ -120,7 +120,7 @@ class TrialJudge:
         }
 
     def observe(self, tick: Tick) -> GateResult | None:
-        """Process a completed tick; return the first gate that it exceeds."""
+        """Process a completed tick; return the first gate that fails, or None."""
         mode = tick.mode
         if self.running:
             self._note_faults(tick.trip)
@@ -216,7 +216,7 @@ class TrialWriter:
     """Writes trial events to the trial's record, in order, and retries failed writes.
 
     Attributes:
-        problem: Reason why the newest event is not yet on disk; empty if it is on disk.
+        problem: Reason why the newest event could not yet be written to disk; empty if it was.
     """
 
     def __init__(self) -> None:
@@ -233,7 +233,7 @@ class TrialWriter:
 
     @property
     def left_behind(self) -> bool:
-        """True if the thread still hangs in a disk access after `close`."""
+        """True if the thread still hangs in disk access after `close`."""
         return self._closed.is_set() and self._thread.is_alive()
 
     def put(self, trial: VersionTrial, event: TrialEvent, **values: object) -> None:
@@ -293,13 +293,13 @@ _RUNS = (Mode.RUN, Mode.HOLD)
 
 
 class RunningTrial:
-    """Ends the run at the first exceeded gate, or when the trial's time is used up.
+    """Ends the run when a gate fails, or when the trial's time is used up.
 
     Call `observe` on the control thread; everything else may be called from any thread.
 
     Attributes:
         trial: Current state, including anything not yet on disk.
-        judge: Judge that holds the trial's figures.
+        judge: Judge, which holds the trial's figures.
         writer: Writer for the trial's record.
     """
 
@@ -339,7 +339,7 @@ class RunningTrial:
 
     @contextmanager
     def run(self, mode: Mode) -> Iterator[None]:
-        """Record a RUN before it begins; the code in the context grants or refuses it.
+        """Record a RUN before it begins; the body of the `with` statement grants or refuses it.
 
         Args:
             mode: Mode at the time of the request; a RUN that would be refused anyway is not
@@ -379,7 +379,7 @@ class RunningTrial:
         return verdict
 
     def refresh(self) -> VersionTrial:
-        """Return the trial as recorded, unless the current state is newer."""
+        """Return the trial as recorded on disk, unless the current state is newer."""
         if self.writer.is_idle and self._broken is None:
             trial = self.trial
             found = (one for one in read_trials(trial.file.parent) if one.trial == trial.trial)
@@ -409,13 +409,13 @@ class RunningTrial:
 
 _REASON = "the RUN time of the trial is used up"
 _STILL_S = 1.0
-"""Time that a walking robot has to come to rest after the velocity command has faded."""
+"""Time for a walking robot to come to rest after the velocity command has faded."""
 _STAND_WITHIN_S = 2.0
-"""Time for retrying stand, since a foot at touchdown may exceed its limits for a tick."""
+"""Time for retrying `stand`, since a foot at touchdown may exceed limits for a tick."""
 
 
 class RunEnding:
-    """Ends a run: the velocity command fades to zero, the robot comes to rest, then it stands.
+    """Ends a run: the velocity command fades to zero, the robot comes to rest, and then stands.
 
     A set first returns to a state from which the robot may stand up.
 
@@ -423,10 +423,10 @@ class RunEnding:
     """
 
     def __init__(self, contract: HostedContract, limits: Limits) -> None:
-        """Prepare without taking any action yet.
+        """Prepare to end a run, without any action yet.
 
         Args:
-            contract: Gives the fault behavior and, for a set, the duration of the way back.
+            contract: Defines the fault behavior and, for a set, the duration of the way back.
             limits: Limits in force, for the command's fade time.
         """
         self._holds = OnFault(contract.safety.on_fault) is OnFault.HOLD_MEASURED
@@ -435,7 +435,7 @@ class RunEnding:
         self._began_ns: int | None = None
 
     def observe(self, tick: Tick) -> RunVerdict | None:
-        """Return the current step to end the run; call on the control thread after a tick."""
+        """Return the step to take now, if any; call on the control thread after each tick."""
         takes_command = tick.state.get("velocity_command") is not None
         if self._began_ns is None:
             self._began_ns = tick.now_ns

@@ -5,8 +5,9 @@ r"""Runs a chunk policy such as ACT: starts act_policy_node, and its cameras, wi
     policy_inference act --bpu-act-path so100_pick --fps 30 --n-action-steps 50 \
         --inference-time 1000 --camera laptop=/dev/video0 --camera phone=/dev/video2
 
-It needs ROS 2, and an arm driver that publishes joint_states and follows joint_command. The arm
-moves only on request: first stand, then run. Ctrl-C holds it where it is, and ends the command.
+Requires ROS 2, and an arm driver that publishes joint_states and follows joint_command. The arm
+moves only on request: first stand, then run. Ctrl-C makes the arm hold its pose, and ends the
+command.
 """
 
 from __future__ import annotations
@@ -134,7 +135,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def ros_arguments(parameters: Mapping[str, object], more: Sequence[str] = ()) -> list[str]:
-    """Return a node's arguments; if a parameter is repeated, the last value applies."""
+    """Return a node's arguments; if a parameter occurs twice, the last value applies."""
     # JSON is YAML, and keeps a text like "2026" a text.
     given = [
         word

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Assignment of USB cameras to the policy's cameras, for everything that starts camera nodes."""
+"""Assignment of USB cameras to the policy's cameras, for all code that starts camera nodes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from policy_core.errors import PolicyError
 
 
 def read_contract(bundle: str) -> ChunkContract:
-    """Return the contract of a chunk policy's bundle, given its folder or installed name."""
+    """Return the contract of a chunk policy's bundle, given the bundle's folder or name."""
     return load_bundle(Path(bundle_folder(bundle)), kind=ChunkBundle).contract
 
 
@@ -50,9 +50,9 @@ def camera_parameters(
 
 
 def simulated_cameras(contract: ChunkContract) -> dict[str, object]:
-    """Return the `arm_sim_node` parameters for images with the contract's size.
+    """Return the `arm_sim_node` parameters for images of the contract's size.
 
-    All cameras on the simulated arm have the size of the contract's first camera.
+    All cameras of the simulated arm have the image size of the contract's first camera.
     """
     rates: dict[str, object] = {"rate_hz": contract.rate_hz, "camera_rate_hz": contract.rate_hz}
     for camera in contract.cameras.values():

@@ -4,8 +4,8 @@
 
     policy_inference controller-plan lite3_walk --output lite3_walk.polplan
 
-The plan contains the paths of the models, so it is valid for this machine and this version of the
-bundle: make it again when either has changed.
+The plan contains the paths of the models, so it is valid only for this machine and this version of
+the bundle: write it again when either changes.
 """
 
 from __future__ import annotations

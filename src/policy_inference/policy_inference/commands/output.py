@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Write command output files atomically, and over an existing file only if forced."""
+"""Write command output files atomically; replace existing files only if forced."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def write_new(path: Path, data: Any, force: bool) -> None:
 
     Args:
         path: The final file.
-        data: Plain values; ``~`` replaces the home folder, which contains a person's name.
+        data: Plain values; ``~`` replaces the home folder, whose path contains a person's name.
         force: True to replace an existing file.
     """
     text = json.dumps(sendable(data), indent=1, ensure_ascii=False, allow_nan=False)
@@ -35,7 +35,7 @@ def write_new_bytes(path: Path, content: bytes, force: bool) -> None:
 
 
 def refuse_unwritable(path: Path, force: bool) -> None:
-    """Raise an error unless `write_new` can write the file, before any work could be lost."""
+    """Raise an error unless `write_new` can write the file; call before work that could be lost."""
     _refuse_existing(path, force)
     try:
         with tempfile.NamedTemporaryFile(prefix=PREFIX, dir=path.parent):
@@ -64,10 +64,10 @@ def _refuse_existing(path: Path, force: bool) -> None:
 
 
 def sendable(value: Any) -> Any:
-    """Return values without the home folder's name, and with strings that UTF-8 can encode.
+    """Return values without the home folder's path, and with strings that UTF-8 can encode.
 
-    Paths may not be UTF-8, and values from other packages may not be JSON; the report is written
-    anyway.
+    Even if paths are not UTF-8, or values from other packages are not JSON, the report can be
+    written.
     """
     if isinstance(value, dict):
         return {sendable(name): sendable(entry) for name, entry in value.items()}

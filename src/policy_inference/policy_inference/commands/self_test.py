@@ -3,13 +3,13 @@
 """Check that this machine can run a policy, then run the policy on a back end and judge it.
 
     policy_inference self-test                            # this machine, every back end
-    policy_inference self-test my_bundle                  # and the bundle's files
-    policy_inference self-test my_bundle --backend rknn   # and run it on this back end
+    policy_inference self-test my_bundle                  # also the bundle's files
+    policy_inference self-test my_bundle --backend rknn   # also runs it on this back end
 
-The examination opens no device and starts no ROS. With a bundle and one back end, the test then
-runs the golden rows, times the model without a pause and at the policy's rate, compares all figures
-with limits, and writes one JSON file to send back. The exit status is 0 if all limits hold; for an
-examination alone, if at least one of the back ends can run. No robot moves.
+The examination opens no device and does not start ROS. With a bundle and one back end, the test
+then runs the golden rows, times the model without pauses and at the policy's rate, compares all
+figures with limits, and writes one JSON file to send back. The exit status is 0 if all limits hold
+or, for an examination alone, if at least one back end can run. No robot moves.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 from policy_store.command_line import CommandResult, add_backend_options, add_bundle
 
 SHORTEST_S, LONGEST_S = 1.0, 3600.0
-"""Limits on the time at the policy's rate: enough ticks to judge, and a bearable wait."""
+"""Limits on the test time at the policy's rate: enough ticks to judge, and a bearable wait."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +54,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Run the command.
 
     Returns:
-        The result, whose document is the content of the file.
+        The result; its document is the content of the JSON file.
     """
     # Imported only after signal handlers are set, since this takes a while.
     from policy_core.bundle.load import bundle_folder, load_bundle

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Names of the nodes, besides the policy's own, that must run to provide its inputs."""
+"""Names of the nodes, besides the policy node, that must run to provide the policy's inputs."""
 
 from __future__ import annotations
 

@@ -4,12 +4,12 @@
 
     policy_inference serve --bundle lite3_walk --socket /run/user/1000/policy.sock
 
---socket and --tcp speak the raw protocol: the observation as float32 in, the action as float32
-out. --framed-socket speaks a protocol that reports errors, refuses clients that were built for
-another policy, and offers shared memory. Without any of these options, a framed socket is used:
-policy.sock in the runtime directory. docs/service_protocol.md defines the formats. --open-inference
-speaks the Open Inference Protocol (gRPC) instead, with TLS for other machines; robots connect to it
-with `backend:=oip`. Ctrl-C or SIGTERM ends it with status 0.
+--socket and --tcp use the raw protocol: the observation as float32 in, the action as float32 out.
+--framed-socket uses a protocol that reports errors, refuses clients that were built for another
+policy, and offers shared memory. Without any of these options, a framed socket is used: policy.sock
+in the runtime directory. docs/service_protocol.md defines the formats. --open-inference uses the
+Open Inference Protocol (gRPC) instead, with TLS for other machines; robots connect to the service
+with `backend:=oip`. Ctrl-C or SIGTERM ends the service with status 0.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _contradiction(given: argparse.Namespace) -> str:
-    """Return a text on the first contradiction between arguments; "" if there is none."""
+    """Return a description of the first contradiction between arguments; "" if there is none."""
     sockets = given.socket or given.tcp or given.framed_socket
     contradictions = (
         (

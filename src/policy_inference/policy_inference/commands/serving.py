@@ -31,7 +31,7 @@ from policy_store.signals import stopped_by_signals
 
 _WATCHDOG_S = 1.0
 _SWITCH_INTERVAL_S = 0.0002
-"""Maximum time for which another thread may keep the GIL from the loop."""
+"""Maximum time for which another thread may hold the GIL while the loop waits for it."""
 _log = logging.getLogger("policy_inference")
 
 
@@ -89,7 +89,7 @@ def serve(given: argparse.Namespace) -> int:
 
 
 def _serve_open_inference(given: argparse.Namespace, notifier: Notifier) -> int:
-    """Serve over gRPC, whose own threads answer; this thread only waits for the end."""
+    """Serve over gRPC, whose own threads answer requests; this thread only waits for the end."""
     certificate = (
         read_certificate(given.tls_cert, given.tls_key, given.tls_client_ca)
         if given.tls_cert
@@ -138,7 +138,7 @@ def _serve_open_inference(given: argparse.Namespace, notifier: Notifier) -> int:
 def _monitored(
     given: argparse.Namespace, model: ServedModel, notifier: Notifier
 ) -> Iterator[Monitor]:
-    """Yield the loop's monitor; while the context is open, metrics are served if requested."""
+    """Yield the loop's monitor; metrics, if requested, are served within the `with` statement."""
     monitor = Monitor(model, notifier)
     with ExitStack() as opened:
         opened.callback(monitor.close)

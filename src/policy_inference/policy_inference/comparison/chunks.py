@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Run chunk policies on rows, and check their distance from a reference and their response."""
+"""Run chunk policies on rows; check the distance from a reference, and the response to inputs."""
 
 from __future__ import annotations
 
@@ -46,15 +46,16 @@ CHUNK_DEFAULTS = {
 }
 """Limits for normalized chunks, finest precision first.
 
-This project chose them, in standard deviations of the actions. The errors to detect were measured
-with a LeRobot ACT policy: swapping cameras changes a chunk by 0.4, swapping red and blue by 0.2,
-and an error of one degree on every joint by 0.02; float32 results differ by 2e-6 between runtimes.
+This project chose these limits, in standard deviations of the actions. The errors to detect were
+measured with a LeRobot ACT policy: swapping cameras changes a chunk by 0.4, swapping red and blue
+by 0.2, and an error of one degree in every joint by 0.02. float32 results differ by 2e-6 between
+runtimes.
 """
 _PROBABILITY = ComparisonLimits(max_abs=0.05)
 """Limit for the success classifier, in any precision."""
 FEWEST_VALUES, SMALLEST_RESPONSE = 16, 0.5
 NORMALISED_CHUNK, PATH, FEATURES = "normalised_chunk", "denoising", "features."
-"""Names of additional results from `play_chunks`; a camera name follows the last one."""
+"""Names of additional results of `play_chunks`; the last name is followed by a camera name."""
 
 
 def play_chunks(
@@ -69,7 +70,7 @@ def play_chunks(
         contract: Contract of the bundle.
         backends: Opened back ends, by `graphs.NAME`; their arrays are overwritten.
         rows: Observations.
-        swapped: Two cameras whose images to swap.
+        swapped: Two cameras whose images are swapped.
 
     Returns:
         `chunk` [rows, steps, actions] in the policy's units; `normalised_chunk`, the same chunk as
@@ -106,7 +107,7 @@ def play_chunks(
 def observation_at(
     rows: Rows, row: int, swapped: tuple[str, str] | None = None
 ) -> ChunkObservation:
-    """Return a chunk policy's observation in one row; two cameras' images may be swapped."""
+    """Return a chunk policy's observation from one row, with the `swapped` cameras exchanged."""
     images = {
         name.removeprefix(GOLDEN_CAMERA): np.asarray(array[row], np.uint8)
         for name, array in rows.inputs.items()
@@ -130,7 +131,7 @@ def noise_at(rows: Rows, row: int) -> F32 | None:
 
 
 def drawn_noise(contract: ChunkContract, rows: int) -> dict[str, Tensor]:
-    """Return reproducible noise for a number of rows, named as in the golden rows.
+    """Return reproducible noise for this number of rows, named as in the golden rows.
 
     Empty for policies without denoising.
     """
@@ -143,7 +144,7 @@ def drawn_noise(contract: ChunkContract, rows: int) -> dict[str, Tensor]:
 def _observations(
     images: Mapping[str, Tensor], vectors: Mapping[str, Tensor]
 ) -> list[ChunkObservation]:
-    """Return a row's observations, newest last: one, or one per index of the first axis."""
+    """Return a row's observations, newest last: one, or one for each index of the first axis."""
     is_single = all(image.ndim == 3 for image in images.values()) and all(
         vector.ndim == 1 for vector in vectors.values()
     )
@@ -164,7 +165,7 @@ def _observations(
 
 
 def coarsest(entries: Mapping[str, Artifact]) -> str:
-    """Return the coarsest precision among all graphs, by which the chunk is judged."""
+    """Return the coarsest precision among the graphs, which sets the limits for the chunk."""
     known = list(CHUNK_DEFAULTS)
     return max(
         (entry.precision for entry in entries.values()),
@@ -187,14 +188,14 @@ def chunk_differences(
     Args:
         contract: Contract of the bundle.
         found: Result of `play_chunks`.
-        expected: Expected chunks in policy units; also features and denoising, if compared.
+        expected: Expected chunks in policy units, and features and denoising to compare, if any.
         numbers: Row numbers in their source; 0, 1, ... if absent.
 
     Returns:
         Differences of chunks [rows, steps, actions], by joint over all steps; the cosine in each
-        row is for the whole chunk. Then, where both have them in the same shape, the differences of
-        the denoising, by step, and of each camera's features, by channel; and where golden rows
-        have it, the difference of the success probabilities.
+        row is for the whole chunk. Then, if `found` and `expected` have them in the same shape, the
+        differences of the denoising, by step, and of each camera's features, by channel; and, if
+        the golden rows include them, the difference of the success probabilities.
     """
     action = contract.action
     normaliser = VectorNormaliser(action.normalisation, len(action.joints))
@@ -228,7 +229,7 @@ def rad_difference(contract: ChunkContract, found: Tensor, expected: Tensor) -> 
 def _layer_difference(
     name: str, found: Tensor, expected: Tensor, numbers: npt.NDArray[np.int64] | None
 ) -> Difference:
-    """Measure differences in camera features [rows, channels, ...], or in denoising by step."""
+    """Measure differences in camera features [rows, channels, ...], or in the denoising by step."""
     layers = found.shape[1]
     there, wanted = (
         np.moveaxis(array.astype(np.float64), 1, -1).reshape(len(array), -1, layers)
@@ -259,7 +260,7 @@ def _by_column(
 
 
 def chunk_checks(found: Difference, source: str, limits: ComparisonLimits) -> tuple[Check, ...]:
-    """Check chunks against limits, and that the policy still responds to observations.
+    """Check chunks against limits, and check that the policy still responds to observations.
 
     Args:
         found: Difference between normalized chunks.
@@ -272,7 +273,7 @@ def chunk_checks(found: Difference, source: str, limits: ComparisonLimits) -> tu
 def features_checks(
     found: Sequence[Difference], source: str, limits: ComparisonLimits
 ) -> tuple[Check, ...]:
-    """Check the cosine of features against `limits`, and probabilities against a fixed limit."""
+    """Check the features' cosine against `limits`, and probabilities against a fixed limit."""
     cosine = ComparisonLimits(cosine_min=limits.cosine_min)
     return tuple(
         dataclasses.replace(check, what=f"{check.what} of {one.output}")
@@ -282,9 +283,9 @@ def features_checks(
 
 
 def _distinct(found: Difference, source: str) -> Check:
-    """Check that quantization does not leave a joint with only a few values.
+    """Check that quantization does not reduce a joint to only a few values.
 
-    Such a model has good figures if the robot is mostly at rest.
+    Such a model can still have good figures if the robot is mostly at rest.
     """
     there, wanted = (
         np.array([len(np.unique(column)) for column in rows.T])
@@ -350,4 +351,5 @@ def swapped_check(
 
 
 _VISIBLE = 0.01
-"""Largest unexplained difference between two runs of an artifact, in standard deviations."""
+"""Largest difference between two runs of an artifact that counts as noise, in standard deviations.
+"""

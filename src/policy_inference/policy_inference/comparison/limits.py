@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Limits for a compared artifact: from its bundle, otherwise the defaults for its precision."""
+"""Limits for a compared artifact: those in its bundle, otherwise the defaults for its precision."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Check:
         value: Measured value; NaN is never within a limit.
         limit: Limit on the value.
         at_least: True if the limit is a minimum rather than a maximum.
-        where: Place of the worst value.
+        where: Location of the worst value.
     """
 
     what: str
@@ -66,9 +66,9 @@ class Check:
 
 
 def judged_by_walking(precision: str) -> bool:
-    """Return True if figures on rows cannot decide alone, as for precisions of 8 bits or fewer.
+    """Return True if figures on rows cannot decide alone, as for precisions of at most 8 bits.
 
-    This includes every precision that is not known to be as fine as floats.
+    This applies to every precision that is not known to be as fine as floats.
     """
     return precision.casefold() not in _LIKE_FLOATS
 
@@ -79,7 +79,7 @@ def open_loop_limits(
     precision: str,
     defaults: Mapping[str, ComparisonLimits] = DEFAULTS,
 ) -> ComparisonLimits:
-    """Return the limits on outputs: from the bundle, otherwise the defaults for the precision.
+    """Return the limits on outputs: the bundle's, otherwise the defaults for the precision.
 
     Args:
         contract: The contract; it may state limits.
@@ -103,7 +103,7 @@ def open_loop_limits(
 
 
 def state_limits(contract: JointContract, backend: str, precision: str) -> ComparisonLimits:
-    """Return the limits on outputs other than the action: recurrent states.
+    """Return the limits on the outputs other than the action, which are recurrent states.
 
     These are the limits for the precision, since a bundle's limits concern the action; for an
     unknown precision, the bundle's limits apply.
@@ -112,7 +112,7 @@ def state_limits(contract: JointContract, backend: str, precision: str) -> Compa
 
 
 def closed_loop_limits(contract: JointContract, backend: str) -> ClosedLoopLimits:
-    """Return the limits on walking: from the bundle, otherwise the defaults."""
+    """Return the limits on walking: the bundle's, otherwise the defaults."""
     stated = contract.limits.get(backend, ComparisonLimits()).closed_loop
     return CLOSED_LOOP if stated is None else _merged(CLOSED_LOOP, stated)
 

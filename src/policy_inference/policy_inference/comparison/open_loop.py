@@ -25,9 +25,9 @@ class Difference:
         names: Name of each value; joint names for the output that commands joints.
         rows: Row numbers in the source [rows].
         expected, found: Expected and found values [rows, values].
-        mae, rmse, max_abs: Figures of found - expected, over rows and values.
-        mae_each, rmse_each, max_abs_each, cosine_each: The same figures per value [values], and
-            each value's cosine over the rows.
+        mae, rmse, max_abs: Figures of found - expected, over all rows and values.
+        mae_each, rmse_each, max_abs_each, cosine_each: The same figures per value, and each value's
+            cosine over the rows [values].
         cosine: Cosine of found and expected in each row [rows].
     """
 
@@ -73,7 +73,7 @@ def joint_differences(
     expected: Mapping[str, Tensor],
     rows: npt.NDArray[np.int64] | None = None,
 ) -> tuple[Difference, ...]:
-    """Measure every expected output of a joint policy, starting with the one that commands joints.
+    """Measure every expected output of a joint policy; the output that commands joints comes first.
 
     Args:
         contract: Contract of the model.
@@ -103,10 +103,10 @@ def difference(
     expected: Tensor,
     rows: npt.NDArray[np.int64] | None = None,
 ) -> Difference:
-    """Measure rows of an output [rows, ...] against the expected ones.
+    """Measure rows of an output [rows, ...] against the expected rows.
 
-    If either is not finite, the figures are not finite either, and NaN is never within a limit.
-    `rows` are the row numbers in their source; 0, 1, ... if absent.
+    If any value is not finite, the figures are not finite either, and NaN is never within a limit.
+    `rows` are the row numbers in the source; 0, 1, ... if absent.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         return _measured(
@@ -137,7 +137,7 @@ def _measured(
 
 
 def judge(found: Difference, source: str, limits: ComparisonLimits) -> tuple[Check, ...]:
-    """Check a difference on a source's rows against the stated limits."""
+    """Check a difference on a source's rows against those limits that are set."""
     row, name = found.worst
     worst = f"{source}: largest in {name}, row {row}"
     most = found.names[int(np.argmax(found.rmse_each))]
@@ -165,7 +165,7 @@ def judge(found: Difference, source: str, limits: ComparisonLimits) -> tuple[Che
 
 
 def _cosine(a: F64, b: F64) -> F64:
-    """Return the cosine of each row; 1 if both are zero, 0 if one is."""
+    """Return the cosine of each pair of rows; 1 if both are zero, 0 if only one is."""
     lengths = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
     product, same = lengths[0] * lengths[1], (lengths[0] == 0) & (lengths[1] == 0)
     dots = np.einsum("ij,ij->i", a, b)

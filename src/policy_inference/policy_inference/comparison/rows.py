@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rows for a policy of any kind, and its outputs on them."""
+"""Input rows for a policy of any kind, and the policy's outputs for them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Rows:
     Attributes:
         source: Origin of the rows.
         inputs: For a joint policy, rows by model input; for a recurrent state, only the first row
-            and those at `breaks` are used (zeros if absent), since the model carries its own state
-            in between. For a chunk policy, its observations, named as in `ChunkBundle.golden`.
+            and the rows at `breaks` are used (zeros if absent), since the model carries its own
+            state in between. For a chunk policy, observations, named as in `ChunkBundle.golden`.
         outputs: Reference outputs in the same form; empty if not recorded.
         sensed: Recorded measurements [rows, size], by field of
             `policy_core.observation.state.RobotState`, joints in the contract's order; may be
             incomplete.
-        breaks: Rows that do not follow the previous one, because a new run begins or ticks are
+        breaks: Rows that do not continue the previous row, because a new run begins or ticks are
             missing.
     """
 
@@ -42,7 +42,7 @@ class Rows:
         return len(next(iter(self.inputs.values())))
 
     def part(self, first: int, end: int) -> Rows:
-        """Return consecutive rows from `first` to before `end`, as views."""
+        """Return the rows from `first` up to, but not including, `end`, as views."""
         return Rows(
             source=self.source,
             sensed={name: array[first:end] for name, array in self.sensed.items()},
@@ -64,10 +64,10 @@ def play(
         rows: Input rows.
         state: Recurrent pairs, carried from row to row; at the first row and at each break, the
             recorded state is used if there is one, otherwise the initial state.
-        initial_state: Initial state values by input; zeros for all others.
+        initial_state: Initial state values by input; zeros for inputs not listed.
 
     Returns:
-        All model inputs, as used, and outputs, as computed, by tensor [rows, ...].
+        All model inputs as used, and all outputs as computed, by tensor [rows, ...].
     """
     carried, begins = RecurrentState(state, backend, initial_state), {0, *rows.breaks}
     states = {pair.input for pair in state}
@@ -92,5 +92,5 @@ def play(
 
 
 def evenly(present: int, count: int) -> npt.NDArray[np.int64]:
-    """Return the numbers of at most `count` rows, evenly spaced from the first to the last."""
+    """Return at most `count` row numbers, evenly spaced from the first row to the last."""
     return np.linspace(0, present - 1, min(count, present)).round().astype(np.int64)

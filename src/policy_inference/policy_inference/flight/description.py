@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Description of the ticks in a recording, stored at its start (policy_msgs/FlightInfo)."""
+"""Description of a recording's ticks, stored at its start (policy_msgs/FlightInfo)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # a policy without chunks has no such settings
 
 
 class Topic(NamedTuple):
-    """A topic whose messages are recorded unchanged: its relative name and ROS type."""
+    """A topic whose messages are recorded unchanged: its relative name and its ROS type."""
 
     name: str
     type: str
@@ -34,8 +34,8 @@ class Flight:
 
     Attributes:
         bundle: The running bundle.
-        contract_text: Content of its policy.yaml.
-        backend, runs_on: The back end's registered name, and its details determined on opening.
+        contract_text: Content of the bundle's policy.yaml.
+        backend, runs_on: The back end's registered name, and its details as determined on opening.
         settings: Limits, parameters and versions, as text by name.
         topics: Incoming topics, in the order of `Moment.wire`.
         inputs: Inputs of the policy, in the order of `Moment.ages_ns`.
@@ -99,7 +99,7 @@ def flight_settings(
     backend: Backend,
     chunks: ChunkSettings | None = None,
 ) -> dict[str, str]:
-    """Return the limits in force, versions and machine as text by name, with the unit in the name.
+    """Return the limits in force, versions and machine, as text by name; names include the unit.
 
     Args:
         limits: Limits in force.

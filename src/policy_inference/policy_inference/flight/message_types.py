@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Message types without ROS: rosbags' own, and policy_msgs from its ROS installation."""
+"""Message types without ROS libraries: those in rosbags, and policy_msgs as installed for ROS."""
 
 from __future__ import annotations
 

@@ -32,23 +32,23 @@ if TYPE_CHECKING:
 
 
 def recording_name(bundle_name: str, cause: str) -> str:
-    """Return the name for a recording that begins now: bundle, time (UTC), cause."""
+    """Return the name for a recording that begins now: bundle, time (UTC) and cause."""
     now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     return re.sub(r"[^\w.-]+", "_", f"{bundle_name}-{now}-{cause}").lstrip(".")
 
 
 class RecordingFolder:
-    """Folder for one flight's recordings; all methods except `place` access the disk."""
+    """Folder for the recordings of one flight; all methods except `place` access the disk."""
 
     def __init__(
         self, folder: Path, min_free_mb: float, types: Callable[[], Typestore], flight: Flight
     ) -> None:
-        """Store the settings, without accessing the disk or importing modules yet.
+        """Store the settings; do not access the disk or import modules yet.
 
         Args:
             folder: Folder of the recordings; created if missing.
             min_free_mb: Minimum free space for a recording, MB.
-            types: Returns the result of `message_types`, the same each time.
+            types: Returns the result of `message_types`, always the same object.
             flight: Description of the ticks.
         """
         self.folder = folder
@@ -58,7 +58,7 @@ class RecordingFolder:
     def load(self) -> None:
         """Import the modules that write recordings (takes 0.1 s); call before the first tick.
 
-        Between ticks, the import would hold the GIL against the control thread.
+        Later, the import would hold the GIL and delay the control thread.
         """
         import policy_inference.flight.recording  # noqa: F401  for `open`
 
@@ -88,9 +88,9 @@ class RecordingFolder:
         return ""
 
     def place(self, cause: str) -> Path:
-        """Return the path for a recording that begins now; `cause` is a word for its name.
+        """Return the path for a recording that begins now; `cause` is a word in the name.
 
-        The disk is not accessed: if something already exists there, a number is appended when the
+        The disk is not accessed: if the path already exists, a number is appended when the
         recording ends.
         """
         name = recording_name(self._flight.bundle.contract.name, cause)
@@ -112,18 +112,17 @@ class RecordingFolder:
 
 
 News = deque[tuple[bool, str]]
-"""Log lines, each with a flag for warnings."""
+"""Log lines, each with a flag that is True for warnings."""
 _LOOK_S = 0.05
 """Interval at which the writer thread checks the ring while a recording is due."""
 _EXAMINE_S = 2.0
 """Interval at which the idle writer thread checks the folder."""
 _STILL_S = 2.0
-"""Time without a tick, on the steady clock, after which the thread stops waiting for one."""
+"""Time without a tick, on the steady clock, after which the thread stops waiting for ticks."""
 _SILENT_S = 3.0
-"""Duration of a disk operation beyond which it is reported."""
+"""Time after which a disk operation that has not finished is reported."""
 _SET_ASIDE = 2
-"""Maximum number of copied recordings that wait for the disk; each uses as much memory as a ring.
-"""
+"""Maximum number of copied recordings waiting for the disk; each uses as much memory as a ring."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,9 +132,9 @@ class Cause:
     Attributes:
         word: Short form for the name of the recording.
         text: Description.
-        first, end: Range of tick numbers; `end` is None to include the newest tick when the
-            recording is due.
-        at, due: Numbers of the tick at which the cause occurred, and of the tick at which the
+        first, end: Range of tick numbers; if `end` is None, the range extends to the newest tick
+            when the recording is due.
+        at, due: Number of the tick in which the cause occurred, and of the tick in which the
             recording is due.
         place: Promised path, if any.
         latched: True if the cause ended the motion.
@@ -152,7 +151,7 @@ class Cause:
 
 
 class Copied(NamedTuple):
-    """Ticks waiting for the disk, and the number of ticks overwritten before they were copied."""
+    """Ticks that wait for the disk, and the number of ticks overwritten before being copied."""
 
     cause: Cause
     ticks: list[FlightTick]
@@ -162,14 +161,14 @@ class Copied(NamedTuple):
 class RecordingWriter:
     """Writes recordings of a ring's ticks.
 
-    `work` runs on the writer's own thread, the only one that accesses the disk, where it may hang.
-    All other methods may be called from any thread, and never wait. Each thread has its own writer,
-    so a hanging thread does not affect the next one. A fault's recording has priority over a
-    requested one.
+    `work` runs on the writer's own thread, which alone accesses the disk and may hang there. All
+    other methods may be called from any thread, and never wait. Each writer thread has its own
+    writer, so a hung thread does not affect the next one. A fault's recording has priority over
+    a requested one.
 
     Attributes:
         failed: Reason why the last recording failed; empty if it succeeded.
-        obstacle: Obstacle to another recording found in the last folder check; may be empty.
+        obstacle: Obstacle to another recording that the last folder check found; may be empty.
         last: The last recording written.
         dropped: Ticks that were overwritten in the ring before they could be copied.
         recording_run: True while a whole run is being recorded.
@@ -222,7 +221,7 @@ class RecordingWriter:
 
     @property
     def hangs(self) -> str:
-        """Message that the disk does not respond; "" if it does."""
+        """Message that the disk does not respond; "" if the disk responds."""
         since_s = self._busy_since_s
         if since_s is None or time.monotonic() - since_s < _SILENT_S:
             return ""
@@ -245,7 +244,7 @@ class RecordingWriter:
         self.recording_run, self.run = False, None
 
     def _next(self) -> Callable[[], None] | None:
-        """Return the next task: what was requested, or what is due."""
+        """Return the next task, requested or due; None if there is none."""
         at_work = self._pending or self._copied or self._run
         rest_s = 0.0 if self._request else _LOOK_S if at_work else _EXAMINE_S
         try:
@@ -256,7 +255,7 @@ class RecordingWriter:
             return _nothing if at_work else self._examine
 
     def _safely(self, act: Callable[[], None]) -> None:
-        """Report errors and continue: the next recording may succeed."""
+        """Call a function; report its errors and continue, since the next recording may succeed."""
         self._busy_since_s = time.monotonic()
         try:
             act()
@@ -280,7 +279,7 @@ class RecordingWriter:
         self._continue_run()
 
     def _notice(self) -> None:
-        """Copy everything that is due, in memory only, so a slow disk does not stop the ring."""
+        """Copy everything due, only in memory, so that a slow disk does not stop the ring."""
         while self._faults:
             self._take(self._faults.popleft())
         newest, cause = self._ring.newest(), self._pending
@@ -338,7 +337,7 @@ class RecordingWriter:
         self._written(recording, lost, cause.text)
 
     def _attended(self, ticks: Iterable[FlightTick]) -> Iterator[FlightTick]:
-        """Pass ticks on to the disk, and meanwhile copy anything that falls due."""
+        """Write ticks to disk; meanwhile, copy anything that becomes due."""
         for tick in ticks:
             yield tick
             self._busy_since_s = time.monotonic()
@@ -398,13 +397,13 @@ class RecordingWriter:
 
 
 def _nothing() -> None:
-    """Do nothing, to wake the thread."""
+    """Do nothing; a task that only wakes the thread."""
 
 
 _SPARE_S = 2.0
 """Spare time in the ring for new ticks while older ones are copied."""
 _STATE_EVERY_S = 5.0
-"""Interval between saved states; a recording begins at one, so it may be this much longer."""
+"""Interval between saved states; recordings begin at a saved state, so may be this much longer."""
 _NEWS = 100
 
 
@@ -428,14 +427,15 @@ class FlightOptions:
 class FlightRecorder:
     """Keeps the last ticks; writes them when a guard rule trips, and on request.
 
-    Call `observe` and `watch` on the control thread, and everything else on a different thread.
-    Only the recorder's own thread accesses the disk, between `start` and `stop`, so no other thread
-    can hang with it.
+    Call `observe` and `watch` on the control thread, and all other methods on a different thread.
+    From `start` to `stop`, only the recorder's own thread accesses the disk, so no other thread can
+    hang there.
 
     Attributes:
         ring: The last ticks.
         writer: Writes recordings since the last `start`.
-        news: Log lines, each with a flag for warnings, oldest first, to be popped from the left.
+        news: Log lines, each with a flag that is True for warnings; oldest first, to be popped from
+            the left.
     """
 
     def __init__(
@@ -452,8 +452,8 @@ class FlightRecorder:
         Args:
             tick: The controller's tick.
             tap: Tap on the policy.
-            flight: Description of its ticks.
-            types: Returns the result of `message_types`, the same each time; see `load`.
+            flight: Description of the ticks.
+            types: Returns the result of `message_types`, always the same object; see `load`.
             options: Contents and location of recordings.
             news: Receives log lines; None creates a queue.
         """
@@ -474,7 +474,7 @@ class FlightRecorder:
 
     @property
     def problem(self) -> str:
-        """Reason why the last recording failed or the next one will; may be empty."""
+        """Reason why the last recording failed, or the next one will fail; may be empty."""
         return self.writer.hangs or self.writer.failed or self.writer.obstacle
 
     def load(self) -> None:
@@ -494,7 +494,7 @@ class FlightRecorder:
         self._thread.start()
 
     def adopt(self) -> None:
-        """Store the state that the controller has taken over, to start from; call between ticks."""
+        """Store the state that the controller has taken over, as a start; call between ticks."""
         self.ring.keep_state()
 
     def stop(self, timeout_s: float = 3.0) -> None:
@@ -517,7 +517,7 @@ class FlightRecorder:
 
     @property
     def left_behind(self) -> bool:
-        """True if the thread hangs in a disk access and could not be stopped."""
+        """True if the thread hangs in disk access and could not be stopped."""
         return self._ending is not None and self._ending.is_alive()
 
     def observe(self, wire: Wire, shadow: tuple[ShadowAnswer, ...] = ()) -> None:
@@ -563,7 +563,7 @@ class FlightRecorder:
         """Request a recording of the ring; return its future path.
 
         Args:
-            who: Requester, for the log.
+            who: Words that follow "requested" in the log.
         """
         self._require_work()
         _require_none(self.writer.requested)
@@ -578,7 +578,7 @@ class FlightRecorder:
         """Record everything from now on, starting with the current ring; return the future path.
 
         Args:
-            who: Requester, for the log.
+            who: Words that follow "requested" in the log.
         """
         self._require_work()
         if self.writer.recording_run:
@@ -610,6 +610,6 @@ class FlightRecorder:
 
 
 def _require_none(place: Path | None) -> None:
-    """Raise RefusedError while a requested recording is being written; requests do not queue."""
+    """Raise RefusedError while a requested recording is being written; requests are not queued."""
     if place is not None:
         raise RefusedError(f"{place} is being written already; request another when it is finished")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A recording on disk: serialized messages in a rosbag2 folder, which appears once complete."""
+"""A recording on disk: serialized messages in a rosbag2 folder, which appears when complete."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _NS_PER_S = 1_000_000_000
 
 
 class Entry(NamedTuple):
-    """A message in a recording: its topic's relative name, its type, and its bytes."""
+    """A message in a recording: the topic's relative name, and the message's type and bytes."""
 
     topic: str
     type: str
@@ -46,10 +46,10 @@ class Entry(NamedTuple):
 
 
 class TickMessages:
-    """Creates the messages for one recording's ticks, in order."""
+    """Creates the messages for the ticks of one recording, in order."""
 
     def __init__(self, types: Typestore, flight: Flight) -> None:
-        """Begin a recording; a tick's `reason` is empty if it and the mode have not changed."""
+        """Begin a recording; a tick's `reason` is empty if neither reason nor mode has changed."""
         self._types, self._flight = types, flight
         contract = flight.bundle.contract
         self._joints = list(contract.joints.on_robot())
@@ -227,7 +227,7 @@ UNFINISHED = ".unfinished-"
 
 
 def free_place(folder: Path, name: str) -> Path:
-    """Return a free path with this name, followed by a number if necessary."""
+    """Return an unused path with this name, followed by a number if necessary."""
     places = (folder / (name if i == 1 else f"{name}-{i}") for i in count(1))
     return next(place for place in places if not os.path.lexists(place))
 
@@ -235,7 +235,7 @@ def free_place(folder: Path, name: str) -> Path:
 class Recording:
     """A recording written to a hidden folder next to its final path, and moved there at the end.
 
-    Used as a context manager, it is finished at the end, or discarded on an exception.
+    As a context manager, it finishes the recording at the end, or discards it on an exception.
     """
 
     def __init__(self, place: Path, types: Typestore, flight: Flight, reason: str) -> None:
@@ -244,7 +244,7 @@ class Recording:
         Args:
             place: The final folder; its parent is created if missing.
             types: Result of `message_types`.
-            flight: Description of its ticks.
+            flight: Description of the ticks.
             reason: Reason for the recording, in words.
         """
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -256,7 +256,7 @@ class Recording:
             tempfile.mkdtemp(prefix=f"{UNFINISHED}{place.name}-", dir=place.parent)
         )
         self.ticks = 0
-        """Number of ticks in the recording."""
+        """Number of ticks in the recording so far."""
         try:
             self._bag = BagFile(self._growing / place.name, types)
         except BaseException:
@@ -289,7 +289,7 @@ class Recording:
     def finish(self) -> Path:
         """End the recording and move it to its final path; return that path.
 
-        If something was created at that path in the meantime, a number is appended to the name.
+        If that path has been created in the meantime, a number is appended to the name.
         """
         try:
             self._bag.finish()

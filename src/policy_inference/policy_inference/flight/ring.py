@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A controller's latest ticks, in preallocated memory.
 
-One thread writes, others copy, and none waits. A slot's moment is removed before its arrays change,
-and replaced by a new object when they are complete. A copy is therefore consistent if it finds the
-same object before and after copying.
+One thread writes, others copy, and none waits. A slot's moment is removed before the slot's arrays
+change, and replaced by a new object when they are complete. A copy is therefore consistent if the
+slot has the same object before and after copying.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ Wire = tuple[bytes | None, ...]
 message.
 """
 MAX_WIRE_BYTES = 65536
-"""Limit on the message bytes stored per tick, so that memory is bounded."""
+"""Maximum number of message bytes stored per tick, to limit memory."""
 
 
 class InferenceResult(NamedTuple):
-    """Result of one inference of a chunk policy, without its input images.
+    """Result of one inference of a chunk policy, without the input images.
 
     `state` is the policy's `StateVector.flat` at the time of the observation; `chunk` [steps,
-    actions], rad, is None if the inference failed, and `error` gives the reason. `member` is the
+    actions], rad, is None if the inference failed; `error` then gives the reason. `member` is the
     policy's name in a set, or empty for a single policy. `success` is the probability that the task
     is done, or None. The arrays must not be modified. Times are on the control loop's clock, in ns.
     """
@@ -65,11 +65,11 @@ class ShadowAnswer(NamedTuple):
     """A shadow policy's response to a tick of the active policy.
 
     `tick` is the `Moment` tick. `rules` are the guard rules that would have acted. `target` is the
-    shadow's target and `active_target` the active policy's, before the guard's limits [joints of
-    the active contract]; None unless the tick was compared. `beyond_limits` is true if `target`
-    exceeds a joint limit of the active contract. For a chunk policy, `inferences` are the shadow's
-    chunks for the observations whose chunks have reached the active policy since the previous
-    response; their state is empty, and all their times are 0 except the observation time.
+    shadow's target, and `active_target` the active policy's target, before the guard's limits
+    [joints of the active contract]; None unless the tick was compared. `beyond_limits` is True if
+    `target` exceeds a joint limit of the active contract. For a chunk policy, `inferences` are the
+    shadow's chunks for the observations for which the active policy has received chunks since the
+    previous response; they have no state and, except for the observation, times of 0.
     """
 
     tick: int
@@ -84,15 +84,15 @@ class ShadowAnswer(NamedTuple):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Moment:
-    """The parts of a tick that are not fixed-size arrays; created for each tick, then unchanged.
+    """The parts of a tick that are not fixed-size arrays; created for each tick, never changed.
 
-    Fields with the same name as in `Tick` have the same values. `number` counts all ticks in a
-    ring, `tick` the ticks since the last `restart`. `ages_ns`, `measured_ns` and `repeats` belong
-    to the inputs, as in `Input`. `asked` is True if the model was run, `answered` if it did not
-    fail. `command_mode` is the command's mode, or the tick's mode if no command was sent.
-    `policy_ns` is the time at which a chunk policy, or a set with one, was asked for a target;
-    otherwise 0. `results` are the inferences that arrived, `shadow` the responses of a shadow
-    policy. `authority` is empty while the policy has the full share. Times are in ns.
+    Fields that `Tick` also has have the same values. `number` counts all ticks of a ring, `tick`
+    the ticks since the last `restart`. `ages_ns`, `measured_ns` and `repeats` are those of the
+    inputs, as in `Input`. `asked` is True if the model was run, `answered` if the run did not fail.
+    `command_mode` is the command's mode, or the tick's mode if no command was sent. `policy_ns` is
+    the time at which a chunk policy, or a set with one, was asked for a target; otherwise 0.
+    `results` are the inference results that arrived, `shadow` the responses of a shadow policy.
+    `authority` is empty while the policy has full authority. Times are in ns.
     """
 
     number: int
@@ -127,10 +127,10 @@ class FlightTick:
     Attributes:
         moment: Times, mode and messages.
         state: Values of `RobotState.flat` before the policy acted on it.
-        inputs, outputs: The model's tensors by name; empty if it did not run, or failed.
-        target: The policy's target after the guard's limits [joints]; None if it did not run, or
-            its result was dropped.
-        command: See `JointTargets.block` [6, joints]; None if none was sent.
+        inputs, outputs: The model's tensors by name; empty if the model did not run, or failed.
+        target: The policy's target after the guard's limits [joints]; None if the policy did not
+            run, or its result was dropped.
+        command: See `JointTargets.block` [6, joints]; None if no command was sent.
         goes_on_from: Controller state before the tick, if it was kept.
     """
 
@@ -146,8 +146,8 @@ class FlightTick:
 class Ring:
     """Keeps the latest ticks of a controller whose policy is recorded through a tap.
 
-    A chunk policy's results are kept without copying, so each result in a stored tick keeps the
-    memory of its chunk.
+    A chunk policy's results are kept without copying, so each result in a stored tick keeps its
+    chunk in memory.
     """
 
     def __init__(self, tick: Tick, tap: PolicyTap, size: int, state_every: int = 250) -> None:
@@ -155,7 +155,7 @@ class Ring:
 
         Args:
             tick: The controller's tick.
-            tap: Tap on its policy.
+            tap: Tap on the controller's policy.
             size: Number of stored ticks.
             state_every: Ticks between stored states; a state is also stored after each mode change.
         """
@@ -176,7 +176,7 @@ class Ring:
         )
         self.size = size
         self.end = 0
-        """Number of the next tick; up to `size` ticks before it are stored."""
+        """Number of the next tick; up to `size` earlier ticks are stored."""
         self.begin = 0
         """Number of the first tick since the last `restart`."""
         self._slot, self._asked, self._answered, self._policy_ns = 0, False, False, 0
@@ -184,10 +184,10 @@ class Ring:
         self._states = deque[tuple[int, ControlState]]()
         self._mode, self._state_due = tick.mode, 0
         self.messages_left_out = 0
-        """Number of messages dropped because they exceeded `MAX_WIRE_BYTES` in their tick."""
+        """Number of messages dropped because those of a tick exceeded `MAX_WIRE_BYTES`."""
 
     def restart(self) -> None:
-        """Discard the ticks so far, number ticks from 0 again, and store their initial state."""
+        """Discard all ticks, restart the tick count at 0, and store the initial state."""
         self.begin = self.end
         self._states.clear()
         self._clear()
@@ -207,7 +207,7 @@ class Ring:
         self._mode, self._state_due = Mode(state.tree["mode"]), self.end + self._state_every
 
     def first_to_go_on(self, number: int) -> int:
-        """Return the newest tick up to `number` with a state stored before it, else `number`."""
+        """Return the newest tick up to `number` with a stored state; if none, `number`."""
         kept = [each for each, _ in [*self._states] if each <= number]
         return kept[-1] if kept and kept[-1] >= self.begin else number
 
@@ -216,7 +216,7 @@ class Ring:
         self._results.clear()
 
     def take_inputs(self) -> None:
-        """Record the model's inputs in this tick, and the state from which they were computed."""
+        """Record this tick's model inputs, and the state from which they were computed."""
         self._moments[self._slot] = None
         self._state[self._slot] = self._flat
         for _, array, block in self._given:
@@ -307,7 +307,7 @@ class Ring:
         return self._moments[(end - 1) % self.size]
 
     def copies(self, first: int, end: int) -> tuple[list[FlightTick], int]:
-        """Return the stored ticks from number `first` to before `end`, oldest first.
+        """Return the stored ticks from `first` up to, but not including, `end`, oldest first.
 
         Returns:
             The ticks, and the number of ticks overwritten before they could be copied.

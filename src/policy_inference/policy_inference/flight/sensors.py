@@ -31,7 +31,7 @@ _NS_PER_S = 1_000_000_000
 
 
 class SensorMessages:
-    """Creates messages as bytes (CDR) from values in SI units, with stamps in ns."""
+    """Creates messages as bytes (CDR) from values in SI units and stamps in ns."""
 
     def __init__(self, types: Typestore) -> None:
         self._types = types
@@ -56,7 +56,7 @@ class SensorMessages:
             stamp_ns: Time of the sample.
             quat_xyzw: Rotation from body to world.
             ang_vel_body: Angular velocity, rad/s, in the body frame.
-            lin_acc_body: Acceleration, m/s^2, in the body frame, including gravity's reaction.
+            lin_acc_body: Accelerometer reading, m/s^2, in the body frame: +9.81 on z at rest.
         """
         unknown = np.zeros(9)
         return self._bytes(

@@ -15,10 +15,10 @@ from policy_inference.flight.worker_tap import WorkerTap
 
 
 class SetTap(PolicyTap, Stateful):
-    """A policy set wrapper that forwards everything and records each tick in a ring.
+    """A wrapper of a policy set that forwards everything and records each tick in a ring.
 
     The arrays cover all members, by MEMBER.TENSOR; if a member does not run in a tick, its arrays
-    are from an earlier one.
+    are those of an earlier tick.
     """
 
     def __init__(

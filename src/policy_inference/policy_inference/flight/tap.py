@@ -16,11 +16,11 @@ if TYPE_CHECKING:  # not needed without a recorder
 
 
 class PolicyTap:
-    """Forwards calls to a policy's back end, and records runs in a ring.
+    """Records a policy's runs in a ring.
 
     Attributes:
-        state: State fields as seen by the policy; None to record the controller's current ones.
-        inputs, outputs: Arrays for each run; they keep their address.
+        state: State fields as the policy sees them; None to record the controller's current fields.
+        inputs, outputs: Arrays for each run; they keep their addresses.
         workers: Workers of the chunk policies in a set.
     """
 
@@ -42,7 +42,7 @@ class PolicyTap:
 
 
 class Tap(PolicyTap):
-    """A back end that forwards everything to another one and records each run in a ring.
+    """A back end that forwards everything to another back end and records each run in a ring.
 
     The controller's behavior does not change.
     """
@@ -69,7 +69,7 @@ class NativeTap(PolicyTap):
     """Records, in a ring, the ticks of a policy that runs in C++.
 
     The arrays cover all models (for set members, by MEMBER.TENSOR); if a member does not run in a
-    tick, its arrays are from an earlier one.
+    tick, its arrays are those of an earlier tick.
     """
 
     def __init__(self, controller: NativeController, workers: Sequence[WorkerTap] = ()) -> None:

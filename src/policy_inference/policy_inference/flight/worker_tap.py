@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Record a chunk policy's worker results as they arrive."""
+"""Record the results of a chunk policy's worker as they arrive."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from policy_inference.flight.tap import PolicyTap
 class WorkerTap(PolicyTap):
     """A chunk policy's worker that forwards everything and records results in a ring.
 
-    It has no arrays: an inference's inputs are images, which are not stored, and the state, which
-    is part of the result.
+    It has no arrays: the inputs of an inference are images, which are not stored, and the state,
+    which is part of the result.
     """
 
     def __init__(self, worker: Worker, member: str = "") -> None:
@@ -23,8 +23,8 @@ class WorkerTap(PolicyTap):
 
         Args:
             worker: Computes the chunks.
-            member: Name of the policy in a set, whose own tap records times; empty for a single
-                policy.
+            member: Name of the policy in a set; empty for a single policy. In a set, the set's tap
+                records the times.
         """
         super().__init__({}, {})
         self._worker, self._member = worker, member

@@ -70,7 +70,7 @@ if TYPE_CHECKING:  # not needed without a set
 FEWEST_ROWS = 2
 ENDED_WORKER = "the inference thread has ended; configure the node again"
 _RUNS = 50
-"""Number of trial chunks, time permitting; only the second half, after warm-up, is measured."""
+"""Number of test chunks, time permitting; only the second half, after warm-up, is measured."""
 _log = logging.getLogger("policy_inference")
 
 
@@ -81,8 +81,8 @@ class OpenedInference:
     Attributes:
         models: The graphs.
         worker: Computes chunks.
-        takes_s: Measured time per chunk on this machine, from images to targets.
-        expected_s: Assumed time per chunk; in simulated time, from the settings.
+        takes_s: Time per chunk as measured on this machine, from images to targets.
+        expected_s: Time per chunk to assume; with simulated time, from the settings.
         denoising_steps: Steps per chunk; 0 if a single run of the graph returns the chunk.
     """
 
@@ -93,7 +93,7 @@ class OpenedInference:
     denoising_steps: int
 
     def close(self) -> None:
-        """Stop the worker, then close the graphs; graphs in which a run hangs stay open."""
+        """Stop the worker, then close the graphs, unless a run hangs."""
         self.worker.close()
         if not self.worker.busy:
             self.models.close()
@@ -167,8 +167,8 @@ class ChunkKind(MemberKind[ChunkBundle]):
 
         Args:
             settings: Settings for chunk execution; None for the defaults.
-            simulated_time: True to make inference take `settings.simulated_latency_s`, regardless
-                of its real duration.
+            simulated_time: True to make inference appear to take `settings.simulated_latency_s`,
+                regardless of its real duration.
         """
         self._settings, self._simulated_time = settings or ChunkSettings(), simulated_time
 
@@ -238,7 +238,7 @@ class ChunkKind(MemberKind[ChunkBundle]):
     ) -> OpenedMember:
         """Open a member's graphs; see `MemberKind.open_member`.
 
-        While the member has no target, only its own joints are held, for as long as its own limits
+        While the member has no target, only its joints are held, for as long as its own limits
         allow.
         """
         from policy_core.sets.chunk_member import ChunkRunner
@@ -328,7 +328,7 @@ class ChunkKind(MemberKind[ChunkBundle]):
         return Rows(source="golden rows", inputs=golden, outputs=outputs)
 
     def require_enough(self, bundle: ChunkBundle, rows: Rows) -> None:
-        """Raise BundleError unless every input varies over enough golden rows."""
+        """Raise BundleError unless every input has enough different values in the golden rows."""
         flat = [array.reshape(len(rows), -1) for array in rows.inputs.values()]
         different = min(len(rows), *(len(np.unique(array, axis=0)) for array in flat))
         if different < FEWEST_ROWS:
@@ -354,7 +354,7 @@ class ChunkKind(MemberKind[ChunkBundle]):
         expected: Mapping[str, Tensor],
         numbers: npt.NDArray[np.int64] | None = None,
     ) -> tuple[Difference, ...]:
-        """Measure the normalized chunks, then the encoder outputs if they are expected too."""
+        """Measure the normalized chunks, then any encoder outputs that are also in `expected`."""
         return chunk_differences(bundle.contract, found, expected, numbers)
 
     def checks(
@@ -387,7 +387,8 @@ def within_budget(
 ) -> tuple[Inference, float]:
     """Return an `Inference` that meets the time budget, and its time per chunk in s.
 
-    If the contract's number of denoising steps takes longer, fewer are used, and this is logged.
+    If the contract's number of denoising steps takes too long, fewer steps are used; a log message
+    says so.
     """
     inference = Inference(contract, models, settings)
     takes_s, budget_s = measured_s(inference, contract), settings.time_budget_s
@@ -419,7 +420,7 @@ def within_budget(
 
 
 def measured_s(inference: Inference, contract: ChunkContract) -> float:
-    """Return the time per chunk (in s) on black images, after warming up the graphs."""
+    """Return the time per chunk (in s) for black images, after warming up the graphs."""
     frames = {
         name: Frame(
             encoding="rgb8",

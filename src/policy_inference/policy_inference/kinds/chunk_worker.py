@@ -20,7 +20,7 @@ from policy_core.members.chunk.worker import (
 )
 
 _OUTCOMES = 100
-"""Maximum number of waiting outcomes; far more than arrive between two ticks."""
+"""Maximum number of waiting outcomes, far more than arrive between two ticks."""
 
 
 def make_worker(
@@ -32,8 +32,8 @@ def make_worker(
         run: Computes the chunk of a request, e.g. `Inference.answer`.
         clock: Clock used for the ticks.
         settings: Settings for chunk execution.
-        inline: True to run inference within the tick, for simulated time, and deliver its outcome
-            after `settings.simulated_latency_s`; False to run it on a thread.
+        inline: True to run inference within the tick, for simulated time, and deliver the outcome
+            after `settings.simulated_latency_s`; False to run inference on a thread.
     """
     if inline:
         return InlineWorker(run, round(settings.simulated_latency_s * 1e9))
@@ -62,7 +62,7 @@ class ThreadWorker:
 
     @property
     def busy(self) -> bool:
-        """True if a request is unanswered or its answer has not been collected."""
+        """True if a request is unanswered, or its answer has not been collected."""
         with self._changed:
             waits = self.alive and (self._running or self._pending is not None)
             return waits or bool(self._outcomes)

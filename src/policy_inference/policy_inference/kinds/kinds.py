@@ -17,7 +17,7 @@ from policy_inference.kinds.opening import MemberKind
 def member_kinds(
     settings: ChunkSettings | None = None, *, simulated_time: bool = False
 ) -> tuple[MemberKind[Any], ...]:
-    """Return all kinds, one per entry in `CONTRACT_KINDS`; arguments as for `ChunkKind`."""
+    """Return all kinds, one per entry in `CONTRACT_KINDS`; arguments are as for `ChunkKind`."""
     return JointKind(), ChunkKind(settings, simulated_time=simulated_time)
 
 

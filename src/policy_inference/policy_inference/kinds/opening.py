@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Interfaces that make hosts independent of the policy kind: request, opened policy, kind."""
+"""Interfaces that make hosts independent of the kind of policy: request, opened policy, kind."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ _log = logging.getLogger("policy_inference")
 def native_controller(
     loop: str, models: Mapping[str, Backend], sha256: str
 ) -> Callable[..., NativeController | None]:
-    """Return a factory for C++ controllers, which logs why and returns None if it cannot make one.
+    """Return a factory for C++ controllers; if it cannot make one, it logs why and returns None.
 
     Args:
-        loop: `NATIVE`; any other value disables C++ controllers.
+        loop: `NATIVE`; with any other value, the factory returns None.
         models: Same as for `NativeController`.
         sha256: Hash of the bundle.
     """
@@ -65,7 +65,7 @@ def native_controller(
 
 B = TypeVar("B", bound=Bundle)
 COMMAND_RANGE = "trial.command_range"
-"""Recorded setting: velocity command range in a trial (three minima, three maxima)."""
+"""Name of a recorded setting: velocity command range in a trial (three minima, three maxima)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +78,7 @@ class OpenRequest:
             environment's keys; "" for none.
         backends: Names of back ends, in order of preference.
         options: Options of the back ends.
-        stricter_limits: Operating limits.
+        stricter_limits: The operator's limits.
         output: Message type of the targets.
         loop: Value of `realtime.loop`; `NATIVE` requests C++ ticks if possible
             (`native_controller`).

@@ -34,7 +34,7 @@ from policy_core.observation.state import StateVector
 
 
 def camera_input(name: str) -> str:
-    """Return the name of a camera's input: its topic, given the camera's name in the contract."""
+    """Return the name of a camera's input, its topic, given the camera's name in the contract."""
     return f"{name}/image_raw"
 
 
@@ -59,7 +59,7 @@ class ChunkRuntime:
         return self.policy.chunks
 
     def close(self) -> None:
-        """Stop the worker; after that, back ends may be closed unless the worker is still busy."""
+        """Stop the worker; then the back ends may be closed, unless the worker is still busy."""
         self.worker.close()
 
 
@@ -86,8 +86,8 @@ def chunk_controller(
         clock: Same as for `Controller`; also the clock for frame times.
         settings: Settings for chunk execution.
         state: Receives the measurements, with sizes from `state_sizes`; None creates one.
-        expected_s: Assumed inference time until the first measurements.
-        make: Function with the arguments of `Controller` that creates the controller.
+        expected_s: Inference time to assume until it has been measured.
+        make: Creates the controller; takes the arguments of `Controller`.
 
     Raises:
         PolicyError: The settings do not match the policy.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Denoising a chunk: the steps of flow and diffusion policies, in NumPy.
+"""Denoising of chunks: the steps of flow and diffusion policies, in NumPy.
 
 The graph computes only its outputs; schedules, steps and noise are handled in this module, so every
 back end produces the same chunk from the same noise. Formulas: Lipman et al. 2023 (flow; time 1 is
@@ -24,7 +24,7 @@ from policy_core.errors import PolicyError
 from policy_core.interfaces import F32, Backend
 
 Guide = Callable[[F32, F32, float], F32]
-"""Function that receives the noisy actions x [rows, columns], the graph's velocity for them and the
+"""Function that takes the noisy actions x [rows, columns], the graph's velocity for them and the
 time, and returns the velocity to use.
 """
 _LARGEST_BETA = 0.999
@@ -54,7 +54,7 @@ class Denoiser:
             contract.rows,
             contract.columns,
         )
-        """Shape of the standard normal noise for a chunk: draws, rows, columns."""
+        """Shape of the standard normal noise for one chunk: draws, rows, columns."""
         self.times = self._method.times
         """Flow time or training timestep of each denoising step."""
         self.path: F32 = np.zeros((self.steps, *self.noise_shape[1:]), np.float32)
@@ -125,7 +125,7 @@ class DiffusionMethod:
     def advance(self, step: int, x: F32, answer: F32, noise: F32 | None) -> F32:
         """Return the actions after a step from `x`, given the graph's `answer`.
 
-        `noise` is what DDPM adds; None in its last step.
+        `noise` is the noise that DDPM adds; None in the last step.
         """
         now, after = self._now[step], self._after[step]
         if self._schedule.prediction == "epsilon":
@@ -162,7 +162,7 @@ def _make_method(denoising: Denoising, steps: int) -> FlowMethod | DiffusionMeth
 
 
 def cumulative_alphas(schedule: NoiseSchedule) -> F32:
-    """Return the share of the signal's variance left after each timestep [timesteps]."""
+    """Return the share of the signal's variance that is left after each timestep [timesteps]."""
     count = schedule.timesteps
     if schedule.betas == "squaredcos_cap_v2":
         share = np.cos((np.arange(count + 1) / count + 0.008) / 1.008 * np.pi / 2) ** 2

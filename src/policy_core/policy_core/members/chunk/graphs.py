@@ -24,7 +24,7 @@ from policy_core.observation.images import Image, decode
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ChunkObservation:
-    """What a chunk policy observes at one time, in its own units.
+    """What a chunk policy observes at one time, in the policy's own units.
 
     `images` are uint8 [height, width, 3] in RGB, by camera name in the contract; `state` [state
     joints] and `environment` are in the policy's units, or None if unused.
@@ -39,13 +39,13 @@ class ChunkObservation:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _CameraInput:
-    """Path of a camera's images to the graph that observes them."""
+    """Path of a camera's images into the graph that uses them."""
 
     normaliser: ImageNormaliser
     encoder: tuple[Backend, Tensor] | None
     """The encoder, and the array that receives its output."""
     tensors: Sequence[Tensor]
-    """The graph's input, split into one part per observation."""
+    """The graph's input, split into one view per observation."""
 
 
 class ChunkGraphs:
@@ -126,7 +126,7 @@ class ChunkGraphs:
         return self.predict(noise, guide)
 
     def write(self, observation: ChunkObservation) -> None:
-        """Fill the policy graph's inputs from an observation; run encoders and condition graph.
+        """Fill the policy graph's inputs from an observation; run the encoders and condition graph.
 
         Raises:
             BackendError: A runtime failed.
@@ -177,7 +177,7 @@ class ChunkGraphs:
 
 
 def _parts(tensor: Tensor, observations: int) -> Sequence[Tensor]:
-    """Return one part of an input [1, observations, ...] per observation, as a view."""
+    """Split an input [1, observations, ...] into one view per observation."""
     return [tensor] if observations == 1 else [tensor[:, each] for each in range(observations)]
 
 
@@ -247,7 +247,7 @@ class Inference:
         Args:
             contract: Same as for `ChunkGraphs`.
             backends: Same as for `ChunkGraphs`.
-            settings: Noise seed, and guidance by planned steps.
+            settings: Settings, including the noise seed and the guidance by planned steps.
             denoising_steps: Same as for `ChunkGraphs`.
 
         Raises:
@@ -294,7 +294,7 @@ class Inference:
             planned: Planned steps that the chunk is to continue, or None.
 
         Raises:
-            RobotError: An image cannot be decoded; the message names its camera.
+            RobotError: An image cannot be decoded; the message names the camera.
             BackendError: A runtime failed.
         """
         return self._chunk(self._observation(sensed), planned)

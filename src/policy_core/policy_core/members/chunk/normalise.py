@@ -18,7 +18,7 @@ class VectorNormaliser:
     """Normalizes vectors for the network, and denormalizes the network's outputs."""
 
     def __init__(self, scaling: Scaling, size: int) -> None:
-        """Compute scale and offset [size]; `scaling` has one statistic per value."""
+        """Compute scale and offset [size]; `scaling` has statistics for each value."""
         self._scale, self._offset = _forward(scaling, size)
         self._back_scale, self._back_offset = _back(scaling, size)
 
@@ -35,7 +35,7 @@ class ImageNormaliser:
     """Writes one camera's images into a graph's input."""
 
     def __init__(self, camera: Camera, out: Tensor) -> None:
-        """Prepare the table of network inputs by pixel value.
+        """Prepare the table that maps pixel values to network inputs.
 
         Args:
             camera: Size and statistics.
@@ -53,7 +53,7 @@ class ImageNormaliser:
         self._planes: F32 = np.zeros((3, *shape), np.float32) if not self._direct else out[0]
 
     def apply(self, image: Image) -> None:
-        """Write an image [height, width, 3], resized to the contract's size if it differs."""
+        """Write an image [height, width, 3], resized to the contract's size if necessary."""
         if image.shape[:2] != self._size[::-1]:
             image = resized(image, self._size)
         if self._is_raw:
@@ -74,7 +74,7 @@ def image_tables(scaling: Scaling) -> F32:
 
 
 def resized(image: Image, size: tuple[int, int]) -> Image:
-    """Return an image resized to this (width, height); if it shrinks, pixel areas are averaged."""
+    """Return an image resized to this (width, height); to shrink it, pixel areas are averaged."""
     height, width = image.shape[:2]
     smaller = size[0] <= width and size[1] <= height
     how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
@@ -82,7 +82,7 @@ def resized(image: Image, size: tuple[int, int]) -> Image:
 
 
 def _forward(scaling: Scaling, size: int) -> tuple[F64, F64]:
-    """Return the scale and the offset [size] that normalize, by the contract's formula."""
+    """Return the scale and offset [size] for normalizing, by the contract's formula."""
     if scaling.mode == "mean_std":
         scale = 1.0 / (np.array(scaling.std) + scaling.eps)
         return scale, -np.array(scaling.mean) * scale
@@ -93,7 +93,7 @@ def _forward(scaling: Scaling, size: int) -> tuple[F64, F64]:
 
 
 def _back(scaling: Scaling, size: int) -> tuple[F64, F64]:
-    """Return the scale and the offset [size] that denormalize; mean_std has no eps here."""
+    """Return the scale and offset [size] for denormalizing; mean_std has no eps here."""
     if scaling.mode == "mean_std":
         return np.array(scaling.std), np.array(scaling.mean)
     if scaling.mode == "min_max":
@@ -111,7 +111,7 @@ class Units:
     """Converts joint positions between rad and the policy's units, by an affine map per joint."""
 
     def __init__(self, units: Mapping[str, JointUnit], joints: Sequence[str]) -> None:
-        """Compute the factors for `joints`, in this order."""
+        """Compute the map for each of `joints`, in their order."""
         factors = [_factors(units[joint]) for joint in joints]
         self._scale: F64 = np.array([scale for scale, _ in factors])
         self._zero_rad: F64 = np.array([zero_rad for _, zero_rad in factors])
@@ -126,7 +126,7 @@ class Units:
 
 
 def _factors(unit: JointUnit) -> tuple[float, float]:
-    """Return how many of the policy's units a rad has, and the position (in rad) of value 0."""
+    """Return the policy's units per rad, and the position (in rad) that has the value 0."""
     if unit.unit == "radians":
         return float(unit.sign), unit.zero_rad
     if unit.unit == "degrees":
@@ -144,8 +144,7 @@ def watched_state(
 ) -> list[tuple[Tensor, InputStatistics]]:
     """Return each input vector of a chunk policy, with its training statistics.
 
-    The statistics are those that normalize the vector; vectors without normalisation, and images,
-    are left out.
+    These statistics normalize the vector; images, and vectors without normalization, are left out.
     """
     vectors = list[tuple[str, Scaling, list[str]]]()
     if state := contract.state:

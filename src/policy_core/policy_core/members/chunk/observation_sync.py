@@ -27,14 +27,16 @@ JOINTS = "joint_states"
 """Input with the measured joint positions."""
 _COMPARED = 1000
 """Number of bytes per frame that are compared with the previous frame; comparing all bytes would
-take a millisecond. In a real camera, noise changes most of them from frame to frame.
+take a millisecond. With a real camera, noise changes most of these bytes in every frame.
 """
 _FROZEN_FRAMES, _FROZEN_RAD = 10, 0.1
-"""Number of identical frames that no working camera sends while a joint moves this far."""
+"""Number of identical frames, and joint motion: no working camera sends so many while a joint moves
+so far.
+"""
 
 
 class FrameBuffer(Stateful):
-    """The recent encoded frames of a camera; detects when they stop changing."""
+    """The recent encoded frames of a camera; detects frames that no longer change."""
 
     STATE = (
         "_recent",
@@ -56,7 +58,7 @@ class FrameBuffer(Stateful):
         self._content: U8 = np.zeros(0, np.uint8)
         """Sampled bytes of the newest frame."""
         self.repeats = 0
-        """Number of consecutive earlier frames with the same bytes as the newest."""
+        """Number of consecutive earlier frames with the same sampled bytes as the newest frame."""
         self._changed_ns: int | None = None
         self._repeated_s = 0.0
         self.forget_motion()
@@ -66,7 +68,7 @@ class FrameBuffer(Stateful):
 
         Args:
             frame: Result of `frame_of` for a message from `camera`.
-            time_ns: Capture time, if known: the input's `measured_ns`.
+            time_ns: Capture time (the input's `measured_ns`), if known.
         """
         self._recent.add(time_ns, frame)
         pixels = np.frombuffer(frame.data, np.uint8)
@@ -83,7 +85,7 @@ class FrameBuffer(Stateful):
         return self._content.tobytes()
 
     def forget_motion(self) -> None:
-        """Count motion from now on: between runs the robot moves, unseen by `note_joints`."""
+        """Count motion from now on: `note_joints` does not see the robot's motion between runs."""
         self._seen_from, self._moved_rad = np.zeros(0), 0.0
 
     def note_joints(self, joint_pos: F64) -> None:
@@ -96,7 +98,7 @@ class FrameBuffer(Stateful):
 
     @property
     def problem(self) -> str:
-        """Reason not to trust the frames although they arrive; "" if there is none.
+        """Reason not to trust the frames even though they arrive; "" if there is none.
 
         A driver or converter may repeat one image with increasing stamps.
         """
@@ -128,7 +130,7 @@ class Snapshot:
     """Observations from previous steps, oldest first, if the policy observes several."""
 
     def saved(self) -> dict[str, Any]:
-        """Return a copy for a saved state, with camera names in place of images."""
+        """Return a copy for a saved state, with camera names instead of images."""
         return {
             "time_ns": self.time_ns,
             "cameras": (*self.frames,),
@@ -138,7 +140,7 @@ class Snapshot:
 
     @staticmethod
     def of_saved(saved: Tree) -> Snapshot:
-        """Return a saved snapshot; its frames are None."""
+        """Return the snapshot from a saved state; its frames are None."""
         return Snapshot(
             time_ns=saved["time_ns"],
             frames=dict.fromkeys(saved["cameras"], cast(Frame, None)),
@@ -148,17 +150,17 @@ class Snapshot:
 
 
 class ObservationSync(Stateful):
-    """Pairs images and measurements from the same time; to be used on the tick's thread only."""
+    """Pairs images and measurements from the same time; for use on the control thread only."""
 
     def __init__(
         self, contract: ChunkContract, state: StateVector, inputs: Mapping[str, Input]
     ) -> None:
-        """Prepare a buffer per camera.
+        """Prepare one buffer per camera.
 
         Args:
             contract: Cameras and pairing rule.
-            state: Filled elsewhere, before each `record_state`.
-            inputs: Ages of the state's inputs.
+            state: State fields; the caller fills them before each `record_state`.
+            inputs: Inputs of the state, with the age of their data.
         """
         self._fields = {
             name: name.partition("external:")[2] or JOINTS
@@ -188,7 +190,7 @@ class ObservationSync(Stateful):
 
     @property
     def cameras(self) -> list[str]:
-        """Names of the cameras in messages, in contract order."""
+        """Camera names as used in messages, in contract order."""
         return [*self._cameras.values()]
 
     @property
@@ -257,8 +259,8 @@ class ObservationSync(Stateful):
         Missing steps are filled with the first known observation, as in LeRobot.
 
         Raises:
-            NoTargetError: A camera has no frame, or none close enough in time to the other cameras'
-                frames.
+            NoTargetError: A camera has no frame, or no frame close enough in time to those of the
+                other cameras.
         """
         if not self._earlier:
             return self._observe(now_ns)
@@ -268,7 +270,7 @@ class ObservationSync(Stateful):
         return self._with_earlier(self._newest[1])
 
     def begin(self) -> None:
-        """Begin a run, without observations or motion of the previous one."""
+        """Begin a run, without the observations and motion of the previous run."""
         self.forget_steps()
         for buffer in self.frames.values():
             buffer.forget_motion()
@@ -279,7 +281,7 @@ class ObservationSync(Stateful):
         self._newest = None
 
     def _record_step(self, now_ns: int) -> None:
-        """Record this tick's observation; without one, discard all previous steps."""
+        """Record this tick's observation; if there is none, discard all previous steps."""
         if self._newest is not None:
             if now_ns - self._newest[0] > 1.5 * self._period_ns:
                 # Ticks were skipped, as in HOLD without measurements, so the steps are not

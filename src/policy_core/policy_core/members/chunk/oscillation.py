@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Detect an arm that oscillates around one position, and name the likely cause.
 
-Two causes look alike from outside. If the gain is too high, the drive oscillates around a fixed
+Two causes look alike from the outside. If the gain is too high, the drive oscillates around a fixed
 target. If the policy is uncertain, the targets themselves oscillate.
 """
 
@@ -15,9 +15,9 @@ from policy_core.interfaces import F64
 
 _WINDOW_S = 3.0
 _CROSSINGS = 6
-"""Number of mean crossings in a window from which a joint counts as oscillating."""
+"""Number of mean crossings in a window at which a joint counts as oscillating."""
 _SMALLEST_RAD, _LARGEST_RAD = 0.01, 0.15
-"""Amplitude range of an oscillation: less is backlash, more is deliberate motion."""
+"""Amplitude range of an oscillation: below it is backlash, above it deliberate motion."""
 _STILL_RAD = 0.01
 """Range within which a target counts as fixed."""
 _DRIVE = (
@@ -32,9 +32,9 @@ _POLICY = (
 
 
 class Oscillation(Stateful):
-    """Detects oscillating joints in the latest seconds of RUN, with the likely cause.
+    """Detects joints that oscillated in the latest seconds of RUN, and the likely cause.
 
-    One thread adds data, another may read the problems.
+    One thread adds data; another may read the problems.
     """
 
     PLAN = ("_ticks",)
@@ -56,13 +56,13 @@ class Oscillation(Stateful):
         self._count = 0
 
     def add(self, measured: F64, command: F64) -> None:
-        """Add a tick's measured positions and the command that preceded them [joints], rad."""
+        """Add a tick's measured positions and the preceding command, both [joints], rad."""
         place = self._count % self._ticks
         self._values[place, 0], self._values[place, 1] = measured, command
         self._count += 1
 
     def take(self, values: F64, count: int) -> None:
-        """Replace all data with the native core's [ticks, 2, joints], from `count` added ticks."""
+        """Replace the data with the native core's [ticks, 2, joints]; `count` ticks were added."""
         self._values[:], self._count = values, count
 
     @property
@@ -98,7 +98,7 @@ class Oscillation(Stateful):
 def _crossings(values: F64) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
     """Return the indices at which the values cross their mean.
 
-    Values closer to the mean than half the smallest amplitude are ignored.
+    Values within half the smallest amplitude of the mean are ignored.
     """
     away = values - values.mean()
     places = np.flatnonzero(np.abs(away) > _SMALLEST_RAD / 2.0)

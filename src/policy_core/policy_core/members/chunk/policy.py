@@ -29,7 +29,7 @@ _CHUNKS = 16
 """Maximum number of finished chunks waiting to be published; far more than arrive in a tick."""
 
 INFERENCE_ERRORS = (BackendError, RobotError, NoTargetError)
-"""Errors that an inference may raise; the steps left are executed nevertheless."""
+"""Errors that an inference may raise; the remaining steps are still executed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -89,14 +89,14 @@ class ChunkPolicy(Stateful):
             sync: Provides the policy's observations.
             joint_pos: State field with measured positions [joints], rad.
             clock: Clock used for the ticks.
-            expected_s: Assumed inference time until the first measurements.
+            expected_s: Inference time to assume until it has been measured.
         """
         self.action = ChunkCommand(contract)
         self.begins = True
         self.chunks = deque[InferredChunk](maxlen=_CHUNKS)
         """Finished chunks, oldest first, to be popped from the left."""
         self.latency = LatencyWindow()
-        """Durations of the latest inferences: decoding and all graphs."""
+        """Durations of the latest inferences, each including decoding and all graphs."""
         self.oscillation = Oscillation(contract.joints.names, contract.period_ns)
         """Detects an arm that oscillates around one position."""
         self.sync = sync
@@ -108,7 +108,7 @@ class ChunkPolicy(Stateful):
         self._ticks = TickCounter(contract.period_ns)
         self._generation, self._sequence, self._took_ns = 0, 0, 0
         self._executed = deque[tuple[int, int]](maxlen=2 * contract.chunk.size)
-        """Time and number of the latest executed ticks, oldest first."""
+        """Times and numbers of the latest executed ticks, oldest first."""
         self.target: F64 = self.action.target
         """Last target from the queue, before any limit [actions], rad."""
         self._start()
@@ -137,7 +137,7 @@ class ChunkPolicy(Stateful):
         }
 
     def restore(self, saved: Tree) -> None:
-        """Restore a saved state; request a chunk again if it was still being computed."""
+        """Restore a saved state; if a chunk was still being computed, request it again."""
         super().restore(saved)
         self._blind = None if saved["blind"] is None else NoTargetError(saved["blind"])
         self._failure = _restore_error(saved["failure"])
@@ -147,7 +147,7 @@ class ChunkPolicy(Stateful):
             self.worker.ask(self._under_way)
 
     def reset(self) -> None:
-        """Clear all memory: discard all chunks, and the pending one when it arrives."""
+        """Clear all memory: discard all chunks, and later the pending one when it arrives."""
         self._generation += 1
         self.worker.forget()
         self.oscillation.restart()
@@ -160,7 +160,7 @@ class ChunkPolicy(Stateful):
         self._ticks.pause(duration_ns)
 
     def stand_by(self) -> int:
-        """In a tick that a person commands, observe and collect results; return the tick's time."""
+        """Observe and collect results in a tick that a person commands; return the tick's time."""
         self._now_ns = self._clock()
         self.sync.record_state(self._now_ns)
         self._collect()
@@ -173,16 +173,16 @@ class ChunkPolicy(Stateful):
 
     @property
     def problem(self) -> str:
-        """Reason why the last inference gave no chunk; "" if none. Steps may be left."""
+        """Reason why the last inference returned no chunk, or ""; steps may remain anyway."""
         return str(self._blind or self._failure or "")
 
     @property
     def left(self) -> int:
-        """Number of ticks that have targets, counted from the last tick."""
+        """Number of ticks, from the last tick on, that have targets."""
         return self.queue.left(self.tick)
 
     def infer(self) -> bool:
-        """Determine this tick's target; return False if a chunk or the target is not finite.
+        """Select this tick's target; return False if a chunk or the target is not finite.
 
         Raises:
             NoTargetError: No chunk has a step for this tick, or a camera is frozen; the message
@@ -287,7 +287,7 @@ class ChunkPolicy(Stateful):
         self._sequence += 1
 
     def _passed(self, time_ns: int) -> int:
-        """Return how many ticks have passed since the executed tick nearest to a time."""
+        """Return the number of ticks since the executed tick that is nearest to a time."""
         if not self._executed or self._executed[-1][0] < time_ns:
             # Nothing has been executed since then, so the robot is where it was observed.
             return 0
@@ -299,7 +299,7 @@ class ChunkPolicy(Stateful):
         return self.tick - nearest
 
     def _nothing(self) -> BackendError | NoTargetError:
-        """Return an error that gives the reason why there is no target."""
+        """Return an error that states why there is no target."""
         if self._blind is not None:
             return NoTargetError(str(self._blind))
         failure = self._failure
@@ -330,7 +330,7 @@ def _restore_error(
 
 
 class ChunkCommand(Command):
-    """Command of positions [joints], rad; joints without an action keep the stand position."""
+    """Position command [joints], rad; joints without an action keep their stand position."""
 
     STATE = ("clipped",)
     STATE_IN_PLACE = ("command",)
@@ -355,7 +355,7 @@ class ChunkCommand(Command):
         return self.command[self._joints]
 
     def restart(self) -> None:
-        """Set the last command to the stand pose, where RUN begins."""
+        """Set the last command to the stand pose, in which RUN begins."""
         self.command[:] = self._pose
 
     def set(self, target: F64, joint_pos: F64) -> None:
@@ -373,7 +373,7 @@ class ChunkCommand(Command):
         self.command[self._joints] = target
 
     def _within(self, distance: F64, centre: F64, target: F64, rule: Rule) -> F64:
-        """Return the target [actions], clipped to `distance` around `centre` [joints]; note it."""
+        """Clip the target [actions] to `distance` around `centre` [joints]; note clipping."""
         near = centre[self._joints]
         found: F64 = np.clip(target, near - distance, near + distance)
         if (found != target).any():

@@ -56,14 +56,14 @@ class ChunkQueue(Stateful, ABC):
 
     @abstractmethod
     def left(self, tick: int) -> int:
-        """Return the number of ticks that have targets, counted from this one."""
+        """Return the number of ticks, from this one on, that have targets."""
 
 
 class SynchronousQueue(ChunkQueue):
-    """Executes a chunk's first steps one by one, then requests the next chunk.
+    """Executes the first steps of a chunk one by one, then requests the next chunk.
 
-    Same as `select_action` in LeRobot's ACTPolicy with `n_action_steps`. The next chunk is
-    requested only when no step is left, so nothing is executed while it is computed.
+    Equivalent to `select_action` in LeRobot's ACTPolicy with `n_action_steps`. The next chunk is
+    requested only when no step is left, so no step is executed while that chunk is computed.
     """
 
     STATE = ("_queue",)
@@ -71,7 +71,7 @@ class SynchronousQueue(ChunkQueue):
     kind = "synchronous"
 
     def __init__(self, steps: int) -> None:
-        """Execute this many steps of each chunk."""
+        """Prepare an empty queue that executes `steps` steps of each chunk."""
         self._steps = steps
         self._queue = deque[F64]()
 
@@ -88,7 +88,7 @@ class SynchronousQueue(ChunkQueue):
         return not self._queue
 
     def target(self, tick: int) -> F64 | None:
-        """Return the next step, whatever the tick; None if the queue is empty."""
+        """Return the next step, regardless of the tick; None if the queue is empty."""
         return self._queue[0] if self._queue else None
 
     def advance(self, tick: int) -> None:
@@ -101,7 +101,7 @@ class SynchronousQueue(ChunkQueue):
 
 
 class _Plan(ChunkQueue):
-    """Targets for consecutive ticks; the next chunk is requested before they run out."""
+    """Plan of targets for consecutive ticks; requests the next chunk before the targets run out."""
 
     STATE = ("_plan", "_first_tick")
     PLAN: ClassVar[tuple[str, ...]] = ("kind", "_steps", "_refill_below")
@@ -111,7 +111,7 @@ class _Plan(ChunkQueue):
 
         Args:
             steps: Number of a chunk's steps that may be executed.
-            refill_threshold: Share of these steps; when fewer remain, the next chunk is requested.
+            refill_threshold: Share of these steps below which the next chunk is requested.
         """
         self._steps, self._refill_below = steps, float(refill_threshold * steps)
         self.reset()
@@ -122,7 +122,7 @@ class _Plan(ChunkQueue):
         self._first_tick = 0
 
     def wants_chunk(self, tick: int) -> bool:
-        """Return True if no step is left, or a share of the steps below the threshold."""
+        """Return True if no step is left, or if the share of steps left is below the threshold."""
         left = self.left(tick)
         return left == 0 or left < self._refill_below
 
@@ -137,8 +137,8 @@ class _Plan(ChunkQueue):
 class AsynchronousQueue(_Plan):
     """Executes the newest chunk, and requests the next one while steps remain.
 
-    When a chunk arrives, its steps whose ticks have passed are dropped. Over the next `fade` ticks,
-    its targets replace the earlier plan linearly; grippers change immediately, since a half-open
+    When a chunk arrives, the steps whose ticks have passed are dropped. Over the next `fade` ticks,
+    the plan changes linearly to the new targets; grippers change immediately, since a half-open
     gripper is useless.
     """
 
@@ -158,7 +158,7 @@ class AsynchronousQueue(_Plan):
 
         Args:
             steps: Number of a chunk's steps that may be executed.
-            refill_threshold: Share of these steps; when fewer remain, the next chunk is requested.
+            refill_threshold: Share of these steps below which the next chunk is requested.
             fade: Length of a fade in ticks.
             grippers: Columns of a chunk that are neither faded nor shifted.
             realign: True to shift a chunk so that it begins at the last target.
@@ -170,7 +170,7 @@ class AsynchronousQueue(_Plan):
         self.memory = fade
 
     def add(self, chunk: F64, first_tick: int, now_tick: int, last_target: F64) -> None:
-        """Replace the plan with the chunk's steps from this tick on, unless all have passed."""
+        """Replace the plan with the chunk's steps from this tick on, if any remain."""
         new = chunk[max(0, now_tick - first_tick) : self._steps].copy()
         if len(new) == 0:
             return
@@ -194,16 +194,16 @@ class AsynchronousQueue(_Plan):
 
 
 class RealTimeQueue(_Plan):
-    """Executes the newest chunk, which continues the previous one, without a fade.
+    """Executes the newest chunk without a fade, since it continues the previous chunk.
 
-    It also keeps the steps executed since the chunk's first one, because the observation of the
-    next chunk may be older than the tick that requests it.
+    The plan keeps executed steps, from the chunk's first step on, because the observation for the
+    next chunk may be older than the tick that requests that chunk.
     """
 
     kind = "rtc"
 
     def add(self, chunk: F64, first_tick: int, now_tick: int, last_target: F64) -> None:
-        """Replace the plan with the chunk from this tick on, unless its steps have passed."""
+        """Replace the plan with the chunk from this tick on, unless all steps have passed."""
         passed = max(0, now_tick - first_tick)
         if passed >= self._steps:
             return
@@ -219,10 +219,10 @@ class RealTimeQueue(_Plan):
         return 0 if self._plan is None else max(0, self._first_tick + self._steps - tick)
 
     def planned(self, first_tick: int) -> F64 | None:
-        """Return the planned targets from a tick to the chunk's end [steps, actions], or None.
+        """Return the planned targets from a tick to the end of the chunk [steps, actions], or None.
 
         For ticks before the chunk, its first target is used; the result is never longer than a
-        chunk. It is None if there is no chunk, or it ends before the tick.
+        chunk. Returns None if there is no chunk or the chunk ends before the tick.
         """
         if self._plan is None:
             return None
@@ -232,7 +232,7 @@ class RealTimeQueue(_Plan):
 
 
 class EnsembleQueue(ChunkQueue):
-    """Executes the weighted mean of all chunks' targets for a tick; requests a chunk in every tick.
+    """Executes the weighted mean of all chunks' targets for each tick; requests a chunk every tick.
 
     The weights are exp(-coefficient i), with i = 0 for the oldest chunk: temporal ensembling,
     section IV of the ACT paper (Zhao et al. 2023, arXiv 2304.13705).
@@ -243,7 +243,7 @@ class EnsembleQueue(ChunkQueue):
     kind = "ensemble"
 
     def __init__(self, size: int, coefficient: float) -> None:
-        """Start empty, for chunks with `size` steps."""
+        """Prepare an empty ensemble for chunks with `size` steps."""
         self.memory = size
         # Sorted from the largest weight, which is 1: none overflows, and their sum is never 0.
         self._weights: F64 = np.exp(-abs(coefficient) * np.arange(size, dtype=np.float64))
@@ -279,28 +279,28 @@ class EnsembleQueue(ChunkQueue):
 
 
 _EARLY = 0.25
-"""Share of a period by which a tick may be early; it may be late by the rest of the period."""
+"""Share of a period by which a tick may be early; the rest is the time by which it may be late."""
 
 
 class TickCounter(Stateful):
-    """Numbers the ticks by their times, despite jitter and skipped ticks.
+    """Numbers the ticks by their times, even with jitter and skipped ticks.
 
-    Late ticks are common and early ones are not, so the earliest phase seen counts as the true one.
+    Ticks are often late but rarely early, so the earliest phase seen counts as the true phase.
     """
 
     STATE = ("_start_ns",)
 
     def __init__(self, period_ns: int) -> None:
-        """Start counting at the next call of `number`."""
+        """Start counting at the next call to `number`."""
         self._period_ns = period_ns
         self.reset()
 
     def reset(self) -> None:
-        """Restart at 0 with the next call of `number`."""
+        """Restart at 0 with the next call to `number`."""
         self._start_ns: int | None = None
 
     def pause(self, duration_ns: int) -> None:
-        """Exclude an interval during which no tick passes."""
+        """Exclude an interval without ticks from the count."""
         if self._start_ns is not None:
             self._start_ns += duration_ns
 

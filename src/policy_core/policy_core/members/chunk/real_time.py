@@ -4,7 +4,7 @@
 
 While a chunk is computed, the robot executes steps of the previous one. In each denoising step, the
 velocity is pulled toward these planned steps: fully for the steps that will have been executed when
-the chunk arrives, and less and less for later ones (Black et al. 2025, arXiv 2506.07339). The
+the new chunk arrives, and less and less for later steps (Black et al. 2025, arXiv 2506.07339). The
 correction is the same as in LeRobot, weight x (plan - actions), without the paper's gradient
 through the network, so it needs only the graph's outputs.
 """
@@ -40,7 +40,7 @@ class PlannedSteps:
 
 
 class PrefixGuidance:
-    """Corrects the velocities in denoising so that the chunk continues the planned steps."""
+    """Corrects the denoising velocities so that the chunk continues the planned steps."""
 
     def __init__(
         self,
@@ -80,8 +80,8 @@ class PrefixGuidance:
 def prefix_weights(schedule: PrefixSchedule, delay: int, horizon: int, rows: int) -> F32:
     """Return the guidance weight of each row [rows]: 1 before `delay`, 0 from `horizon` on.
 
-    In between, linear decays evenly, exp decays faster, ones stays at 1, and zeros drops to 0
-    immediately.
+    In between, `linear` decays evenly, `exp` decays faster, `ones` stays at 1, and `zeros` drops to
+    0 immediately.
     """
     row, start, end = np.arange(rows), min(delay, horizon), min(horizon, rows)
     if schedule == "zeros":
@@ -107,13 +107,13 @@ def guidance_weight(time: float, largest: float) -> np.float32:
 
 
 class ExecutedDelay(Stateful):
-    """Predicts how many steps are executed between an observation and the arrival of its chunk."""
+    """Predicts how many steps are executed from an observation until the chunk for it arrives."""
 
     STATE = ("_lately",)
     PLAN = ("_expected",)
 
     def __init__(self, expected: int) -> None:
-        """Predict `expected` steps until a delay has been measured."""
+        """Start without measurements; until the first one, predict `expected` steps."""
         self._expected = expected
         self._lately = deque[int](maxlen=_DELAYS)
 
@@ -123,5 +123,5 @@ class ExecutedDelay(Stateful):
 
     @property
     def steps(self) -> int:
-        """Recent maximum of the steps; a lower number would let a chunk change executed steps."""
+        """Maximum of the recent delays: with a smaller one, a chunk could change executed steps."""
         return max(self._lately, default=self._expected)

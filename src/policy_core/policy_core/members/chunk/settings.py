@@ -22,21 +22,21 @@ class ChunkSettings:
     steps: int | None = None
     """Maximum number of steps executed per chunk; None for the contract's value."""
     refill_threshold: float = 0.5
-    """asynchronous, rtc: share of remaining steps below which the next chunk is requested."""
+    """asynchronous, rtc: share of steps remaining below which the next chunk is requested."""
     fade_s: float = 0.2
-    """asynchronous: time over which the new chunk's targets replace the old one's."""
+    """asynchronous: time over which a new chunk's targets replace those of the old chunk."""
     realign: bool = False
     """asynchronous: shift a new chunk so that it begins at the last command."""
     ensemble_coeff: float | None = None
     """ensemble: coefficient of the weights; None for the contract's value."""
     prefix_schedule: PrefixSchedule = "linear"
-    """rtc: how the planned steps' weight decays from the delay to the horizon."""
+    """rtc: how the weight of the planned steps decays from the delay to the horizon."""
     execution_horizon: int | None = None
-    """rtc: first unguided step of a new chunk; None for the number of planned steps."""
+    """rtc: index of a new chunk's first unguided step; None for the number of planned steps."""
     max_guidance_weight: float = 10.0
     """rtc: maximum weight of the correction."""
     time_budget_s: float | None = None
-    """flow, diffusion: time limit for a chunk; the number of denoising steps is reduced to meet it.
+    """flow, diffusion: time limit for each chunk; fewer denoising steps are used to meet it.
     None for the contract's number of steps.
     """
     noise_seed: int = 0
@@ -48,7 +48,7 @@ class ChunkSettings:
     take over; None if no person may take over.
     """
     simulated_latency_s: float = 0.0
-    """Inference time that is simulated when time is simulated."""
+    """Simulated inference time, used with simulated time."""
 
 
 def executed_steps(settings: ChunkSettings, contract: ChunkContract) -> int:
@@ -70,7 +70,8 @@ def ensemble_coefficient(settings: ChunkSettings, contract: ChunkContract) -> fl
     """Return the coefficient of temporal ensembling.
 
     Raises:
-        PolicyError: Neither the settings nor the contract has one, or it is out of bounds.
+        PolicyError: Neither the settings nor the contract has a coefficient, or it is out of
+        bounds.
     """
     for coefficient in (settings.ensemble_coeff, contract.chunk.ensemble_coeff):
         if coefficient is None:
@@ -169,8 +170,8 @@ def require_real_time_speed(inference_s: float, steps: int, contract: ChunkContr
         contract: Contract with the policy's rate.
 
     Raises:
-        PolicyError: Inference takes at least as long as the steps last, so that no step is left to
-            continue.
+        PolicyError: Inference takes at least as long as executing the steps, so that no step would
+            be left to continue.
     """
     if inference_s * contract.rate_hz >= steps:
         raise PolicyError(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Success detection: whether the success condition has held for long enough in a run."""
+"""Success detection: checks whether the success condition has held for long enough in a run."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ DONE = "the success signal reports that the task is done"
 class SuccessWatch:
     """Detects the success signal in the ticks of a run.
 
-    A reading that is missing, or so late that its chunk's steps have passed, interrupts the time
-    for which the condition must hold.
+    If a reading is missing, or so late that its chunk's steps have passed, the time for which the
+    condition must hold starts again.
 
     Attributes:
         done: True from the success signal until the next run begins.
-        probability: Probability in the newest reading; None without one, or if joints are the
-            source.
+        probability: Probability in the newest reading; None without a reading, or if the signal
+            comes from joints.
     """
 
     def __init__(self, contract: ChunkContract) -> None:
-        """Resolve names to indices once; `contract` has a success signal."""
+        """Resolve names to indices once; `contract` must have a success signal."""
         signal = contract.success
         assert signal is not None
         self._signal, self._for_ns = signal, round(signal.for_s * 1e9)
@@ -46,7 +46,7 @@ class SuccessWatch:
         self._newest_ns: int | None = None
 
     def observe(self, tick: Tick, reading: SuccessReading | None) -> RunVerdict | None:
-        """Observe a tick; return the verdict that ends the run, or None to let it continue.
+        """Observe a tick; return the verdict that ends the run, or None if the run continues.
 
         Args:
             tick: The tick.
@@ -70,7 +70,7 @@ class SuccessWatch:
 
     @property
     def verdict(self) -> RunVerdict | None:
-        """Verdict that ends the run; None to let it continue."""
+        """Verdict that ends the run; None if the run continues."""
         return RunVerdict(EndStep.DAMP, DONE) if self.done and self._signal.then == "end" else None
 
     def see(self, time_ns: int, *, holds: bool) -> None:
@@ -87,5 +87,5 @@ class SuccessWatch:
 
 
 def success_watch(contract: ChunkContract) -> SuccessWatch | None:
-    """Return the watch for a policy's success signal; None if the policy has no such signal."""
+    """Return the detector for a policy's success signal; None if the policy has no such signal."""
     return None if contract.success is None else SuccessWatch(contract)

@@ -4,7 +4,7 @@
 
 The person's targets are subject to the same limits as the policy's, in `ChunkCommand` and in the
 guard. Neither handover begins with a jump. In a takeover, the arm rests until the leader matches
-it, and for at least as long as a motorised leader is commanded to rest. The target then moves from
+its pose, and at least while a motorized leader is commanded to rest. The target then moves from
 the last command to the leader's pose over the handover time. When control is handed back, the
 policy begins with a new chunk from a new observation, and is blended in over the handover time.
 """
@@ -36,21 +36,21 @@ from policy_core.observation.state import StateVector
 TAKE_OVER, HAND_BACK = "take_over", "hand_back"
 """Request names in recordings."""
 _WITHIN_BOUNDS = 0.999
-"""Share of the guard's limits that a person may use, so that rounding never triggers the guard."""
+"""Share of the guard's limits that a person may use: below 1, so rounding never causes a fault."""
 _LEADER_RADPS = 1.0
-"""Maximum speed of a motorised leader that moves to the arm and follows it, rad/s."""
+"""Maximum speed at which a motorized leader moves to the arm's pose and follows it, rad/s."""
 _RESTS_TICKS = 10
-"""Number of ticks in which a leader is commanded to rest, when a takeover begins or the leader's
-messages resume, before it moves or goes limp; a driver that has stopped following requires this.
+"""Number of ticks for which a leader is commanded to rest, when a takeover begins or the leader's
+messages resume, before it moves or goes limp; drivers that stopped following require this.
 """
 
 _HAND_RADPS = 7.5
 """Maximum speed of a leader joint moved by hand, rad/s; `JointCheck` allows twice as much."""
 _BEYOND_ARM_RAD = 1.0
-"""Distance by which a leader may go beyond the arm's limits; `JointCheck` allows 0.5 rad more."""
+"""Distance by which a leader may exceed the arm's limits; `JointCheck` allows 0.5 rad more."""
 _STILL_S = 5.0
-"""Time without any change after which a leader that suddenly appears elsewhere cannot have been
-moved by hand: its driver was repeating an old pose with new stamps.
+"""Time without any change after which a leader whose pose jumps cannot have been moved by hand: its
+driver was repeating an old pose with new stamps.
 """
 
 
@@ -59,10 +59,10 @@ class Driver(Enum):
 
     POLICY = "policy"
     HANDOVER = "handover"
-    """Neither policy nor person: the arm rests until the leader matches it."""
+    """Neither the policy nor a person: the arm rests until the leader matches the arm's pose."""
     PERSON = "person"
     RETURN = "return"
-    """The policy, blended in from the person's last command."""
+    """The policy, blended in, starting from the person's last command."""
 
 
 class PersonTakeover(Stateful):
@@ -73,8 +73,8 @@ class PersonTakeover(Stateful):
 
     Attributes:
         driver: Source of the arm's targets.
-        off_rad: Leader position minus last command [actions] in the latest tick of a handover; must
-            fall below the tolerance.
+        off_rad: Leader position minus last command [actions] in the latest tick of a handover; its
+            absolute values must fall below the tolerance.
         begins, change: See `Policy`.
         policy: Policy in control until a person takes over.
         leader: Input with the leader's pose.
@@ -128,11 +128,11 @@ class PersonTakeover(Stateful):
             contract: Contract of the policy.
             policy: Policy in control until a person takes over.
             state: Has `joint_pos` and `LEADER_POS` [joints], rad.
-            leader: Input for the leader's pose; if the pose is older than the state time-out, the
-                leader counts as lost.
+            leader: Input for the leader's pose; the leader counts as lost if the pose is older than
+                the state time-out.
             limits: Limits in force.
             clock: Clock used for the ticks.
-            handover_s: Blend time when control changes hands.
+            handover_s: Blend time of each handover.
             tolerance_rad: Maximum distance between a leader joint and the arm's command at which a
                 person may take over.
         """
@@ -176,7 +176,7 @@ class PersonTakeover(Stateful):
 
     @property
     def awaits_leader(self) -> str:
-        """What to do with the leader: move joints that are too far from the arm, or check a driver.
+        """What the person must do: move leader joints that are far from the arm, or check a driver.
 
         Empty if the leader is near the arm and moves.
         """
@@ -212,14 +212,14 @@ class PersonTakeover(Stateful):
     def leader_pose(self, now_ns: int) -> F64 | None:
         """Return the leader's pose [joints], rad; None if it is unknown or out of range.
 
-        Unchecked, a pose in degrees would drive a motorised leader beyond its joint range.
+        Unchecked, a pose in degrees would drive a motorized leader beyond its joint range.
         """
         reach, pose = self._reach, self._leader_pos
         within = (reach.position_min <= pose) & (pose <= reach.position_max)
         return pose if within.all() and not self.leader_problem(now_ns) else None
 
     def take_over(self, mode: Mode) -> None:
-        """Stop the arm now, and follow the leader as soon as it matches.
+        """Stop the arm now, and follow the leader as soon as it matches the arm.
 
         Args:
             mode: Mode of the controller.
@@ -243,7 +243,7 @@ class PersonTakeover(Stateful):
         self._begin(Driver.HANDOVER, words.TAKES_OVER)
 
     def hand_back(self, mode: Mode) -> None:
-        """Give control back to the policy, with a new chunk from a new observation.
+        """Give control back to the policy, which begins with a new chunk from a new observation.
 
         Args:
             mode: Mode of the controller.
@@ -264,7 +264,7 @@ class PersonTakeover(Stateful):
         self.policy.reset()
 
     def pause(self, duration_ns: int) -> None:
-        """Exclude an interval during which the arm was held; the leader must then match again."""
+        """Exclude an interval in which the arm was held; the leader must match again afterwards."""
         self.policy.pause(duration_ns)
         if duration_ns > 0 and self.driver is Driver.HANDOVER:
             self._ticks = 0
@@ -272,7 +272,7 @@ class PersonTakeover(Stateful):
             self._rest(words.WAS_HELD)
 
     def infer(self) -> bool:
-        """Determine this tick's target; return True if it is finite.
+        """Select this tick's target; return True if it is finite.
 
         Raises:
             NoTargetError: The policy has no target, or the leader has dropped out.
@@ -339,7 +339,7 @@ class PersonTakeover(Stateful):
         return words.LEADER.format(leader=self.leader.name, why=problem) if problem else ""
 
     def _begin_judging(self, now_ns: int) -> str:
-        """Trust the leader's pose if it is within a leader's range, or return the reason not to."""
+        """Trust the leader's pose if it is within a leader's range; otherwise, return why not."""
         self._judged_ns = now_ns
         self._check.forget()
         problem = self._check.problem(self._leader_pos, None)
@@ -350,11 +350,11 @@ class PersonTakeover(Stateful):
 
     @property
     def _still_s(self) -> float:
-        """Time for which the leader has not moved at all, s."""
+        """Time since the leader last moved at all, s."""
         return self._still_ticks / self._rate_hz
 
     def _watch_still(self, leader: F64) -> None:
-        """Stop the arm if a leader that has not moved for long suddenly appears elsewhere."""
+        """Stop the arm if the leader's pose jumps after a long time without motion."""
         if (self._leader_pos == self._seen).all():
             self._still_ticks += 1
             return
@@ -376,8 +376,8 @@ class PersonTakeover(Stateful):
     def _bounded(self, wanted: F64) -> F64:
         """Return a target [actions], clipped to the guard's bounds.
 
-        The arm therefore lags behind a fast hand, and yields to a hand that pushes it; neither
-        becomes a fault.
+        The arm therefore lags behind a fast leader, and yields when pushed; neither causes a
+        fault.
         """
         command = self.action.command.copy()
         self._bounds.count_from(command)
@@ -387,7 +387,7 @@ class PersonTakeover(Stateful):
 
 
 def _leader_reach(joints: Joints) -> Joints:
-    """Return limits for the leader, whose joints a hand moves faster and farther than the arm's."""
+    """Return limits for the leader, whose joints move faster and farther by hand than the arm's."""
     return replace(
         joints,
         position_min=joints.position_min - _BEYOND_ARM_RAD,
@@ -431,7 +431,7 @@ class TakeoverRequests:
         controller.request(HAND_BACK, lambda: person.hand_back(controller.mode))
 
     def awaited(self, name: str) -> str:
-        """Return what a takeover awaits of the leader, if `name` is the leader's input; else ""."""
+        """Return what a takeover waits for, if `name` is the leader's input; otherwise ""."""
         if self.person is None or name != LEADER.name:
             return ""
         return self.person.awaits_leader if self._controller.mode in (Mode.RUN, Mode.HOLD) else ""
@@ -445,14 +445,14 @@ class TakeoverRequests:
 
 
 class LeaderGuide:
-    """Commands a motorised leader: it moves to the arm, and goes limp while a person drives.
+    """Commands a motorized leader: it moves to the arm's pose, and goes limp while a person drives.
 
-    A leader without motors, or whose motors cannot be controlled, does not follow commands: a
-    person must move it to the arm.
+    A leader whose motors cannot be controlled, or which has none, does not follow commands: a
+    person must move it to the arm's pose.
     """
 
     def __init__(self, contract: ChunkContract) -> None:
-        """Start with no knowledge of the leader."""
+        """Start without knowing the leader's pose."""
         joints = contract.joints
         self._targets = JointTargets(len(joints.names))
         self._targets.effort_limit[:] = joints.effort_limit

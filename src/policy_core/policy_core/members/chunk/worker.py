@@ -23,7 +23,7 @@ class Request:
 
     sensed: Snapshot
     generation: int
-    """Number of the requesting run; results for other runs are ignored."""
+    """Number of the run that makes the request; results for other runs are ignored."""
     asked_ns: int
     planned: PlannedSteps | None = None
     """Planned steps that the chunk must continue, or None."""
@@ -40,7 +40,7 @@ class Request:
 
     @staticmethod
     def of_saved(saved: Tree) -> Request:
-        """Return a saved request, without images."""
+        """Return the request from a saved state; it has no images."""
         planned = saved["planned"]
         return Request(
             sensed=Snapshot.of_saved(saved["sensed"]),
@@ -55,7 +55,7 @@ class SuccessReading(NamedTuple):
 
     Attributes:
         time_ns: Time of the observation, on the tick clock.
-        probability: None if the inference or the classifier failed.
+        probability: Probability of success; None if the inference or the classifier failed.
     """
 
     time_ns: int
@@ -91,21 +91,21 @@ class Outcome:
 
 
 class Worker(Protocol):
-    """Computes chunks; `ask`, `take` and `forget` never wait, and belong to the tick's thread."""
+    """Computes chunks; `ask`, `take` and `forget` never wait, and belong to the control thread."""
 
     @property
     def busy(self) -> bool:
         """True if a request is unanswered, or its outcome has not been collected.
 
-        After `close`: True if a run has not returned, so that its back ends must not be closed.
+        After `close`: True if an inference is still running, so its back ends must stay open.
         """
 
     @property
     def alive(self) -> bool:
-        """True if the worker can still compute requests."""
+        """True if the worker can still serve requests."""
 
     def ask(self, request: Request) -> None:
-        """Start a request, now or after the current one; it replaces one that has not started."""
+        """Start a request now or after the current one; drop any other that has not started."""
 
     def take(self, now_ns: int) -> Outcome | None:
         """Return the next outcome that is due, or None; each outcome is returned only once."""
@@ -114,13 +114,13 @@ class Worker(Protocol):
         """Drop a request that has not started; a request that has started runs to completion."""
 
     def close(self) -> None:
-        """Stop; after that, the back ends may be closed unless the worker is still busy."""
+        """Stop; then the back ends may be closed, unless the worker is still busy."""
 
 
 class InlineWorker:
-    """Worker that computes within `ask`, and delivers after a fixed delay on the caller's clock.
+    """Worker that computes in `ask`, and delivers results a fixed time later on the caller's clock.
 
-    In simulated time, the result is therefore the same on every machine.
+    With simulated time, the behavior is therefore the same on every machine.
     """
 
     def __init__(self, run: Run, delay_ns: int = 0) -> None:

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""D-Robotics BPU: `hbm_runtime`, or `pyeasy_dnn` on boards that lack it."""
+"""D-Robotics BPU: `hbm_runtime`, or `pyeasy_dnn` on boards without `hbm_runtime`."""

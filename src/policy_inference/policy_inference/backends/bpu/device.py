@@ -25,7 +25,7 @@ _MARCHES = {
     "ultra": "bayes",
 }
 _X5_SENSOR = "/sys/class/hwmon/hwmon0/temp2_input"
-"""The RDK X5 has no BPU thermal zone; this sensor works only while the BPU is powered."""
+"""Sensor for the RDK X5, which has no BPU thermal zone; works only while the BPU is powered."""
 
 
 def read_bpu(machine: Machine) -> Mapping[str, str]:
@@ -37,7 +37,7 @@ def read_bpu(machine: Machine) -> Mapping[str, str]:
 
 
 def clock_folder(machine: Machine) -> Path | None:
-    """Return the first core's clock folder: `28108000.bpu` on S100."""
+    """Return the first core's clock folder, such as `28108000.bpu` on S100."""
     return next(
         (
             folder

@@ -80,7 +80,7 @@ def meaning(
 
 
 def words(error: BaseException, said: str) -> str:
-    """Return the vendor's message in one line: its exception, and errors that it only prints."""
+    """Return the vendor's messages in one line: the exception, and errors that are only printed."""
     written = [
         line.strip()
         for line in said.splitlines()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""`hbm_runtime`: RDK S100 and S600 with `.hbm`, RDK X5 (system 3.5.0 or later) with `.bin`."""
+"""`hbm_runtime`: for the RDK S100 and S600 (`.hbm`) and the RDK X5 since system 3.5.0 (`.bin`)."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ _log = logging.getLogger("policy_inference")
 class BpuBackend(BpuRuntime):
     """Back end for `hbm_runtime`, which releases the GIL and pads inputs itself.
 
-    The runtime infers on its own thread, where BPU errors are uncaught exceptions that end the
-    process (seen in the vendor's 0.1 source and in its wheel).
+    The runtime runs inference on its own thread, where BPU errors are uncaught exceptions that end
+    the process (as seen in the vendor's 0.1 source and wheel).
     """
 
     package = HBM_RUNTIME
@@ -61,13 +61,13 @@ class BpuBackend(BpuRuntime):
 
     @classmethod
     def for_file(cls, file: Path, options: Mapping[str, str]) -> type[BpuRuntime]:
-        """Return this class, or the class for `pyeasy_dnn`, which runs in its own process.
+        """Return this class, or the class for `pyeasy_dnn`, which needs its own process.
 
-        Only boards with the older runtime lack `hbm_runtime`, and they use `.bin` files; if neither
-        is installed, opening with this class raises an error with the remedy.
+        Only boards with the older runtime lack `hbm_runtime`, and they use `.bin` files. If neither
+        runtime is installed, opening a file with this class raises an error with the remedy.
 
         Raises:
-            BackendError: The `runtime` option names no known runtime.
+            BackendError: The `runtime` option names an unknown runtime.
         """
         wanted = options.get("runtime")
         if wanted not in (None, HBM_RUNTIME, PYEASY_DNN):

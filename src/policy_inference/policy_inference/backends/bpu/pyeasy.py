@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""`hobot_dnn.pyeasy_dnn`: RDK X5 before system 3.5.0, and RDK Ultra.
+"""`hobot_dnn.pyeasy_dnn`, for the RDK X5 before system 3.5.0 and the RDK Ultra.
 
 It holds the GIL for the whole inference and never unloads a model, so it runs in its own process.
 """
@@ -37,7 +37,7 @@ _CHANNEL_AXES = {"NCHW": 1, "NHWC": 3}
 
 
 class PyeasyBackend(BpuRuntime):
-    """The older runtime, available as two packages with identical content."""
+    """Back end for the older runtime, which comes in two packages with identical content."""
 
     holds_gil = True
     package = PYEASY_DNN
@@ -72,7 +72,7 @@ class PyeasyBackend(BpuRuntime):
         )
 
     def _refuse_bytes_only(self, inputs: Sequence[BpuTensor]) -> None:
-        """Raise an error if every input would be cast to uint8, as in the first X5 releases.
+        """Raise an error if the runtime casts every input to uint8, as in the first X5 releases.
 
         According to D-Robotics' source, these are the releases without `validShape`; for the RDK
         Ultra, this is unknown.
@@ -135,7 +135,7 @@ def _quantisation(
 
 
 def _release(package: str) -> str:
-    """Return the name and version; the package in the board's image has no version."""
+    """Return the name and version; the package in the board's system image has no version."""
     distribution = package.replace("_", "-")
     version = installed_version(distribution)
     return f"{distribution} {version}" if version else f"{package} of the board's system"

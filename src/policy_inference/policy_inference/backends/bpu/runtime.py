@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Common parts of both BPU runtimes: file, options, errors, array transfer."""
+"""Common parts of both BPU runtimes: file, options, errors, and array transfer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from policy_inference.machine.machine import Machine
 HBM_RUNTIME, PYEASY_DNN = "hbm_runtime", "pyeasy_dnn"
 FAMILIES = {".hbm": "nash", ".bin": "bayes"}
 _NUMBERS = {"core": 3, "priority": 255}
-"""Numeric options, with the maximum value of each."""
+"""Numeric options, each with its maximum value."""
 _LOOK = "check the output of the runtime, and `dmesg`"
 
 
@@ -54,7 +54,7 @@ class BpuRuntime(BackendBase):
         return read_bpu(machine)
 
     def hides_nan(self) -> bool:
-        """Return True, since a BPU computes in integers whatever its tensor types are."""
+        """Return True, since a BPU computes in integers, whatever the tensor types are."""
         return True
 
     @classmethod
@@ -117,7 +117,7 @@ class BpuRuntime(BackendBase):
                 raise BackendError(f"{what}, found: {text}; {meaning(text)}") from error
 
     def _chosen(self, models: Sequence[str]) -> int:
-        """Return the index of the model in the file."""
+        """Return the index of the requested model in the file."""
         given = self._given.get("model")
         if given in models:
             return models.index(given)
@@ -132,11 +132,11 @@ class BpuRuntime(BackendBase):
     def _load(
         self, file: Path, core: int | None, priority: int | None
     ) -> tuple[Sequence[BpuTensor], Sequence[BpuTensor], Mapping[str, str]]:
-        """Load the file and describe it; runtime errors need not be caught."""
+        """Load the file and return its tensors and details; runtime errors need not be caught."""
 
     @abstractmethod
     def _connect(self, copies: Mapping[str, InputCopy]) -> None:
-        """Build from the input arrays the argument that every run passes to the runtime."""
+        """Build the argument that every run passes to the runtime, from the input arrays."""
 
     @abstractmethod
     def _infer(self) -> Sequence[Any]:
@@ -160,7 +160,7 @@ def vendor_module(*names: str) -> Any:
 
 
 def version(of: Any) -> str:
-    """Return a version, which is a string in some releases and a method in others."""
+    """Return a module's version, which is a string in some releases and a method in others."""
     value: str | Callable[[], str] = of.version
     return str(value() if callable(value) else value)
 

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tensors as described by a BPU runtime, and their conversion to and from our arrays.
 
-Feature maps have four axes, and may be quantized, padded in memory, or channels-last. All this is
-resolved once, when the model is opened; a run only copies.
+Feature maps have four axes, and may be quantized, padded in memory, or channels-last. All of this
+is resolved once, when the model is opened; a run only copies.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _FLOATS = ("float32", "float16")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Quantisation:
-    """real = (integer - zero_point) * scale; zero_point and scale have shape [1] or [axis size]."""
+    """real = (integer - zero_point) * scale; both parameters have shape [1] or [axis size]."""
 
     scale: F32
     zero_point: F32
     axis: int
 
     def along(self, shape: tuple[int, ...]) -> tuple[F32, F32]:
-        """Return scale and zero point for arrays of this shape.
+        """Return the scale and zero point, shaped for arrays of this shape.
 
         Raises:
-            BackendError: Their size differs from the axis size.
+            BackendError: Their number differs from the axis size.
         """
         if self.scale.size == 1:
             return self.scale.reshape(()), self.zero_point.reshape(())
@@ -67,7 +67,7 @@ class BpuTensor:
     quantisation: Quantisation | None = None
 
     def spec(self, wanted: TensorSpec | None) -> TensorSpec:
-        """Return the spec of the array for the user: `wanted`, as far as it can be converted."""
+        """Return the spec of the caller's array: `wanted`, as far as conversion is possible."""
         shape, dtype = self.shape, self.dtype
         while len(shape) > 2 and shape[-1] == 1:
             shape = shape[:-1]
@@ -79,14 +79,14 @@ class BpuTensor:
         return TensorSpec(name=self.name, shape=shape, dtype=dtype)
 
     def view(self, array: Tensor) -> Tensor:
-        """Return a contiguous array of matching shape, viewed with the tensor's axes."""
+        """Return a view of a contiguous array of matching shape, with the tensor's axes."""
         axes = self._axes(array.shape)
         assert axes is not None
         ones = (1,) * (len(self.shape) - array.ndim)
         return array.reshape(array.shape + ones).transpose(axes)
 
     def _axes(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-        """Return each tensor axis's index in `shape`, padded with ones; None if no order fits."""
+        """Return each tensor axis's index in `shape` padded with ones; None if no order fits."""
         whole = shape + (1,) * (len(self.shape) - len(shape))
         orders = [tuple(range(len(whole)))]
         if len(whole) == 4 and (self.layout == "NHWC" or len(shape) in (2, 4)):
@@ -96,12 +96,12 @@ class BpuTensor:
 
     @property
     def valid(self) -> tuple[slice, ...]:
-        """Slices of the valid part of an array in memory."""
+        """Slices that select the valid part of an array in memory."""
         return tuple(slice(size) for size in self.shape)
 
 
 class InputCopy:
-    """Copies one of our arrays into `array`, the runtime's input."""
+    """Copies one of our arrays to `array`, the runtime's input."""
 
     def __init__(self, tensor: BpuTensor, ours: Tensor) -> None:
         source = tensor.view(ours)
@@ -134,7 +134,7 @@ class InputCopy:
 
 
 class OutputCopy:
-    """Copies an array from the runtime into one of ours."""
+    """Copies an array of the runtime to one of ours."""
 
     def __init__(self, tensor: BpuTensor, ours: Tensor) -> None:
         self._name, self._ours, self._valid = tensor.name, tensor.view(ours), tensor.valid

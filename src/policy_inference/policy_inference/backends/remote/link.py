@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Common parts of remote models: deadlines, verification on every connect, reconnection.
+"""Common parts of remote models: deadlines, verification of every connection, reconnection.
 
 No run waits for a connection. Without a connection, a run fails immediately, while a separate
 thread reconnects with increasing pauses; each new connection is verified before a run uses it.
@@ -27,10 +27,10 @@ CONNECT_WITHIN_S, PROOF_WITHIN_S = 3.0, 30.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 """Shortest and longest pause between two connection attempts."""
 MOST_LATE = 5
-"""Number of consecutive late answers after which the server counts as hanging."""
+"""Number of consecutive late answers after which the server counts as hung."""
 _BUDGET_RUNS, _BUDGET_S = 20, 2.0
 _BLOCKING_S = 0.1
-"""Deadline below which the policy runs in every tick."""
+"""Deadline below which the policy presumably runs in every tick, so that ticks wait for answers."""
 _LARGEST_SECRET_BYTES = 1 << 16
 _log = logging.getLogger("policy_inference")
 Arrays = Mapping[str, Tensor]
@@ -52,7 +52,7 @@ class ServerConnection(ABC):
         outputs: The server's output tensors.
         details: Details that the server reports.
         lost: Reason why the connection ended; empty while it is alive.
-        survives_late: True if another request may follow one that was not answered in time.
+        survives_late: True if another request may follow a request that was not answered in time.
     """
 
     inputs: Sequence[TensorSpec] = ()
@@ -81,7 +81,7 @@ class ServerConnection(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Close the connection; any thread may call this, even repeatedly."""
+        """Close the connection; may be called from any thread, even repeatedly."""
 
 
 @contextmanager
@@ -97,8 +97,8 @@ def texts_shown() -> Iterator[None]:
 
 
 Connect = Callable[[Callable[[ServerConnection], None]], ServerConnection]
-"""Callable that connects and returns an unverified connection; its argument is called when a
-connection ends on its own. Raises BackendError.
+"""Function that connects and returns an unverified connection; its argument is a function to call
+with a connection that ends on its own. Raises BackendError.
 """
 
 
@@ -113,7 +113,7 @@ class RemoteLink:
         Args:
             where: The server's name, for messages.
             connect: Establishes a connection.
-            prove: Raises BackendError if a connection leads to a different model.
+            prove: Verifies a connection; raises BackendError if it leads to a different model.
 
         Raises:
             BackendError: The connection failed.
@@ -127,11 +127,11 @@ class RemoteLink:
 
     @property
     def problem(self) -> str:
-        """Reason why runs now fail; "" if they can succeed."""
+        """Reason why runs currently fail; "" if they can succeed."""
         return f"no connection to {self._where}: {self._why}" if self._why else ""
 
     def start(self) -> None:
-        """Verify the first connection, and use it.
+        """Verify the first connection, then use it.
 
         Raises:
             BackendError: The server has a different model.
@@ -142,7 +142,7 @@ class RemoteLink:
         self._thread.start()
 
     def ask(self, inputs: Arrays, outputs: Arrays, within_s: float) -> None:
-        """Send a request like `ServerConnection.ask`, but fail immediately without a connection."""
+        """Send a request as `ServerConnection.ask` does; fail immediately without a connection."""
         connection = self._connection
         if connection is None:
             raise LostError(self.problem)
@@ -231,13 +231,13 @@ class RemoteBackend(BackendBase):
     warm_up_runs = 1  # warm-up is the server's task; answer times are measured on opening
     _link: RemoteLink | None = None
     _within_s = PROOF_WITHIN_S
-    """Time limit for the next run; the first run is part of opening."""
+    """Time limit for the next run; longer for the first run, which is part of opening."""
     where = ""
     """The server's name, for messages."""
 
     @abstractmethod
     def _prepare(self, file: Path) -> None:
-        """Read the file and the options, import the packages, set `where`."""
+        """Read the file and the options, import the packages, and set `where`."""
 
     @abstractmethod
     def _connect(self, lose: Callable[[ServerConnection], None]) -> ServerConnection:
@@ -281,7 +281,7 @@ class RemoteBackend(BackendBase):
             raise BackendError(f"{self.name}: {self.where}: {error}") from error
 
     def _proven(self, connection: ServerConnection) -> None:
-        """Raise an error unless a connection has the first one's tensors and the file's model."""
+        """Raise an error unless a connection has the first connection's tensors and model."""
         inputs, outputs = self.specs
         for what, ours, theirs in (
             ("inputs", self._link_first.inputs, connection.inputs),
@@ -332,7 +332,7 @@ class RemoteBackend(BackendBase):
         return f"{text}; deadline {self._deadline_s * 1e3:g} ms"
 
     def _number(self, option: str, default: float) -> float:
-        """Return a positive number from an option."""
+        """Return the positive number that an option gives."""
         text = self._given.get(option, "")
         try:
             number = float(text) if text else default

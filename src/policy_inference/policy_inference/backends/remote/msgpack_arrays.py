@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Msgpack arrays as openpi's servers write them: maps with byte-string keys, without pickle."""
+"""Msgpack arrays in the form that openpi's servers use: maps with byte-string keys, no pickle."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from policy_core.errors import PolicyError
 
 _ARRAY, _NUMBER = b"__ndarray__", b"__npgeneric__"
 _DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248])")
-"""Numeric types; other NumPy types may hold objects, or have any size."""
+"""Numeric types; other NumPy types may hold objects or have any size."""
 _MOST_MEMBERS = 4096
-"""Maximum number of lists and maps in an answer, and of values in each; arrays are bytes, and count
-as one map.
+"""Maximum number of lists and maps in an answer, and of values in each; an array is stored as
+bytes, and counts as one map.
 
 An empty list takes one byte on the wire and 64 in memory, and is created while no other thread can
 run.
@@ -42,7 +42,7 @@ def unpacked(content: bytes) -> Any:
 
     Raises:
         PolicyError: The bytes are invalid, an array is not numeric, or there are more than 4096
-            lists and maps, or more than 4096 values in one of these.
+            lists and maps, or more than 4096 values in one of them.
     """
     import msgpack
 

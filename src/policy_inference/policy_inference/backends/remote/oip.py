@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models behind the Open Inference Protocol: Triton, KServe, OpenVINO Model Server, our service.
 
-It uses grpcio rather than tritonclient, which adds nothing needed here: that is a layer on top of
-grpcio with its own copy of the messages and its own version limits.
+This module uses grpcio, not tritonclient: that is a layer on top of grpcio, with its own copy of
+the messages and its own version limits, and adds nothing that is needed here.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class OipBackend(RemoteBackend):
         return self._model
 
     def golden(self) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
-        """Return the inputs and reference outputs that verify a server, by tensor [rows, *shape].
+        """Return the inputs and reference outputs for verifying servers, by tensor [rows, *shape].
 
         Raises:
             BackendError: The rows do not match the contract's tensors.
@@ -144,7 +144,7 @@ class OipBackend(RemoteBackend):
         return self._golden_inputs, self._golden_outputs
 
     def channel(self) -> Any:
-        """Return a gRPC channel that has not connected yet."""
+        """Return a gRPC channel that is not connected yet."""
         import grpc
 
         largest = max(message_bytes(self.specs[1]), _LARGEST_METADATA)
@@ -276,7 +276,7 @@ class _OipConnection(ServerConnection):
         self.details = {"runtime": found.platform or "unknown", "model": named}
 
     def _check_config(self, request: Any) -> None:
-        """Check the hash in the model's Triton parameters, if there is one."""
+        """Check the hash in the model's Triton parameters, if they contain one."""
         try:
             parameters = self._call(MODEL_CONFIG, request).config.parameters
         except LostError:
@@ -323,7 +323,7 @@ class _OipConnection(ServerConnection):
             self._check_hash(answer.parameters[POLICY_SHA256].string_param)
 
     def _check_hash(self, found: str) -> None:
-        """Raise an error unless a hash is the file's or, if that is unknown, the first reported."""
+        """Raise an error unless a hash is the file's or, if unknown, the first reported one."""
         if self._sha256 and found != self._sha256:
             raise LostError(
                 f"model {self._served.model}: expected sha256 {self._sha256}, found {found}: "
@@ -332,7 +332,7 @@ class _OipConnection(ServerConnection):
         self._sha256 = found
 
     def _changed(self, state: Any) -> None:
-        """Give up a disconnected channel, which would reconnect on its own without verification."""
+        """Abandon a disconnected channel, which would reconnect on its own without verification."""
         if state is not self._ready and not self._is_closed:
             self.lost = "the connection ended"
             self._lose(self)
@@ -343,7 +343,7 @@ def _bearer(token: str) -> tuple[str, str]:
 
 
 def _difference(found: Tensor, expected: Tensor, all_rows: Tensor) -> float:
-    """Return the largest difference, relative to the largest value; NaN if any value is NaN."""
+    """Return the largest difference relative to the largest of `all_rows`; NaN for NaN values."""
     largest = max(float(np.abs(all_rows.astype(np.float64)).max(initial=0.0)), 1e-6)
     wrong = np.abs(found.astype(np.float64) - expected.astype(np.float64))
     return float(wrong.max(initial=0.0)) / largest

@@ -34,8 +34,8 @@ class OipModel:
         model: Model name on the server.
         version: Model version on the server; empty for the server's choice.
         sha256: Hash of the model file, for servers that report it.
-        tolerance: Maximum difference between an output and its rows, relative to that output's
-            largest value.
+        tolerance: Maximum difference between an output and its reference rows, relative to the
+            output's largest value.
         endpoint: HOST:PORT used if the `endpoint` option is not set; if empty, the option is
             required.
     """
@@ -71,7 +71,7 @@ def write_oip_model(
 
 
 def read_oip_model(file: Path) -> tuple[OipModel, dict[str, Tensor], dict[str, Tensor]]:
-    """Return the model that a server must provide, and rows for its inputs and outputs, by name.
+    """Return the model that a server must provide, and its input and output rows, by name.
 
     Raises:
         BackendError: The file is not such an artifact.

@@ -40,7 +40,9 @@ from policy_inference.machine.machine import Finding, Machine
 
 _PACKAGES = "pip install websockets msgpack pillow, or policy_inference[remote]"
 _OTHER_BYTES = 1 << 18
-"""Bytes in an answer besides the chunk: names, times, or an error text; also in the metadata."""
+"""Maximum bytes in an answer besides the chunk (names, times, or an error text), or in the
+metadata.
+"""
 _BYTES_PER_VALUE = 16
 """Bytes per chunk value: float64, and as much again for extra data from the server, such as the
 state.
@@ -85,7 +87,7 @@ class PaddedSquare:
     """
 
     def __init__(self, height: int, width: int, size: int) -> None:
-        """Set the sizes of the images and the result, in pixels.
+        """Set the sizes of the images and of the result, in pixels.
 
         Raises:
             ImportError: Pillow is not installed.
@@ -96,7 +98,7 @@ class PaddedSquare:
         self._height, self._width = height * size // longest, width * size // longest
 
     def __call__(self, image: Tensor) -> Tensor:
-        """Return an image padded to a square; both are uint8 [height, width, 3]."""
+        """Return an image padded to a square; input and result are uint8 [height, width, 3]."""
         new, how = (self._width, self._height), self._pillow.Resampling.BILINEAR
         small = np.asarray(self._pillow.fromarray(np.ascontiguousarray(image)).resize(new, how))
         square = np.zeros((self._size, self._size, 3), np.uint8)
@@ -210,7 +212,7 @@ class OpenpiBackend(RemoteBackend):
         )
 
     def open_socket(self) -> Any:
-        """Return a connected websocket.
+        """Return a connected WebSocket.
 
         Raises:
             OSError: The connection failed.
@@ -300,9 +302,9 @@ class _OpenpiConnection(ServerConnection):
 
     @contextmanager
     def _cut_after(self, time_s: float) -> Iterator[Callable[[], bool]]:
-        """Close the connection after a time, since a WebSocket write can wait forever.
+        """Close the connection after a time, since a WebSocket write can block forever.
 
-        Yields a function that returns True if that has happened.
+        Yields a function that returns True if the connection was closed this way.
         """
         is_late = threading.Event()
 
@@ -349,7 +351,7 @@ class _OpenpiConnection(ServerConnection):
         chunk[0] = found
 
     def _receive(self, left_s: float, within_s: float) -> Any:
-        """Return the next message; wait at most `left_s`, what is left of the limit `within_s`."""
+        """Return the next message; wait at most `left_s`, the rest of the time limit `within_s`."""
         from websockets.exceptions import WebSocketException
 
         try:

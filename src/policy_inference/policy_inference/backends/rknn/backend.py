@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """RKNN Toolkit Lite2 back end for the NPU on a Rockchip board.
 
-The runtime's own loader accepts any file, and its calls return -1 or None instead of raising
-errors, so the file's description is read and checked first, and every return value is checked. The
-runtime releases the GIL while it runs. This module was written for the interface of versions 2.3 to
-2.5; it has not been verified on hardware.
+The runtime's own loader accepts any file, and the runtime's calls return -1 or None instead of
+raising errors. Therefore, the file's description is read and checked first, and every return value
+is checked. The runtime releases the GIL during runs. This module was written for the interface of
+versions 2.3 to 2.5; it has not been verified on hardware.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _DRIVER = re.compile(r"[Dd]river\b[^\n]*?version:? *([\d.]*\d)")
 
 
 class RknnBackend(BackendBase):
-    """Runs a model in its own NPU context; float32 in and out, quantized by the runtime."""
+    """Runs a model in its own NPU context, with float32 arrays that the runtime quantizes."""
 
     name = "rknn"
     simulated_by = "rknn_sim"
@@ -76,7 +76,7 @@ class RknnBackend(BackendBase):
     def _open(
         self, file: Path
     ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec], Mapping[str, str]]:
-        """Read the file's own description; if it matches, `_bind` opens the file in the runtime."""
+        """Read and check the file's own description; `_bind` then opens the file in the runtime."""
         try:
             from rknnlite.api import RKNNLite
         except ImportError as error:
@@ -172,7 +172,7 @@ class RknnBackend(BackendBase):
         return f"{package}; {' '.join(str(self._lite.get_sdk_version()).split())}"
 
     def _place_arrays(self) -> None:
-        """Create channels-last image buffers, which the NPU needs."""
+        """Create channels-last buffers for images, as the NPU needs."""
         inputs = [self.inputs[name] for name in self._order[0]]
         self._fed: list[Tensor] = [_channels_last(array) for array in inputs]
         self._images = [
@@ -238,10 +238,10 @@ def _tensors(described: RknnFile) -> tuple[list[TensorSpec], list[TensorSpec]]:
 
 
 def _kind(array: Tensor) -> tuple[np.dtype[np.generic], tuple[int, ...]]:
-    """Return type and shape, ignoring axes of size 1; some runtimes give every tensor four axes."""
+    """Return type and shape without axes of size 1; some runtimes give every tensor four axes."""
     return array.dtype, tuple(size for size in array.shape if size != 1)
 
 
 def _channels_last(array: Tensor) -> Tensor:
-    """Return a channels-last array for an image [batch, channels, height, width]."""
+    """Return a channels-last array if `array` is an image [batch, channels, height, width]."""
     return np.empty_like(np.moveaxis(array, 1, -1), order="C") if array.ndim == 4 else array

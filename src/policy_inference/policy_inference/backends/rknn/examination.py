@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Check that this board can run models on its NPU, and read its load; no device is opened."""
+"""Check that this board can run models on its NPU, and read the NPU's load; opens no device."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def _content(file: Path | None) -> bytes | None:
 
 
 def _library_version(content: bytes) -> tuple[int, ...]:
-    """Return the version from the library's text: "librknnrt version: 2.3.2 (429f97ae6b@...)"."""
+    """Return the version from text in the library: "librknnrt version: 2.3.2 (429f97ae6b@...)"."""
     found = re.search(rb"librknnrt version: *(\d[\d.]*)", content)
     return parse_version(found[1].decode()) if found else ()
 
@@ -234,7 +234,7 @@ def driver_text(machine: Machine, name: str) -> str:
 
 
 def clock_folder(machine: Machine) -> Path | None:
-    """Return the NPU's clock folder: `fdab0000.npu` on RK3588."""
+    """Return the NPU's clock folder, such as `fdab0000.npu` on RK3588."""
     return next(iter(machine.glob("/sys/class/devfreq/*.npu")), None)
 
 

@@ -116,7 +116,7 @@ def explain(stage: str, returned: object, said: str) -> str:
 
     Args:
         stage: The call that failed.
-        returned: Its return value or exception.
+        returned: The call's return value or exception.
         said: Text that was logged and printed during the call.
     """
     lines = [line for line in said.splitlines() if line and not _HARMLESS.search(line)]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages from the vendor's runtime when it fails: it returns -1 and logs the reason."""
+"""Messages from the vendor's runtime, which on failure returns -1 and logs the reason."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KEPT, _SIZE = 20, 4000
 
 
 class VendorLog(logging.Handler):
-    """Keeps the last lines from the vendor's logger."""
+    """Keeps the last messages from the vendor's logger."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -29,7 +29,7 @@ class VendorLog(logging.Handler):
 
     @property
     def text(self) -> str:
-        """The full text, each line once, since logged lines may also have been printed."""
+        """The full text, with each line once, since logged lines may also have been printed."""
         logged = [line for record in self._records for line in record.splitlines() if line.strip()]
         printed = [
             line
@@ -39,7 +39,7 @@ class VendorLog(logging.Handler):
         return "\n".join([*logged, *printed]).strip()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep the last lines, except the greeting."""
+        """Keep a message, unless it is the greeting."""
         if not (text := record.getMessage()).startswith(_GREETING):
             self._records.append(text)
 
@@ -50,7 +50,7 @@ class VendorLog(logging.Handler):
 
     @contextmanager
     def captured(self) -> Iterator[None]:
-        """Capture the library's output, since it has no logger."""
+        """Capture the output of the library, which has no logger."""
         with capture_native_output("rknn") as printed:
             try:
                 yield

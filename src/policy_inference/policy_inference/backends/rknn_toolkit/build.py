@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Build a recipe with the toolkit; runs in the toolkit's Python only.
 
-The toolkit fails in three ways: it returns -1 and logs why, it returns None, or it raises
-ValueError with a traceback as its text. All of them are raised as `ToolkitError`.
+The toolkit reports failures in three ways: it returns -1 and logs the reason, it returns None, or
+it raises ValueError with a traceback as the message. All of them are raised as `ToolkitError`.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ def toolkit_version() -> str:
 def build(folder: Path, recipe: Recipe) -> Any:
     """Build the model in a folder.
 
-    An attention rule in toolkit 2.5.0 breaks a decoder's cross-attention; if that happens, the
+    An attention rule in toolkit 2.5.0 breaks the cross-attention of decoders; if that happens, the
     model is built again without the rule.
 
     Returns:
-        The toolkit object; the caller must release it.
+        The toolkit object, which the caller must release.
 
     Raises:
         ToolkitError: The toolkit is not installed, or refuses the model.
@@ -112,7 +112,7 @@ def call(method: Callable[..., Any], stage: str, *args: Any, **given: Any) -> An
     """Call the toolkit.
 
     Returns:
-        The call's result, which is never -1, and None only for `config`.
+        The call's result: never -1, and None only for `config`.
 
     Raises:
         ToolkitError: The call failed; the message gives the reason.
@@ -129,7 +129,7 @@ def call(method: Callable[..., Any], stage: str, *args: Any, **given: Any) -> An
 
 
 class _Errors(logging.Handler):
-    """Collects errors from the toolkit's own log while its context is open."""
+    """Collects errors from the toolkit's own log within a `with` statement."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)

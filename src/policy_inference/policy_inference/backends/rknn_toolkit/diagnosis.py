@@ -118,8 +118,8 @@ def explain(stage: str, text: str) -> str:
     """Return what was expected, what was found, and the remedy.
 
     Args:
-        stage: The toolkit's call that failed.
-        text: Its message, possibly a traceback.
+        stage: The toolkit call that failed.
+        text: The toolkit's message, possibly a traceback.
     """
     expected, remedy = next(
         ((expected, remedy) for pattern, expected, remedy in _KNOWN if re.search(pattern, text)),
@@ -129,7 +129,7 @@ def explain(stage: str, text: str) -> str:
 
 
 def _cause(text: str) -> str:
-    """Return the line of a traceback with the cause: the last one without indentation."""
+    """Return the line that gives the cause: in a traceback, the last error line."""
     lines = [line.rstrip() for line in text.strip().splitlines() if line.strip()]
     causes = [line for line in lines if re.match(r"[\w.]+(?:Error|Exception|Graph|Fail)\b", line)]
     return (causes or lines or ["nothing"])[-1].strip().rstrip(".!")

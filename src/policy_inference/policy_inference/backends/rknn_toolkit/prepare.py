@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Convert an ONNX model to a form that the toolkit accepts; runs in its Python and in ours.
+"""Convert an ONNX model to a form that the toolkit accepts; runs in the toolkit's Python or ours.
 
 Toolkit 2.5.0 accepts opsets up to 19, fixed sizes, standard ONNX operators, recurrent layers whose
 outputs all have names, and one output per value: if two outputs have the same value, it silently
-drops one. It multiplies a per-element factor before a Gemm into the weights, assuming that they are
-stored output by output (`transB=1`); if they are not, it fails or, if they are square, silently
+drops one. It folds a per-element factor before a Gemm into the weights, assuming that the weights
+are stored output by output (`transB=1`); otherwise it fails or, with square weights, silently
 computes wrong results. A LayerNormalization must specify its epsilon.
 """
 
@@ -48,7 +48,7 @@ def prepare(source: Path, target: Path, shapes: Mapping[str, tuple[int, ...]]) -
         shapes: Shapes of all inputs and outputs, every axis fixed.
 
     Raises:
-        BackendError: The model cannot be converted; the message gives the change needed.
+        BackendError: The model cannot be converted; the message says what to change.
     """
     import onnx
 
@@ -149,7 +149,7 @@ def _name_outputs(graph: Any) -> None:
 
 
 def _separate_outputs(graph: Any) -> None:
-    """Give each output its own node if it is a copy of another output."""
+    """Give an output a node of its own if it is a copy of another output."""
     outputs = {value.name for value in graph.output}
     producers = {name: node for node in graph.node for name in node.output}
     for node in graph.node:
@@ -214,7 +214,7 @@ def _state_epsilon(graph: Any) -> None:
 
 
 def _drop_unused(graph: Any, names: Collection[str]) -> None:
-    """Remove any of these initializers that no node uses anymore."""
+    """Remove those of the named initializers that no node uses anymore."""
     used = {name for node in graph.node for name in node.input}
     kept = [
         tensor for tensor in graph.initializer if tensor.name in used or tensor.name not in names

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A build recipe: one folder or zip file, from which the same model can be built again.
+"""A build recipe: a folder or zip file from which the same model can be built again.
 
 It contains `recipe.json` (target, precision, settings, tensors), `model.onnx` in the form that the
-toolkit accepts, and for each input its calibration rows [rows, *shape without the batch axis]:
+toolkit accepts, and each input's calibration rows [rows, *shape without the batch axis] in
 `samples/0.npy`, ...
 """
 
@@ -37,7 +37,7 @@ class Recipe:
         target: Chip, as the toolkit names it.
         precision: fp16, or one of the chip's quantized types.
         inputs, outputs: Tensors, in the model's order.
-        settings: Settings of `RKNN.config`, besides target and precision.
+        settings: Settings for `RKNN.config`, except target and precision.
         hybrid: True to build in fp16 those layers that would otherwise lose too much accuracy.
         tag: Text stored in the file.
     """
@@ -84,7 +84,7 @@ def read_recipe(folder: Path) -> Recipe:
 
 
 def pack(folder: Path, file: Path) -> None:
-    """Pack a folder that contains a recipe; identical content gives an identical file."""
+    """Pack a recipe's folder into a file; identical content gives an identical file."""
     names = [RECIPE, MODEL, *sorted(f"{SAMPLES}/{f.name}" for f in folder.glob(f"{SAMPLES}/*.npy"))]
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in names:
@@ -136,7 +136,7 @@ def _extract(archive: zipfile.ZipFile, name: str, folder: Path) -> bytes:
 
 
 def read_samples(folder: Path, inputs: int) -> Iterator[tuple[Tensor, ...]]:
-    """Yield a folder's samples: for each row, one array per input, without the batch axis."""
+    """Yield the samples in a folder: for each row, one array per input, without the batch axis."""
     return zip(
         *(np.load(folder / SAMPLES / f"{place}.npy") for place in range(inputs)), strict=True
     )
@@ -150,7 +150,7 @@ def write_dataset(folder: Path, rows: Iterable[Sequence[Tensor]]) -> Path:
         rows: For each sample, one array per model input, without the batch axis.
 
     Returns:
-        Path of the list, which has one line per sample, with paths relative to the list.
+        Path of the list, which has one line per sample; paths are relative to the list's folder.
     """
     (folder / "calibration").mkdir()
     dataset = folder / DATASET

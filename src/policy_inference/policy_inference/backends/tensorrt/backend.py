@@ -27,8 +27,8 @@ _DTYPES = {"FLOAT": "float32", "HALF": "float16", "INT32": "int32", "INT64": "in
 class TensorRtBackend(BackendBase):
     """Runs an engine on the first GPU: page-locked arrays, one stream, asynchronous copies.
 
-    It opens an ONNX file, builds an engine from it and caches the engine in the user's cache
-    folder; or it opens a plan with its JSON file next to it.
+    Opens either an ONNX file, from which it builds an engine that it caches in the user's cache
+    folder, or a plan with its JSON file next to it.
     """
 
     name = "tensorrt"
@@ -148,7 +148,7 @@ class TensorRtBackend(BackendBase):
     def _with_graph(
         self, device: Device, enqueue: Callable[[], None]
     ) -> tuple[Callable[[], None], str]:
-        """Record a run as a CUDA graph if requested; return an enqueue function, and a text."""
+        """Record a run as a CUDA graph if requested; return the enqueue function and a remark."""
         if self._engine_options.cuda_graph == "no":
             return enqueue, "no"
         enqueue()  # the first run makes preparations that cannot be recorded
@@ -210,7 +210,7 @@ def _loaded(trt: Any, said: TensorRtLog, plan: bytes, file: Path) -> tuple[Any, 
 
 
 def _tensors(trt: Any, engine: Any, file: Path) -> list[tuple[TensorSpec, Any]]:
-    """Return each tensor, with -1 for dynamic axes, and its mode: input or output."""
+    """Return each tensor (-1 for dynamic axes) and its mode, input or output."""
     found = []
     for place in range(engine.num_io_tensors):
         name = engine.get_tensor_name(place)

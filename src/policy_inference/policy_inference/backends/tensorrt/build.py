@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Build an engine from an ONNX file, based on TensorRT's features rather than its version."""
+"""Build an engine from an ONNX file, depending on TensorRT's features rather than its version."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def build_plan(
         file: The ONNX file, for messages.
         model: Content of the file; external weights are rejected, since no hash covers them.
         precision: One of `PRECISIONS`.
-        inputs: Contract inputs, which give the sizes of dynamic axes.
-        workspace_mib: Limit on memory for the layers, MiB; None for TensorRT's own limit.
+        inputs: Inputs as in the contract, with the sizes to use for dynamic axes.
+        workspace_mib: Memory limit for the layers, MiB; None for TensorRT's own limit.
 
     Raises:
         BackendError: TensorRT does not start, cannot parse the model, does not support the
@@ -93,7 +93,7 @@ def build_plan(
 
 
 def _other_model(trt: Any, network: Any, precision: str) -> str:
-    """Return the kind of model that this precision needs; "" if this one is suitable."""
+    """Return the kind of model that this precision needs; "" if this model is suitable."""
     layers = [network.get_layer(place) for place in range(network.num_layers)]
     if precision == "int8" and all(layer.type != trt.LayerType.QUANTIZE for layer in layers):
         return "with QuantizeLinear and DequantizeLinear, symmetric in int8"

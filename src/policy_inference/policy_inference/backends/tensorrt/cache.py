@@ -33,7 +33,7 @@ def cache_folder() -> Path:
 
 
 class PlanCache:
-    """Stores plans in a folder, by fingerprint; a deleted plan is rebuilt."""
+    """Stores plans in a folder, by fingerprint; a plan may be deleted, and is then rebuilt."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -54,7 +54,7 @@ class PlanCache:
         return content
 
     def of_model(self, model_sha256: str, precision: str) -> list[Fingerprint]:
-        """Return the fingerprints of a model's plans."""
+        """Return the fingerprints of a model's plans with this precision."""
         return [
             sidecar.fingerprint
             for sidecar in self._sidecars()
@@ -63,7 +63,7 @@ class PlanCache:
         ]
 
     def store(self, fingerprint: Fingerprint, plan: bytes, source: Path, seconds: float) -> None:
-        """Write a plan, followed by the JSON that makes it valid.
+        """Write a plan, and then the JSON file that makes the plan valid.
 
         Raises:
             BackendError: The folder cannot be written.
@@ -82,7 +82,7 @@ class PlanCache:
 
     @contextmanager
     def alone(self, fingerprint: Fingerprint) -> Iterator[None]:
-        """Lock the plan against builds in other processes; if one is in progress, wait for it.
+        """Lock a plan against builds in other processes; if a build is in progress, wait for it.
 
         Raises:
             BackendError: The folder cannot be written.

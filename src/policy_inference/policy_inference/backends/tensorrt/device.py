@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""GPU memory, a stream and copies through cuda-python, which TensorRT leaves to its caller.
+"""GPU memory, a stream and copies through cuda-python: TensorRT leaves these to its caller.
 
-Like TensorRT, the CUDA runtime uses the GPU's primary context, from any thread.
+Like TensorRT, the CUDA runtime uses the GPU's primary context, in any thread.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _log = logging.getLogger("policy_inference")
 
 
 class GraphError(Exception):
-    """Raised if a run cannot be recorded as a CUDA graph; the message gives the reason."""
+    """A run cannot be recorded as a CUDA graph; the message gives the reason."""
 
 
 class Device:
@@ -63,7 +63,7 @@ class Device:
         """Open the first GPU and create a stream.
 
         Raises:
-            BackendError: The package or its libraries are missing, or there is no driver or no GPU.
+            BackendError: The package, its libraries, the driver or the GPU is missing.
         """
         try:
             from cuda.bindings import runtime
@@ -97,7 +97,7 @@ class Device:
         self.stream = int(self._stream)
 
     def host(self, spec: TensorSpec) -> Tensor:
-        """Return a zeroed array in page-locked memory, which needs no staging for GPU copies."""
+        """Return a zeroed array in page-locked memory, from which GPU copies need no staging."""
         count = math.prod(spec.shape)
         size = max(1, count * np.dtype(spec.dtype).itemsize)
         address = int(self._call("cudaHostAlloc", size, self._cuda.cudaHostAllocDefault))
@@ -109,7 +109,7 @@ class Device:
         return array
 
     def allocate(self, size: int) -> int:
-        """Return the address of `size` bytes on the GPU."""
+        """Allocate `size` bytes on the GPU; return their address."""
         self._memory.append(int(self._call("cudaMalloc", max(1, size))))
         return self._memory[-1]
 
@@ -140,7 +140,7 @@ class Device:
         self._checked("cudaStreamSynchronize", self._cuda.cudaStreamSynchronize(self._stream))
 
     def record(self, enqueue: Callable[[], None]) -> Callable[[], None]:
-        """Record the work that `enqueue` puts into the stream; return a function that replays it.
+        """Record the work that `enqueue` puts into the stream; return a function to replay it.
 
         Raises:
             GraphError: Recording is not possible.
@@ -186,7 +186,7 @@ class Device:
                     _log.warning("while closing: %s", str(error))
 
     def _call(self, name: str, *args: Any) -> Any:
-        """Call a function that returns a single value."""
+        """Call a CUDA function that returns at most one value."""
         result = getattr(self._cuda, name)(*args)
         self._checked(name, result)
         return result[1] if len(result) > 1 else None
@@ -199,7 +199,7 @@ class Device:
 
 
 def _cuda_error(what: str, name: str, text: str) -> BackendError:
-    """Return the error for a failed call, with the cause and the remedy for its code name."""
+    """Return the error for a failed call, with the cause, and the remedy for the error's name."""
     return BackendError(f"tensorrt: {what}: {text} ({name}); {_REMEDIES.get(name, _LOST)}")
 
 

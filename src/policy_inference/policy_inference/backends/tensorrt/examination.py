@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Check that this machine can run engines on its GPU, and read its load; no device is opened."""
+"""Check that this machine can run engines on its GPU, and read the GPU's load; opens no device."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def _cuda(release: str) -> Finding:
 
 
 def _engine(artifact: Artifact) -> Finding:
-    """Report whether opening the model will require building an engine."""
+    """Return a finding on whether opening the model requires building an engine."""
     if Path(artifact.file).suffix in PLAN_SUFFIXES:
         gpu = artifact.target or "the GPU that it was built on"
         return Finding(name="engine", found=f"the bundle's own plan, only for {gpu}")
@@ -149,7 +149,7 @@ def _engine(artifact: Artifact) -> Finding:
 # gpu-gpc-0 on Thor.
 _GPUS = ("*.gv11b", "*.gp10b", "*.ga10b", "*.gb10b", "*.gpu", "gpu-gpc-0")
 _TOTAL = "VDD_IN"
-"""Rail that supplies the whole module, on modules that measure it."""
+"""Name of the rail that supplies the whole module, on modules that measure it."""
 
 
 def read_gpu(machine: Machine) -> Mapping[str, str]:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The `tensorrt` package, and its logger, which collects the reasons for failures."""
+"""The `tensorrt` package, and a logger that collects the reasons for failures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INSTALL = (
 )
 _log = logging.getLogger("policy_inference")
 _KEPT = 4
-"""Number of errors that a message quotes; the first ones are the causes."""
+"""Number of errors that a message quotes, since the cause is often not the last error."""
 
 
 def load_tensorrt() -> Any:
@@ -103,10 +103,10 @@ class TensorRtLog:
 
 @cache
 def trt_log(trt: Any) -> TensorRtLog:
-    """Return this process's logger; TensorRT uses the first one for all its objects.
+    """Return this process's logger; TensorRT uses the first logger for all its objects.
 
-    This also registers TensorRT's own plugins, without which parser and plans lack some operators,
-    such as InstanceNormalization (onnx/onnx-tensorrt#597).
+    This also registers TensorRT's own plugins, without which the parser and plans lack some
+    operators, such as InstanceNormalization (onnx/onnx-tensorrt#597).
     """
     said = TensorRtLog(trt)
     if not trt.init_libnvinfer_plugins(said.logger, ""):

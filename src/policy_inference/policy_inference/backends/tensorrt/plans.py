@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The plan for a model file: the file itself, one from the cache, or a new build."""
+"""The plan for a model file: the file itself, a plan from the cache, or a new build."""
 
 from __future__ import annotations
 
@@ -82,13 +82,13 @@ def find_plan(
         device: The GPU.
         options: Build options.
         file: The model file, for messages.
-        content: That file or a copy of it.
+        content: The model file or a copy of it.
         precision: Precision stated in the contract.
         inputs: Inputs specified in the contract.
 
     Raises:
         BackendError: There is no plan and building is not allowed, the plan is for a different
-            machine, the file is not a model, or its precision is not supported.
+            machine, the file is not a model, or the precision is not supported.
     """
     here = {
         "tensorrt": str(trt.__version__),
@@ -147,7 +147,7 @@ def find_plan(
 
 
 def _choice(given: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
-    """Return a value from `choices`, of which the first is the default."""
+    """Return an option's value, which must be one of `choices`; the first is the default."""
     value = given.get(name, choices[0])
     if value not in choices:
         raise BackendError(

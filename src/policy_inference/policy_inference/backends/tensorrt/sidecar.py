@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Origin and target of a plan: the JSON file next to it.
+"""Origin and target of a plan, in a JSON file next to the plan.
 
 TensorRT cannot tell whether a plan will load, and its file format is not documented. A plan for a
 different version or GPU is therefore rejected based on this JSON file, before the runtime opens it.
@@ -46,7 +46,7 @@ class Fingerprint:
 
     @property
     def key(self) -> str:
-        """Base name of the files: the hash of all fields."""
+        """Base name of the plan's files: the hash of all fields."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -108,8 +108,8 @@ def require_fitting(plan: Path, content: bytes, precision: str, here: Mapping[st
         here: TensorRT version, GPU name and compute capability, by field.
 
     Raises:
-        BackendError: The plan was built for a different TensorRT version or GPU, or its JSON file
-            does not name them.
+        BackendError: The plan was built for a different TensorRT version or GPU, or the JSON file
+            does not name these.
     """
     rebuild = (
         "compile it again on this machine from the ONNX file, or put the ONNX file into the bundle"
