@@ -135,7 +135,7 @@ def _mixed_kinds(contract: Any) -> Any:
         )
         for kind, places in cut.items()
     )
-    return replace(contract, action=replace(contract.action, terms=terms), nominal=None)
+    return replace(contract, action=replace(contract.action, terms=terms))
 
 
 def _weak(contract: Any) -> Any:

@@ -36,6 +36,7 @@ _ROBOT = (
     "noise:joint_states.position=0.05",
     "bias:joint_states.position=0.4",
     "bias:joint_states.position=0.05",
+    "bias:joint_states.position=-1.9",
     "bias:joint_states.velocity=60.0",
     "bias:joint_states.velocity=182.0",
     "bias:joint_states.velocity=275.0",
