@@ -34,7 +34,7 @@ class Sliders:
     """One slider per value; it is commanded once a key moves it or another slider on its topic."""
 
     def __init__(self, by_topic: Mapping[str, Sequence[CommandedValue]]) -> None:
-        """Start from the defaults; `by_topic` has the values of each topic's message in order."""
+        """Start from the defaults; `by_topic` lists the values of each topic's message in order."""
         self._sliders = [
             _Slider(topic, limits, limits.default)
             for topic, values in by_topic.items()

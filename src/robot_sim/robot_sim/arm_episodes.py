@@ -22,8 +22,8 @@ class ArmTrace(StoredArrays):
         time_s: Simulated time [T].
         pose: Rows of `ArmWorld.pose` [T, 13].
         target: Commanded joint positions [T, 6], rad; NaN where there was no command.
-        mode: Mode of the latest command [T], a number of policy_msgs/JointCommand, or NaN.
-        episode: Episode that a row belongs to [T], from 0; -1 between episodes.
+        mode: Mode of the latest command [T], as numbered in policy_msgs/JointCommand, or NaN.
+        episode: Episode to which each row belongs [T], from 0; -1 between episodes.
         seed: Seed of each episode [E].
         succeeded: True for each episode that succeeded [E].
         closest_m: Smallest distance between tip and goal in each episode [E], m.

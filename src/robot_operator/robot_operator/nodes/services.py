@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Map requests to the nodes that grant them, and publish `estop`; for keys and scripts.
+"""Map requests to the nodes that grant them, and publish `estop`; used for keys and scripts.
 
-A driver grants control and takes it back; the policy node grants everything else. Damp and reset
-also go to the driver: the robot must be damped even if the policy node has ended, and a driver has
-its own e-stop to release. An e-stop is published on `estop` before it is requested; a reset
-publishes its release.
+The driver takes control and gives it back; the policy node grants everything else. Damp and reset
+also go to the driver: the robot must be damped even if the policy node has exited, and the driver
+has its own latched e-stop to release. An e-stop is published on `estop` before it is requested; a
+reset publishes its release.
 """
 
 from collections.abc import Callable, Sequence
@@ -63,7 +63,7 @@ class RobotServices:
         )
 
     def granting(self, request: OperatorRequest) -> dict[str, Any]:
-        """Return the service clients for a request, by node, the policy node first."""
+        """Return the service clients for a request, keyed by node, the policy node first."""
         return self._clients[request]
 
     def announce(self, request: OperatorRequest) -> None:
@@ -101,7 +101,7 @@ def ask_all(
     on_answer: Callable[[Any], None],
     on_end: Callable[[], None],
 ) -> None:
-    """Call these services, without waiting.
+    """Call these services without waiting.
 
     Args:
         clients: Clients from `ready`, at least one.
