@@ -8,7 +8,7 @@ from policy_core.errors import PolicyError
 
 
 class OperatorRequest(Enum):
-    """One request; the value is the name of the service that grants it, except for the dial's."""
+    """A request; its value is the name of the service that grants it, except for dial requests."""
 
     TAKE_CONTROL = "take_control"
     RELEASE_CONTROL = "release_control"

@@ -369,7 +369,7 @@ class LinkWatch:
 
 
 class HeardWatch:
-    """Checks the invariants of a robot double's received frames and its driver's statuses."""
+    """Checks the invariants of the frames a robot double receives and of its driver's statuses."""
 
     checked: ClassVar[Counter[str]] = Counter()
 

@@ -206,7 +206,7 @@ class Operator:
         return any(_CHUNK in types for _, types in published)
 
     def require_joint_policy(self, name: str, known: Callable[[], bool]) -> None:
-        """Return once the policy node is `known` to have a feature of joint policies only."""
+        """Return once the policy node is `known` to have a feature specific to joint policies."""
         self.wait_until(
             lambda: known() or self.makes_chunks, f"what '{name}' needs", self.answer_timeout_s
         )
@@ -378,7 +378,7 @@ class Operator:
         return answers
 
     def _wait_for_listener(self, name: str) -> None:
-        """Wait until a node has received `estop`, which could otherwise press it again later."""
+        """Wait until a node has received the reset on `estop`, lest an older press arrive later."""
         services, timeout_s = self._services, self.answer_timeout_s
         self.wait_until(lambda: services.is_heard_by(name), f"{name} to listen to estop", timeout_s)
         services.announce(OperatorRequest.RESET)

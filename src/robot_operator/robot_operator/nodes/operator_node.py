@@ -63,7 +63,7 @@ _DIAL_NS = 2_000_000_000
 
 
 class OperatorNode(LifecycleBase):
-    """Lifecycle node around a `Pilot`: passes inputs to it, and sends its velocity and requests."""
+    """Lifecycle node around a `Pilot`: passes it inputs, and sends its velocity and requests."""
 
     def __init__(self) -> None:
         super().__init__("operator_node")
@@ -221,7 +221,7 @@ class OperatorNode(LifecycleBase):
         self._request(OperatorRequest.SWITCH, asked=SwitchState.Request(state=following))
 
     def _turn_dial(self, request: OperatorRequest) -> None:
-        """Step the policy's share of the command, starting from a recent request, if any."""
+        """Step the policy's share of the command, from the requested share if that is recent."""
         if self._seen.policy is None:
             self.news.refuse(f"{request.value}: refused: no status from the policy node yet")
             return

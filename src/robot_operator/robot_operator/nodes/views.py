@@ -131,7 +131,7 @@ def make_view(
 
 
 def _policy_lines(policy: PolicyStatus) -> Lines:
-    """Return the policy node's status without mode and reason, with all inputs in one line."""
+    """Return the policy node's status without mode and reason, and with all inputs on one line."""
     inputs = input_lines(policy)
     names = {"mode", "reason", *(name for name, _ in inputs)}
     rest = [(name, value) for name, value in policy_lines(policy) if name not in names and value]
