@@ -35,7 +35,7 @@ Body = Any
 
 
 def build_arm_model() -> mujoco.MjModel:
-    """Compile an arm at the edge of a table, at the world's origin, with a cube in front of it.
+    """Compile an arm at the edge of a table, with its base at the world origin, and a cube.
 
     Returns:
         A model whose first 6 joints and degrees of freedom, and whose actuators, are in the order

@@ -158,7 +158,7 @@ class Drives:
         self._expires_ns = _NEVER_NS
 
     def forget(self) -> None:
-        """Drop undelivered commands and damp, as after a power cycle; motors stay off."""
+        """Drop undelivered commands and damp, as after a power cycle; disabled motors stay off."""
         self._on_the_way.clear()
         self.damp()
 

@@ -111,7 +111,7 @@ class Foot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartPose:
-    """Base height at which the robot touches the floor, and its joint positions by limb, rad."""
+    """Base height at which the robot just touches the floor, and joint positions by limb, rad."""
 
     height_m: float
     joints: tuple[tuple[float, ...], ...]

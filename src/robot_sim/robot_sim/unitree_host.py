@@ -1,18 +1,18 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The computer of a Unitree Go2 or G1 as a driver sees it, without DDS; simulated time.
+"""The computer of a Unitree Go2 or G1 as a driver sees it, without DDS and in simulated time.
 
 No robot was observed for this module. The rules come from the vendor's code and from reports of
 other users; where nothing is known, the host is as strict as a robot could be.
 
-- At the start, the robot's own controller drives the joints and holds the pose. It answers on
+- At startup, the robot's own controller drives the joints and holds the pose. It answers on
   `motion_switcher` and, on a quadruped, on `sport`.
-- ReleaseMode ends it after 0.3 s; then the joints are limp. SelectMode or a fault restarts it: it
-  moves the joints to the standing pose.
+- ReleaseMode ends this controller after 0.3 s; then the joints are limp. SelectMode or a fault
+  restarts it: it moves the joints to the standing pose.
 - A LowCmd is followed only while no such controller drives the joints, and only with the right CRC
   and the right head (`go`) or `mode_machine` and `mode_pr` 0 (`hg`). A motor follows only in mode
   1; otherwise it is limp. Any other LowCmd is ignored and counted.
-- The last command stays in force forever, unless the host has a watchdog: no document gives a
+- The last command stays in force forever unless the host has a watchdog: no document states a
   timeout.
 - The services of a controller that is not running do not answer.
 
@@ -67,9 +67,9 @@ IGNORED = (
     "unfit_command",
     "no_service",
 )
-"""Kinds of ignored inputs: commands while the robot's own controller drives the joints; with a
-wrong length, CRC, head, `mode_machine` or `mode_pr`; to motors in a mode other than 1; that no
-drive can follow; requests to a service that is not running.
+"""Kinds of ignored inputs: commands while the robot's own controller drives the joints; commands
+with a wrong length, CRC, head, `mode_machine` or `mode_pr`; commands to motors in a mode other than
+1; commands that no drive can follow; requests to a service that is not running.
 """
 MODES = ("normal", "ai", "advanced", "mcf")
 """Names of the robot's own controllers."""
@@ -82,11 +82,11 @@ _STATE_STEPS, _BATTERY_STEPS = 2, 1000
 """Physics steps of 1 ms between messages: 500 Hz and 1 Hz."""
 _TURN_RAD, _TURN_S = math.pi / 2.0, 2.0
 Message = tuple[str, bytes]
-"""Topic and bytes with encapsulation."""
+"""Topic, and bytes with encapsulation."""
 
 
 class ApiRequest(NamedTuple):
-    """A request to a service: its number, the api, its JSON, and whether a reply is unwanted."""
+    """A request to a service: its number, its API id, its JSON, and whether a reply is unwanted."""
 
     number: int
     api: int
@@ -95,7 +95,7 @@ class ApiRequest(NamedTuple):
 
 
 class ApiResponse(NamedTuple):
-    """The answer: the request's number and api, an error code or 0, and JSON."""
+    """The answer: the request's number and API id, an error code or 0, and JSON."""
 
     number: int
     api: int

@@ -244,7 +244,7 @@ class Operator:
         return not refusals, refusals[0] if refusals else answers[0][2]
 
     def demand(self, name: str) -> str:
-        """Send a request like `request`; return the answer, or raise OperatorError on a refusal."""
+        """Send a request as `request` does; return the answer; raise OperatorError if refused."""
         said = [granted(name, agreed, text, who) for who, agreed, text in self._asked(name)]
         return said[0]
 

@@ -40,7 +40,7 @@ class RobotServices:
     """Clients for the services of a policy node and a driver, and the publisher of `estop`."""
 
     def __init__(self, node: Node, policy_node: str | None, driver_node: str | None) -> None:
-        """Create them on a node; no requests go to a policy node or driver that is None."""
+        """Create clients and publisher on a node; a policy node or driver of None gets no calls."""
         self._node = node
         self._clients: dict[OperatorRequest, dict[str, Any]] = {}
         for request in OperatorRequest:
