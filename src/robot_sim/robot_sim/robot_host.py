@@ -185,7 +185,7 @@ class RobotHost:
         damping: Array,
         who: str,
     ) -> None:
-        """Give a controller's command to the drives, arrays [n]; valid until the next one."""
+        """Give a controller's command (arrays [n]) to the drives; it holds until the next one."""
         self.world.apply(
             DriveCommand(
                 joint_names=self.world.joint_names,

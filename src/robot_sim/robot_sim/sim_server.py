@@ -49,7 +49,7 @@ from robot_sim.world import Sensors, World
 
 MAGIC, VERSION = b"ROBOTSIM", 1
 VALID_FOR_NS = 100_000_000
-"""Validity of a command; relevant when latency grows, because a client repeats it each time."""
+"""Validity of a command; matters only when latency grows, as each request repeats the command."""
 _ROW_NS = 20_000_000
 _LARGEST_BYTES = 1 << 16
 _COMMAND = ("position", "velocity", "effort", "stiffness", "damping")

@@ -104,13 +104,13 @@ class ApiResponse(NamedTuple):
 
 
 class UnitreeHost(RobotHost):
-    """The robot's own computer. Each `step` is one physics step of the world.
+    """The robot's onboard computer. Each `step` is one physics step of the world.
 
     Additional events: `mode_selected`, `mode_released`, `mode_returned`, `standing_up`,
     `standing_down`, `damping`.
 
     Attributes:
-        mode: Name of the robot's own controller that drives the joints; empty: released.
+        mode: Name of the robot's own controller that drives the joints; empty if it was released.
     """
 
     def __init__(
@@ -123,15 +123,15 @@ class UnitreeHost(RobotHost):
         mode: str = "ai",
         watchdog_s: float = 0.0,
     ) -> None:
-        """Put a robot on the floor; its own controller holds it in its pose.
+        """Put a robot on the floor; its own controller holds it in the start pose.
 
         Args:
             robot: Name in `MODELS`.
-            friction: Sliding friction of feet and floor.
-            seed: Seed of the start pose; 0 is the exact one.
+            friction: Sliding friction between feet and floor.
+            seed: Seed for the start pose; 0 gives the exact one.
             pose: Start pose.
             mode: Name of the robot's own controller.
-            watchdog_s: Time without commands after which the drives damp; 0: never.
+            watchdog_s: Time without commands after which the drives damp; 0 for never.
         """
         if robot not in MODELS:
             raise SimError(f"robot: expected one of {', '.join(MODELS)}, found '{robot}'")
@@ -245,7 +245,7 @@ class UnitreeHost(RobotHost):
             self._ignore("unfit_command", str(error))
 
     def _refusal(self, command: Record) -> tuple[str, str] | None:
-        """Return the kind and the reason if a LowCmd is ignored; otherwise None."""
+        """Return the kind and the reason if a LowCmd must be ignored; otherwise None."""
         if int(command["crc"]) != messages.crc(command):
             # the same text for all of them, so that not each one is a new event
             return "wrong_crc", "the CRC does not match the content"
@@ -317,7 +317,7 @@ class UnitreeHost(RobotHost):
         self._stand()
 
     def _release(self) -> None:
-        """Release the joints from the robot's own controller: they are limp."""
+        """Release the joints from the robot's own controller, which leaves them limp."""
         zeros = np.zeros(len(self._motors))
         was, self.mode, self._releases_ns = self.mode, "", None
         self._command(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Take, use and give back control of a Unitree robot; the transport is in `nodes`."""
+"""Takes, uses and gives back control of a Unitree robot; the transport is in `nodes`."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -17,11 +17,11 @@ from unitree_driver.reception import UnitreeReception, UnitreeState, decode_stat
 from unitree_driver.wire import RobotTopic
 
 STOP_KEYS = ("L2", "B")
-"""Keys of the remote that are an e-stop when held together, as in unitree_rl_lab."""
+"""Keys of the remote that act as an e-stop when held together, as in unitree_rl_lab."""
 _LEVEL_RAD = 0.5
 """Maximum roll and pitch at which control is taken."""
 _LOWERED_RAD = 0.8
-"""Tilt from which a robot is not lowered, since it has fallen or is about to fall."""
+"""Tilt from which on a robot is not lowered, since it has fallen or is about to fall."""
 _RATIO = 1.25
 _HOST_TIMED_OUT = 0x40000000
 """Motor error bit: the motor lost its connection to the robot's computer."""
@@ -29,12 +29,12 @@ _LOWER_S, _SETTLE_S = 2.0, 0.3
 _SHOWN = 8
 """Maximum number of command publishers named in a message."""
 _RELEASED = "released_mode"
-"""Key in `notes` of the controller that was released here."""
+"""Key in `notes` for the controller that the driver released."""
 _NO_STANDBY = "the standby process, which damps if the link process dies, is not running"
 
 
 class UnitreeRobot(RobotInterface[UnitreeState]):
-    """Unitree robot: its own controller must release it; it then follows anyone's LowCmd.
+    """A Unitree robot, which its own controller must release; it then follows anyone's LowCmd.
 
     Attributes:
         model: Figures of this kind of robot; set by each subclass.
@@ -51,7 +51,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
     model: ClassVar[UnitreeFigures]
 
     def __init_subclass__(cls) -> None:
-        """Set the class's name and figures from its model."""
+        """Set the subclass's `name` and `figures` from its model."""
         super().__init_subclass__()
         if "model" in vars(cls):
             cls.name, cls.figures = cls.model.name, cls.model.figures
@@ -217,7 +217,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
 
     @property
     def _selects(self) -> bool:
-        """True if giving control back selects the controller that was released here."""
+        """True if giving control back is to select the released controller again."""
         return self.settings.restore_mode and bool(self._service.released)
 
     def _imu_problems(self) -> list[str]:
@@ -257,7 +257,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         return [f"{names}: lost the connection to the robot's computer"] if names else []
 
     def _lying_problems(self) -> list[str]:
-        """Return why the robot is not lying down although it has to, as sentences."""
+        """Return, as sentences, why a robot that must lie down does not count as lying."""
         lying, state = self.model.lying, self.reception.state
         if lying is None or state is None:
             return []

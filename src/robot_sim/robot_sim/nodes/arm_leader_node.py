@@ -13,9 +13,9 @@ Publishes (reliable, depth 1): `leader/joint_states` (sensor_msgs/JointState); w
 `joint_command` (policy_msgs/JointCommand), which the arm follows directly.
 Publishes (reliable, transient local): `episode_marks` (policy_msgs/EpisodeMark): start, outcome and
 end of each demonstration. With `follow_marks`, it subscribes to this topic instead: each of a
-recorder's episodes is one demonstration that starts at home. The service `~/demonstrate`
-(std_srvs/Trigger) starts a demonstration from home. The node moves the cube by calling
-`arm_sim_node/next_episode` (std_srvs/Trigger).
+recorder's episodes is one demonstration that starts at home.
+The service `~/demonstrate` (std_srvs/Trigger) starts a demonstration from home. The node moves the
+cube by calling `arm_sim_node/next_episode` (std_srvs/Trigger).
 """
 
 import time

@@ -112,7 +112,7 @@ class RobotNode(PeerGuard, Node):
         self._viewer = Viewer(self.world) if self._get("viewer") else None
 
     def steps_of_rate(self, name: str) -> int:
-        """Return the physics steps between messages at the rate of this parameter."""
+        """Return the number of physics steps between messages at the rate in this parameter."""
         return self.world.whole_steps(round(NS_PER_S / self._get(name)), name)
 
     def publish(self, due: Sequence[str], stamp: Any) -> None:

@@ -10,10 +10,11 @@ published by a mapper; robot_sim.mapper lists the map's faults. With `depth_came
 (sensor_msgs/CameraInfo); robot_sim.depth_camera lists the camera's faults. With `arm`: a Lite3
 carries an SO-101, whose joints are published with the others; also `front/image_raw` and
 `wrist/image_raw` (sensor_msgs/Image, rgb8) or `.../image_raw/compressed`
-(sensor_msgs/CompressedImage, JPEG), in lockstep at each tick. Subscribes: `joint_command`
-(policy_msgs/JointCommand, reliable, depth 1) and `cmd_vel` (geometry_msgs/Twist), for recording
-only. The service `~/set_upright` (std_srvs/Trigger) sets a fallen robot upright in place, as a
-person would.
+(sensor_msgs/CompressedImage, JPEG), in lockstep at each tick.
+Subscribes: `joint_command` (policy_msgs/JointCommand, reliable, depth 1) and `cmd_vel`
+(geometry_msgs/Twist), for recording only.
+The service `~/set_upright` (std_srvs/Trigger) sets a fallen robot upright in place, as a person
+would.
 
 In real time, the drives damp when a command expires. In lockstep, the node publishes the sensor
 messages of tick k, stamped t_k, then /clock = t_k, and waits for the JointCommand stamped t_k

@@ -9,9 +9,9 @@ looks like an arm.
 
 Publishes (reliable, depth 1): `front/image_raw`, `wrist/image_raw`, `environment_state` and
 `episode_result` as `arm_sim_node` does, and the joints' true state on `~/joint_states`. It reads
-only the mode of `joint_command`, to start episodes. The service `~/next_episode` (std_srvs/Trigger)
-moves the cube for the next episode. The parameter `faults` can be set while the node runs; see
-robot_sim.servo_bus.
+only the mode of `joint_command`, to start episodes.
+The service `~/next_episode` (std_srvs/Trigger) moves the cube for the next episode.
+The parameter `faults` can be set while the node runs; see robot_sim.servo_bus.
 """
 
 from collections.abc import Sequence
