@@ -51,7 +51,7 @@ class Ground:
 
     @property
     def quat_wxyz(self) -> Array:
-        """Orientation [4] of the plane: a turn about y; a positive angle would lower it along x."""
+        """Orientation [4] of the plane: a turn about y, negative since the plane rises along x."""
         half_rad = -self.slope_rad / 2.0
         return np.array([np.cos(half_rad), 0.0, np.sin(half_rad), 0.0])
 

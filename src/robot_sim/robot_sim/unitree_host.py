@@ -157,7 +157,7 @@ class UnitreeHost(RobotHost):
         self._hold(pose)
 
     def receive(self, topic: str, arrived: bytes | ApiRequest) -> None:
-        """Handle a message: the bytes of a LowCmd, or a request to the service of this name."""
+        """Handle a message: the bytes of a LowCmd, or a request to the service named `topic`."""
         if not self._on:
             return
         if isinstance(arrived, ApiRequest):
@@ -194,7 +194,7 @@ class UnitreeHost(RobotHost):
         return waiting
 
     def start(self) -> None:
-        """Switch it on again: the tick starts at 0, and the robot's own controller stands up."""
+        """Switch the host on again: its tick starts at 0, and its own controller stands up."""
         super().start()
         self.mode, self._releases_ns = self._own_mode, None
         self._stand()

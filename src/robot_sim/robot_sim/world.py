@@ -94,7 +94,7 @@ class WalkingWorld(DrivenWorld):
 
     @property
     def saturated_share(self) -> float:
-        """Share of samples (joint x physics step) at the torque limit since the last reset."""
+        """Share of samples (joint x physics step) at the torque limit since the count restarted."""
         return self._saturated / max(1, (self._steps - self._judged_from) * len(self.joint_names))
 
     def reset_saturated_share(self) -> None:
@@ -220,7 +220,7 @@ class World(WalkingWorld):
         mujoco.mj_forward(self.model, self._data)
 
     def _place(self, start: StartPose, place_m: Array, heading_rad: float) -> None:
-        """Put the base on the ground on the vertical through a point [3], and set the legs."""
+        """Move the base from a point [3] along the ground's normal to its height; set the legs."""
         normal, heading, quat_wxyz = self._ground.normal, np.zeros(4), np.zeros(4)
         mujoco.mju_axisAngle2Quat(heading, np.array([0.0, 0.0, 1.0]), heading_rad)
         mujoco.mju_mulQuat(quat_wxyz, heading, np.array(start.quat_wxyz))

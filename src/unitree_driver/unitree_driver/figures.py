@@ -50,7 +50,7 @@ class LyingPose:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitreeSettings(DriverSettings):
-    """Settings in addition to those of every driver; the node's parameters have the same names.
+    """Settings in addition to those of all drivers; the node's parameters have the same names.
 
     Attributes:
         domain_id: DDS domain of the robot, independent of the node's.

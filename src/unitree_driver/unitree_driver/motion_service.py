@@ -82,7 +82,7 @@ class MotionService:
         return self._ask(CHECK_MODE, "{}", now_s)
 
     def watch(self, now_s: float) -> list[bytes]:
-        """Return a request for the active controller's name, if one is due; otherwise nothing."""
+        """Return a request for the active controller's name if one is due; otherwise []."""
         if now_s - self._sent_s < _WATCH_S:
             return []
         return self._ask(CHECK_MODE, "{}", now_s)

@@ -298,7 +298,7 @@ def _problem(record: npt.NDArray[Any], model: UnitreeFigures) -> tuple[StateOddi
 def _motor_problem(
     numbers: npt.NDArray[np.float32], temperature: npt.NDArray[Any], model: UnitreeFigures
 ) -> str:
-    """Return which motors report that the robot lacks, or do not report although it has them."""
+    """Return which motors report though the robot lacks them, or are silent though it has them."""
     reports = numbers.any(axis=1) | temperature.reshape(len(numbers), -1).any(axis=1)
     expected = np.zeros(len(numbers), bool)
     expected[list(model.slots)] = True

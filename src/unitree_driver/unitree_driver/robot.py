@@ -175,7 +175,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         return self._service.advance(elapsed_s, lies=rests, lies_down=can_lie)
 
     def keep_control(self, now_ns: int) -> list[bytes]:
-        """Return requests that check if the robot is still free, since an app or remote may act."""
+        """Return requests that check that the robot is still free; an app or remote may act."""
         return self._service.watch(now_ns / NS_PER_S)
 
     def lower(self, sent: F64, elapsed_s: float) -> F64 | None:
@@ -193,7 +193,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         return np.asarray(sent + share * (end - sent))
 
     def recall(self, details: Mapping[str, str | int | float]) -> None:
-        """Store which controller the link process released, so that it can be selected again."""
+        """Store which controller the link process had released, so it can be selected again."""
         self._service.released = str(details.get(_RELEASED, ""))
 
     @property
@@ -208,7 +208,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         )
 
     def give_back(self) -> list[bytes]:
-        """Return the request that selects the released controller again, if requested."""
+        """Return the request that selects the released controller again, if settings say so."""
         self._taking = False
         self._senses.sent(None)
         frames = self._service.select() if self._selects else []
@@ -231,7 +231,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         ]
 
     def _commander_problems(self) -> list[str]:
-        """Return which others publish commands; the robot's own controller may until released."""
+        """Report who else publishes commands; the robot's own controller may, until released."""
         others = self.reception.news.commanders
         named = sorted(name for name in others if name)
         unnamed = len(others) - len(named)

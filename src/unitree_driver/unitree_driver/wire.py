@@ -141,7 +141,7 @@ class MessageLayout:
         self._used = np.frombuffer(_used(self.record), np.uint8)
 
     def offset(self, field: str) -> int:
-        """Return a field's offset in the record; up to the motors, the same in a message's CDR."""
+        """Return a field's offset in the record; up to the motors, it is the same in CDR."""
         assert self.record.fields is not None
         return int(self.record.fields[field][1])
 
@@ -309,7 +309,7 @@ _RESPONSE = struct.Struct("<qqiI")
 
 
 def request_numbers() -> Iterator[int]:
-    """Return an iterator of request numbers, from a random one, that no other client uses."""
+    """Return an iterator of request numbers; its random start sets them apart from others'."""
     return itertools.count(secrets.randbits(62))
 
 

@@ -92,7 +92,7 @@ class RobotNode(PeerGuard, Node):
         self.stopped = False
 
     def connect(self, *, period_steps: int, stream_steps: Mapping[str, int]) -> None:
-        """Create the topics of every robot: `joint_states`, `joint_command`, in lockstep `/clock`.
+        """Create the topics of all robots: `joint_states`, `joint_command`; in lockstep, `/clock`.
 
         Args:
             period_steps: Physics steps between ticks in lockstep, and between rows of the trace.
