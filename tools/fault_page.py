@@ -214,7 +214,7 @@ def make_matrix(rows: Sequence[Row]) -> str:
 
 
 def _others(rows: Sequence[Row]) -> Mapping[str, Sequence[str]]:
-    """Return the faults that are not in the matrix, by their outcome."""
+    """Return the faults that are not in the matrix, by outcome."""
     others: dict[str, list[str]] = {}
     for row in rows:
         if row["group"] in ("robot", "network") and not [*_places(row)]:
@@ -223,7 +223,7 @@ def _others(rows: Sequence[Row]) -> Mapping[str, Sequence[str]]:
 
 
 def _places(row: Row) -> Iterable[tuple[str, str]]:
-    """Yield the targets and types of a fault."""
+    """Yield the cells of a row's faults: target and type."""
     for found in _KIND.finditer(row["what"]):
         kind, target, for_s = found.group("kind", "target", "for_s")
         column = next((name for name, kinds in TYPES.items() if kind in kinds), None)
@@ -233,7 +233,7 @@ def _places(row: Row) -> Iterable[tuple[str, str]]:
 
 
 def _outcomes(rows: Sequence[Row]) -> str:
-    """Return the outcomes of faults, each once, with what was rejected and the range of times."""
+    """Return each outcome of faults once, with what was rejected and the range of times."""
     alike: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         alike.setdefault((*_outcome(row), row.get("within_ms", "")), []).append(row)

@@ -147,7 +147,7 @@ class VirtualLogger:
 
 
 def drive(work: Coroutine[Any, Any, Any], done: Callable[[Any], object]) -> Callable[[], bool]:
-    """Return a function that continues an awaiting handler; it returns whether it still awaits.
+    """Return a function that continues a suspended handler; True if the handler awaits again.
 
     Args:
         work: The handler.

@@ -227,7 +227,7 @@ def run_with_digests(
 
 
 def holds(seed: int, options: Options, expected: Sequence[str]) -> bool:
-    """Return whether a seed's invariants hold, and its digests are the `expected` ones, if any."""
+    """Return whether a seed's invariants hold and its digests match those in `expected`, if any."""
     rest, same = iter(expected), True
 
     def look(timeline: VirtualTimeline) -> None:

@@ -193,7 +193,7 @@ def _draw_model_fault(chance: Random, at_s: float, for_s: float, policy: str = "
 def shrunk(
     steps: Sequence[ChaosStep], still_breaks: Callable[[Sequence[ChaosStep]], bool]
 ) -> tuple[ChaosStep, ...]:
-    """Return a shorter schedule that still breaks the invariant; no step can be left out.
+    """Return a schedule, from which no step can be omitted, that still breaks the invariant.
 
     Args:
         steps: Steps that break an invariant.

@@ -32,7 +32,7 @@ class VirtualTimeline:
         self.ended = False
 
     def at(self, time_ns: int, act: Callable[[], object]) -> None:
-        """Act at a time, or now if that has passed; after everything already due then."""
+        """Act at a time, or now if it has passed, but after all actions already due then."""
         heappush(self._due, (max(time_ns, self.now_ns), next(self._numbers), act))
 
     def after(self, duration_ns: int, act: Callable[[], object]) -> None:

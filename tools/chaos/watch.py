@@ -90,7 +90,7 @@ class ChaosWatch:
 
 
 def command_rows(data: bytes | bytearray, joints: int) -> F64:
-    """Return the arrays of a serialized JointCommand [6, joints]; a bytearray's can be changed."""
+    """Return the arrays [6, joints] of a serialized JointCommand; writable for a bytearray."""
     row = 8 * (1 + joints)  # each array is its count and its numbers
     return np.ndarray((6, joints), "<f8", data, len(data) - 6 * row + 8, (row, 8))
 
@@ -229,7 +229,7 @@ class HostWatch:
 
 
 class VirtualDriverWatch:
-    """Checks what the driver sends to the robot; a `LinkWatch` sees its state machine."""
+    """Checks what the driver sends to the robot; a `LinkWatch` checks its state machine."""
 
     def __init__(self, watch: ChaosWatch, *, holds: bool) -> None:
         """Start; `holds` is True if the robot rests with stiffness."""

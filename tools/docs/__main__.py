@@ -54,7 +54,7 @@ def write_sources(folder: Path) -> None:
 
 
 def _with_sections(index: str, folder: Path) -> str:
-    """Return the index with an entry per section, and write a page for each, so that menus open."""
+    """Return the index with an entry per section, and write a page for each, to which it links."""
     sections = list[str]()
     for caption, entries in _SECTION.findall(index):
         sections.append(caption.lower().replace(" ", "_"))

@@ -51,7 +51,7 @@ class Go2Stack(Stack):
         }
 
     def set_faults(self, *faults: str) -> None:
-        """Write the emulator's faults file; the emulator reads it within 0.1 s."""
+        """Write the emulator's fault file, and wait until the emulator has adopted the faults."""
         asked_ns = time.time_ns()
         new = self._fault_file.with_suffix(".new")
         new.write_text("\n".join(faults), "utf-8")

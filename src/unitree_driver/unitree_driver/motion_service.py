@@ -105,7 +105,7 @@ class MotionService:
                     self.released = self._selected
 
     def select(self) -> list[bytes]:
-        """Return the request that selects the released controller again; empty if there is none."""
+        """Return the request that selects the released controller again; [] if none was freed."""
         if not self.released:
             return []
         self._selected, self.released = self.released, ""

@@ -93,7 +93,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         self._remote_seen = self._remote_seen or state.remote.keys != 0
 
     def obstacles(self, now_ns: int) -> list[str]:
-        """Return reasons to refuse control; once it is requested, also if the robot is not free."""
+        """Return reasons to refuse control; during a request, the robot must also be free."""
         settings, state = self.settings, self.reception.state
         found = [*self._imu_problems(), *self._commander_problems()]
         found += filter(None, [self._senses.problem])
@@ -179,7 +179,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         return self._service.watch(now_ns / NS_PER_S)
 
     def lower(self, sent: F64, elapsed_s: float) -> F64 | None:
-        """Return values [n, 5] that lower a standing robot; None once down, or if not standing."""
+        """Return values [n, 5] that lower a standing robot; None if it is down or not standing."""
         lying, state = self.model.lying, self.reception.state
         if lying is None or state is None or elapsed_s >= _LOWER_S + _SETTLE_S:
             return None
