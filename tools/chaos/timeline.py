@@ -99,6 +99,6 @@ class VirtualClock(SimpleNamespace):
         self._wall_ns += by_ns
 
     def when(self, steady_ns: int) -> int:
-        """Return the timeline's time when the steady clock shows, or has just shown, this time."""
+        """Return the earliest time on the timeline at which the steady clock has this value."""
         passed_ns = steady_ns - _BOOTED_NS
         return -(-passed_ns * 1_000_000 // (1_000_000 + self._ppm))

@@ -152,7 +152,7 @@ class HostWatch:
         self._pressed = False
 
     def load_asked(self, bundle: str) -> Callable[[OpenedPolicy[Any], bool], None]:
-        """Note a load; return a function that takes its answer: policy in use, whether granted."""
+        """Note a load; return a function for its answer: policy in use, and whether granted."""
         before, self._loads = len(self._changes), self._loads + 1
 
         def answered(policy: OpenedPolicy[Any], granted: bool) -> None:

@@ -65,7 +65,7 @@ class Go2Stack(Stack):
         self.wait_until(taken, f"the faults {expected}")
 
     def turn_by_hand(self) -> None:
-        """Plan the turn of the robot, in addition to the initial faults, and wait for its end."""
+        """Plan a turn of the robot, in addition to the initial faults; wait until it has ended."""
         # just after its start, the robot would topple
         self.wait_until(lambda: self.driver_status is not None, "a status of the driver")
         self.operator.wait(1.0)

@@ -202,7 +202,7 @@ def _ask_for_control(robot: Stack) -> tuple[bool, str]:
 
 
 def _wait_for_damping(robot: Stack, began_ns: int) -> int | None:
-    """Return the time when the drives were damped, on the system's clock; None if they were not."""
+    """Return the time of damping, ns on the system clock; None if the drives were not damped."""
     while True:
         robot.operator.wait(0.1)
         for event in robot.events_since(began_ns):

@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 def require_python(
     version: tuple[int, int], offered: Sequence[tuple[int, int]], what: str, remedy: str
 ) -> str:
-    """Return a Python version as text, `3.11`; raise SetupError if `what` does not support it."""
+    """Return a version as text, such as `3.11`; raise SetupError if `what` does not support it."""
     if version not in offered:
         names = ", ".join(f"{major}.{minor}" for major, minor in offered)
         raise SetupError(
@@ -40,7 +40,7 @@ def require_python(
 
 
 def make_apart(venv: Path, mark: str, python: str, lock: Path) -> list[str]:
-    """Make an environment with PyTorch and a lock, replacing one made earlier by this command.
+    """Create an environment with PyTorch and a lock's packages; replace any made earlier.
 
     Args:
         venv: Folder of the environment.

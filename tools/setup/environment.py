@@ -28,7 +28,7 @@ class Origin:
     """Versions for which an environment was made; other versions need a new environment.
 
     Attributes:
-        python: Version, `3.11`.
+        python: Python version, such as `3.11`.
         distro: ROS 2 distribution, such as `jazzy`.
         ros_prefix: Location of the sourced ROS 2; empty for wheels.
     """

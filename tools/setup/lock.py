@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Updates the locks: `python3 -m tools.setup.lock` (needs Python 3.11, a network and a minute).
+"""Updates the locks: `python3 -m tools.setup.lock` (Python 3.11 or newer, a network, a minute).
 
 A lock lists each package with its version and the hashes of its files, so that pip installs exactly
 those files: Linux wheels for the lock's Python, or the source if there is no wheel. uv, in a

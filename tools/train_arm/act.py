@@ -83,7 +83,7 @@ def save(policy: ACTPolicy, stats: Statistics, folder: Path) -> None:
 
 
 class _CachedFeatureMap(nn.Module):
-    """Replaces the backbone in training: its input is already the encoder's features."""
+    """Replaces the backbone in training, where the inputs are already the encoder's features."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -20,7 +20,7 @@ _log = logging.getLogger("train_arm")
 
 
 class Locator(nn.Module):
-    """The encoder and, for each camera, a linear estimate with its uncertainty; training only."""
+    """The encoder with, for each camera, a linear estimate and its uncertainty; for training."""
 
     def __init__(self) -> None:
         """Initialize random weights."""
@@ -77,7 +77,7 @@ def train_encoder(scenes: int, steps: int, seed: int) -> tuple[NarrowResNet, lis
 
 
 def _loss(locator: Locator, scenes: Scenes, rows: np.ndarray) -> Tensor:
-    """Return the negative log likelihood under Laplace distributions; it tolerates hidden cubes."""
+    """Return the negative log-likelihood of Laplace distributions, which allow for hidden cubes."""
     guesses = locator({name: torch.from_numpy(scenes.images[name][rows]) for name in CAMERAS})
     total = torch.zeros(())
     for name, (place, spread) in guesses.items():

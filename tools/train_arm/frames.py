@@ -100,7 +100,7 @@ class Frames:
         return (values - stats["mean"]) / (stats["std"] + 1e-8)
 
     def _statistics(self) -> Statistics:
-        """Return mean, deviation, minimum and maximum of each feature; ImageNet's for images."""
+        """Return each feature's mean, standard deviation and range; for images, ImageNet's."""
         found: Statistics = {}
         for key, values in self._vectors.items():
             # the cube's height never changes; a deviation of 1 mm keeps it near 0

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rows of raw observations and LeRobot's own outputs, for `model_tools export lerobot --golden`."""
+"""Raw observations and LeRobot's own outputs, for `model_tools export lerobot --golden`."""
 
 from pathlib import Path
 

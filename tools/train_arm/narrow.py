@@ -80,14 +80,15 @@ def _stage(before: int, width: int, stride: int) -> nn.Sequential:
 
 
 def widened(narrow: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights for a full ResNet-18 that yield the narrow one's features, and zeros.
+    """Return weights with which a full ResNet-18 yields the narrow one's features, and zeros.
 
     Args:
-        narrow: State of a `NarrowResNet`.
-        whole: State of the network to fill, whose batch norms are frozen; only its shapes are used.
+        narrow: State dict of a `NarrowResNet`.
+        whole: State dict of the network to fill, whose batch norms are frozen; only its names and
+            shapes are used.
 
     Returns:
-        A state with the names of `whole`.
+        A state dict with the names in `whole`.
     """
     filled = {}
     for name, like in whole.items():

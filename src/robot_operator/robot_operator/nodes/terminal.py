@@ -74,8 +74,8 @@ def _guard(
 ) -> None:
     """Stop the robot and end the process if the terminal, and with it the screen, hangs.
 
-    A terminal that nobody reads any more, for example over a hung SSH connection, blocks whoever
-    writes to it, including the main thread, which then handles no signals.
+    A terminal whose output is no longer read, for example over a hung SSH connection, blocks
+    threads that write to it, including the main thread, which then handles no signals.
     """
     while not shown.wait(_LOOKS_S):
         unheard = b""
