@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Mutation testing: finds changes to the code that guards a robot that no test notices.
+"""Mutation testing: finds changes that no test notices in the code that guards a robot.
 
     python -m tools.mutants --count 300 --seed 1 --output out/mutants
 
@@ -143,7 +143,7 @@ class Mutant:
 
 
 def _faults(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
-    """Put each fault into a tree in turn; yield the node at fault and a name; remove it again."""
+    """Put each fault into a tree in turn; yield its node and its name; remove it again."""
     nodes: list[ast.AST] = [tree]
     for parent in nodes:
         for field, value in ast.iter_fields(parent):
@@ -258,7 +258,7 @@ class Coverage:
 
 
 def is_noticed(mutant: Mutant, tests: Sequence[str], overlay: Path) -> bool:
-    """Return whether any of these tests fails with the mutant's text, imported from `overlay`."""
+    """Return whether a test fails with the mutant; the packages are imported from `overlay`."""
     package = mutant.file.partition("/")[2]
     file = overlay / package
     if not file.exists():

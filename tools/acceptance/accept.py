@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Walks all cases with one bundle, in parallel processes."""
+"""Tries all cases with one bundle, in parallel processes."""
 
 from __future__ import annotations
 

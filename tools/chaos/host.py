@@ -46,7 +46,7 @@ _WILD = 60.0
 
 
 class FaultyModel:
-    """A back end that shows the faults in force; without faults, it computes a few sines."""
+    """A back end with the scene's faults; without faults, it computes a few sines."""
 
     name = "cheap"
 
@@ -88,7 +88,7 @@ class Scene:
         clock: Clock of that computer.
         model_faults: The model's current faults.
         runs: Number of runs of the model.
-        press, ticked: Called to press the e-stop while the model runs, and with each tick.
+        press, ticked: Called to press the e-stop while the model runs; called with each tick.
     """
 
     def __init__(
@@ -267,7 +267,7 @@ class ChaosNode(PolicyNode, VirtualNode):
 
 @contextmanager
 def virtual_host(scene: Scene, bundles: Mapping[str, Bundle]) -> Iterator[None]:
-    """Replace clock, loop, model and bundles by virtual ones in the modules that the node uses."""
+    """Replace clock, loop, model and bundles with virtual ones in the node's modules."""
 
     def load_asked(kind: Any, request: OpenRequest, sha256: str | None = None) -> Bundle:
         if request.bundle not in bundles:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Process that runs the seeds with one fault in the code; imports the suite after inserting it."""
+"""Process that runs the seeds with one fault in the code; inserts it before importing the suite."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ class VirtualLogger:
 
 
 def drive(work: Coroutine[Any, Any, Any], done: Callable[[Any], object]) -> Callable[[], bool]:
-    """Return a function that continues a suspended handler; True if the handler awaits again.
+    """Return a function that resumes a handler, and returns whether the handler awaits again.
 
     Args:
         work: The handler.

@@ -119,9 +119,9 @@ def runs_set(seed: int) -> bool:
 
 
 def draw_steps(seed: int, seconds: float) -> tuple[ChaosStep, ...]:
-    """Return, in order, a seed's faults and the requests that its operator does not make anyway.
+    """Return, in order, a seed's faults and the requests beyond those of its operator.
 
-    The operator acts alone: takes control, has the robot stand up and run, starts over after a
+    On its own, the operator takes control, has the robot stand up and run, and starts over after a
         fault.
     """
     chance, steps = Random(f"steps {seed}"), list[ChaosStep]()
@@ -193,7 +193,7 @@ def _draw_model_fault(chance: Random, at_s: float, for_s: float, policy: str = "
 def shrunk(
     steps: Sequence[ChaosStep], still_breaks: Callable[[Sequence[ChaosStep]], bool]
 ) -> tuple[ChaosStep, ...]:
-    """Return a schedule, from which no step can be omitted, that still breaks the invariant.
+    """Return a minimal schedule that still breaks the invariant: no step can be left out.
 
     Args:
         steps: Steps that break an invariant.

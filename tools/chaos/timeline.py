@@ -99,6 +99,6 @@ class VirtualClock(SimpleNamespace):
         self._wall_ns += by_ns
 
     def when(self, steady_ns: int) -> int:
-        """Return the earliest time on the timeline at which the steady clock has this value."""
+        """Return the earliest timeline time at which the steady clock has reached this value."""
         passed_ns = steady_ns - _BOOTED_NS
         return -(-passed_ns * 1_000_000 // (1_000_000 + self._ppm))

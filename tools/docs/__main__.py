@@ -54,7 +54,7 @@ def write_sources(folder: Path) -> None:
 
 
 def _with_sections(index: str, folder: Path) -> str:
-    """Return the index with an entry per section, and write a page for each, to which it links."""
+    """Return the index with one entry per section, for menus, and write a page per section."""
     sections = list[str]()
     for caption, entries in _SECTION.findall(index):
         sections.append(caption.lower().replace(" ", "_"))

@@ -215,7 +215,7 @@ class Stack:
         self.set_off(vx_mps, for_s)
 
     def set_off(self, vx_mps: float = 0.5, for_s: float = 1.5) -> None:
-        """Already under control: stand up, run the policy, and walk for a while."""
+        """Stand up, run the policy, and walk for a while; the robot is already under control."""
         self.operator.stand_up()
         self.operator.move(vx_mps)
         self.operator.wait(for_s)

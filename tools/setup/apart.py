@@ -49,7 +49,7 @@ def make_apart(venv: Path, mark: str, python: str, lock: Path) -> list[str]:
         lock: Lock file of the packages.
 
     Returns:
-        The command that installs packages into the environment, without their names.
+        The command that installs packages into the environment; append their names.
     """
     if venv.is_symlink():
         raise SetupError(

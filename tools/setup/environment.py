@@ -85,7 +85,7 @@ def known_lock(name: str, python: str) -> Path:
 
 
 def install_into(venv: Path) -> list[str]:
-    """Return the command that installs packages into an environment, without their names."""
+    """Return the command that installs packages into an environment; append their names."""
     return [
         str(venv / "bin/python"),
         "-m",

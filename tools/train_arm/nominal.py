@@ -28,7 +28,7 @@ _log = logging.getLogger("train_arm")
 
 
 def healthy(traces: Iterable[ArmTrace]) -> Iterator[tuple[F64, F64]]:
-    """Yield the commanded and measured positions [ticks, 6], rad, in RUN of successful episodes."""
+    """Yield commanded and measured positions [ticks, 6], rad, during RUN in successful episodes."""
     for trace in traces:
         for episode in trace.succeeded.nonzero()[0]:
             rows = (trace.episode == episode) & (trace.mode == Mode.RUN)

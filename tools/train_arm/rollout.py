@@ -96,7 +96,7 @@ class Runner:
         return made
 
     def chunk(self, observation: dict[str, Tensor], noise: np.ndarray) -> np.ndarray:
-        """Return the network's output [steps, 6], degrees, for the gripper percent.
+        """Return the network's output [steps, 6], in degrees, and in percent for the gripper.
 
         Args:
             observation: The last result of `see`.

@@ -196,7 +196,7 @@ class ChunkSampler:
 
     @torch.inference_mode()
     def chunk(self, noise: Tensor) -> Tensor:
-        """Return normalized actions [1, rows, joints], the first for now, from noise [1, ...]."""
+        """Return normalized actions [1, rows, joints], from the current step on, given noise."""
         config, model = self._policy.config, self._policy.diffusion
         keys = list(config.image_features)
         batch = {

@@ -48,7 +48,7 @@ class TrainedRobot:
     fallen_height_m: float
     payload_kg: float
     default_rad: Vec3 | None = None
-    """Default pose of each leg's joints; by default, the robot's standing pose."""
+    """Default pose of each leg's joints; if absent, the robot's standing pose."""
 
     def __post_init__(self) -> None:
         """Check that the robot is a quadruped."""
@@ -66,7 +66,7 @@ class TrainedRobot:
 
     @cached_property
     def contract(self) -> JointContract:
-        """The contract of the bundle `bundle`."""
+        """The contract of the bundle named `bundle`."""
         file = BUNDLES / self.bundle / CONTRACT_FILE
         return parse_contract(file.read_bytes(), file, kind=JointContract)
 

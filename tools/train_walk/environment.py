@@ -106,7 +106,7 @@ class Environment:
         self._ticks = 0
 
     def reset(self) -> tuple[Array, Array]:
-        """Draw all dynamics, and start all episodes, at random ages so that their ends differ."""
+        """Draw all dynamics, and start all episodes at random ages, so that their ends differ."""
         self._draw_dynamics()
         self._start(np.arange(self.count))
         self._age = self._draws.ages(self.task.episode_ticks)
@@ -197,7 +197,7 @@ class Environment:
         )
 
     def _update_drift(self, velocity: Array) -> None:
-        """Smooth the error of steady walking into the drift, 0 before settling and after a kick.
+        """Smooth the error of steady walking; the result is 0 before settling and after a kick.
 
         Otherwise, a robot would make up for its lag during acceleration by walking too fast later.
         """

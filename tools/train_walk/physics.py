@@ -156,7 +156,7 @@ class Robots:
     def randomise(
         self, dynamics: Dynamics, *, steps_m: Mapping[Terrain, tuple[float, float]], seed: int
     ) -> None:
-        """Give every robot its dynamics, and each terrain new steps between the given heights."""
+        """Give each robot its dynamics, and each terrain new steps with heights in this range."""
         models = [copy.copy(self._nominal) for _ in range(self._flat)]
         for terrain, patches in self._patches.items():
             grounds = [

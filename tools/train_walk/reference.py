@@ -136,7 +136,7 @@ def _joints(robot: TrainedRobot, forward: Array, up: Array, pitch: Array) -> Arr
     about_x = robot.outward * np.sign(hip[:, 1])
 
     def in_plane(first: Array, second: Array) -> tuple[Array, Array]:
-        """Return x and z of the foot from the hip; angles about the y axis, backward."""
+        """Return x and z of the foot from the hip; angles about y are positive backward."""
         x = -thigh * np.sin(first) - shank * np.sin(first + second)
         return x, -thigh * np.cos(first) - shank * np.cos(first + second)
 

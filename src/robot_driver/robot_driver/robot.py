@@ -231,7 +231,7 @@ class RobotInterface(ABC, Generic[StateT]):
 
     @property
     def given_back(self) -> str:
-        """Answer to `release_control`: says also what the robot may do on its own afterwards.
+        """Answer to `release_control`, which also says what the robot may do on its own afterwards.
 
         Read right before `give_back` is called.
         """

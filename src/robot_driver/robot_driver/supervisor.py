@@ -66,8 +66,8 @@ class LinkSupervisor(Generic[StateT]):
             ends: Returns True to abort the start, because the caller wants to end.
 
         Raises:
-            DriverError: As in `RobotInterface.open`; or the process did not start; or `ends` was
-                True.
+            DriverError: As in `RobotInterface.open`; or the process did not start; or `ends`
+                returned True.
         """
         self._robot = robot
         self._on_state, self._on_report, self._on_lost = on_state, on_report, on_lost

@@ -64,7 +64,7 @@ class JoystickLayout:
     axis_vy: int
     axis_wz: int
     inverted: tuple[bool, bool, bool]
-    """For vx, vy, wz: True if its sign is the opposite of the axis's."""
+    """For each of vx, vy, wz: True if its sign is opposite to that of its axis."""
     deadband: float
     """Dead band: share of an axis's range, 0 to 1, that counts as zero."""
     button_deadman: int

@@ -78,7 +78,7 @@ class DepthCameraFigures:
 class DepthFrame:
     """Depth along the optical axis [height, width], m, and the simulated time of measurement.
 
-    NaN means unknown; infinity, out of range.
+    NaN means unknown; infinity means out of range.
     """
 
     metres: npt.NDArray[np.float32]

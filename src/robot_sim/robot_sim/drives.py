@@ -58,7 +58,8 @@ def position_command(
 ) -> DriveCommand:
     """Return a command to hold `position` [n], rad, with gains for all joints or each joint [n].
 
-    Only the joints' rated torques limit the torques. The joint names default to the Lite3's.
+    The torques are limited only by the joints' rated torques. The joint names default to the
+    Lite3's.
     """
     target = np.array(position, dtype=np.float64)
     zeros = np.zeros_like(target)

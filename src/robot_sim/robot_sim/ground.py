@@ -121,7 +121,7 @@ def add_ground(spec: Spec, ground: Ground, *, friction: float) -> None:
 
 
 def _boxes(ground: Ground) -> Iterator[tuple[Array, Array, float]]:
-    """Yield two corners [2] on the plane and the height of each box of adjacent, equal tiles."""
+    """Yield boxes of adjacent, equally high tiles: two corners [2] on the plane, and a height."""
     heights, tile_m = ground.heights_m(), ground.tile_m
     count = int(np.ceil(ground.reach_m / tile_m))
     places, period = range(-count, count + 1), len(heights)

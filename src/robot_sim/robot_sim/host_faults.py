@@ -156,7 +156,7 @@ class HostFaultPlan(Generic[StateT, CommandT]):
         return [fault for fault in self.faults if fault.active(now_ns)]
 
     def changes(self, now_ns: int) -> list[tuple[HostFault, bool]]:
-        """Return the host's own faults that have newly begun (True) or ended (False) by now."""
+        """Return the host's own faults that began (True) or ended (False) since the last call."""
         changed = []
         for fault in self._of_host:
             if (active := fault.active(now_ns)) != (fault in self._begun):

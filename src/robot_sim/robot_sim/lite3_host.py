@@ -151,7 +151,7 @@ class MotionHost(RobotHost):
         self._damp("watchdog", _text(self.controller))
 
     def _damp(self, what: str, who: str) -> None:
-        """Damp, and free control."""
+        """Damp; any sender can then take control."""
         self.controller = None
         super()._damp(what, who)
 

@@ -86,7 +86,7 @@ def measure(
     effort_limit_nm: npt.ArrayLike = LITE3.effort_limit_nm,
     fallen_height_m: float = LITE3.fallen_height_m,
 ) -> WalkMetrics:
-    """Measure a walk. Starting on the ground is no fall: only a transition from upright counts.
+    """Measure a walk. Starting on the ground is not a fall: only going down from upright counts.
 
     Args:
         trace: The walk.

@@ -39,8 +39,8 @@ class UnitreeModel:
         family: Message family, `go` or `hg`.
         motors: The joint of each motor, in slot order; the remaining slots are empty.
         feet: The foot to which each force in LowState belongs.
-        stiffness, damping: Gains with which the robot's own controller holds each motor, N m/rad, N
-            m s/rad.
+        stiffness, damping: Gains with which the robot's own controller holds each motor: N m/rad
+            and N m s/rad.
         mode_machine: Value in the robot's LowState, also required in a LowCmd to it (`hg`).
         torso: Body that carries the second IMU; empty if there is none.
     """

@@ -46,8 +46,8 @@ def walk(
     Args:
         world: The robot, in its initial state.
         policy: Takes the sensors and the velocity command [3] (m/s, m/s, rad/s) and returns a
-            command for the drives. It is not called while a fault drops a stream, as a controller
-            that lacks an input would not run.
+            command for the drives. It is not called while a fault drops a stream, since a
+            controller does not run without its inputs.
         schedule: Pairs of a time since the start (s) and the command from then on, in order. Before
             the first, the command is zero.
         duration_s: Duration of the walk.

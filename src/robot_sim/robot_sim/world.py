@@ -220,7 +220,7 @@ class World(WalkingWorld):
         mujoco.mj_forward(self.model, self._data)
 
     def _place(self, start: StartPose, place_m: Array, heading_rad: float) -> None:
-        """Move the base from a point [3] along the ground's normal to its height; set the legs."""
+        """Put the robot in a start pose on the ground, at a point [3] moved along the normal."""
         normal, heading, quat_wxyz = self._ground.normal, np.zeros(4), np.zeros(4)
         mujoco.mju_axisAngle2Quat(heading, np.array([0.0, 0.0, 1.0]), heading_rad)
         mujoco.mju_mulQuat(quat_wxyz, heading, np.array(start.quat_wxyz))

@@ -39,8 +39,7 @@ class MotionService:
     Attributes:
         active: Name of the active controller; "" if the robot is free; None before any answer.
         released: Name of the controller that was released on request, or "". If control is
-            requested again before the controller is confirmed to be selected again, the name is
-            restored.
+            requested again before the controller's selection is confirmed, the name is restored.
         error: Error in the newest answer, or "".
         unanswered: Number of requests since the newest answer.
     """
@@ -105,7 +104,7 @@ class MotionService:
                     self.released = self._selected
 
     def select(self) -> list[bytes]:
-        """Return the request that selects the released controller again; [] if none was freed."""
+        """Return the request to select the released controller again; [] if none was released."""
         if not self.released:
             return []
         self._selected, self.released = self.released, ""

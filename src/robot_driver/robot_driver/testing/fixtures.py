@@ -50,7 +50,7 @@ class DriverFixtures:
 
     @pytest.fixture
     def listening(self, driver: DriverProcess) -> DriverProcess:
-        """Return the driver, which is not in control but has no reason to refuse it."""
+        """Return the driver, which is not in control but has no reason to refuse control."""
         driver.until(lambda: driver.statuses, "a status")
         driver.gives_back_control()
         assert driver.ask("reset").success

@@ -94,8 +94,9 @@ _MOVED_RAD = 0.1
 """Maximum motion of a joint between a command's arrival and the resulting frame."""
 _BRAKES_S, _CARRYING = 0.5, 0.1
 _STEPS_LOST, _RATE_HZ, _LITTLE_STIFFNESS, _GROWTH = 100, 1000, 1.0, 4.0
-"""Sequence numbers that a sender may skip, and its highest rate; stiffness (N m/rad) below which
-the torque is limited at a start, and factor of growth beyond which the position is.
+"""Sequence numbers that a sender may skip, and its highest rate. For a start: stiffness (N m/rad)
+below which the torque is limited; growth in stiffness (factor) beyond which the position is
+limited.
 """
 _IGNORES_S, _SHARE, _IGNORING, _STRAINED_S, _LATE_S = 0.3, 0.5, 2, 0.1, 0.05
 """Thresholds for a robot that ignores commands: time, share of the torque, number of joints, time
@@ -136,7 +137,7 @@ def _law_torque(values: F64, state: DriveState) -> F64:
 
 
 def _is_valid(command: WireCommand, figures: DriveFigures) -> bool:
-    """Return True if a driver must accept a command; also avoids the driver's own function."""
+    """Return True if a driver must accept a command, without using the driver's own check."""
     values, limit = command.values, command.effort_limit
     gains = values[:, [STIFFNESS, DAMPING]]
     excess = np.maximum(

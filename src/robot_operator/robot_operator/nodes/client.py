@@ -235,9 +235,9 @@ class Operator:
         """Request `stand`, `run`, `damp`, `reset`, `estop`, `take_control` or `release_control`.
 
         Returns:
-            True if all nodes that grant the request agreed, and the first refusal, otherwise the
-                policy node's answer or, without one, the driver's. `take_control` takes seconds,
-                because the robot may move first.
+            Whether all nodes that grant the request agreed, and the first refusal or, if there is
+                none, the first answer (the policy node answers before the driver). `take_control`
+                takes seconds, because the robot may move first.
         """
         answers = self._asked(name)
         refusals = [message for _, agreed, message in answers if not agreed]

@@ -210,7 +210,7 @@ def publishing(node: Node, kind: str) -> list[str]:
 
 
 def seen(node: Node, policy: str | None) -> FoundNodes:
-    """Return the nodes known so far; `policy`, a full name, leaves out other policy nodes."""
+    """Return the nodes known so far; if `policy` is given, without other policy nodes."""
     policies = [name for name in publishing(node, POLICY_NODE) if policy in (None, name)]
     drivers = publishing(node, DRIVER)
     published = [entry for name in policies for entry in _list_topics(node, name)]

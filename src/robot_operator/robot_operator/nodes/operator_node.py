@@ -221,7 +221,7 @@ class OperatorNode(LifecycleBase):
         self._request(OperatorRequest.SWITCH, asked=SwitchState.Request(state=following))
 
     def _turn_dial(self, request: OperatorRequest) -> None:
-        """Step the policy's share of the command, from the requested share if that is recent."""
+        """Step the policy's share of the command, starting from the last request if recent."""
         if self._seen.policy is None:
             self.news.refuse(f"{request.value}: refused: no status from the policy node yet")
             return
@@ -319,7 +319,7 @@ class OperatorNode(LifecycleBase):
 
 
 def commanded_values(folder: Path, sha256: str) -> dict[str, Sequence[CommandedValue]]:
-    """Return by topic the values besides the velocity that a bundle on this machine accepts."""
+    """Return, by topic, the values besides velocity that a bundle on this machine accepts."""
     try:
         contract = load_bundle(folder, kind=Bundle, sha256=sha256).contract
     except PolicyError:

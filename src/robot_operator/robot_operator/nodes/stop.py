@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`robot_operator estop` and `damp`: stop first, then print which nodes responded.
 
-Only the modules that the first e-stop message needs are imported before it is sent.
+Before the first e-stop message is sent, only the modules that it needs are imported.
 """
 
 import argparse

@@ -85,8 +85,8 @@ class StopConfirmation:
     def wait(self, timeout_s: float) -> None:
         """Return once every known node has obeyed and no other has appeared for 1 s.
 
-        Instead of 1 s, this is 4 s if some policy node's driver or simulator, or some driver's
-        policy node, has not been found.
+        The 1 s become 4 s if a policy node's driver or simulator, or a driver's policy node, has
+        not been found.
         """
         ends_s = time.monotonic() + timeout_s
         found_s = time.monotonic()

@@ -207,7 +207,7 @@ class ArmLeaderNode(PeerGuard, Node):
             self._leader.go_home()
 
     def _begin_again(self) -> None:
-        """Have the cube moved, and start over; going home takes longer than the cube's move."""
+        """Have the cube moved, and start over; going home takes longer than moving the cube."""
         self._rests_until_ns = None
         self._move_cube()
         self._leader.demonstrate()

@@ -39,7 +39,7 @@ def nanoseconds(stamp: Time) -> int:
 
 
 class JointStateWriter:
-    """Fills one JointState message again and again, with the joints in a given order."""
+    """Fills one JointState message repeatedly, with the joints in a given order."""
 
     def __init__(self, order: Sequence[str], joint_names: Sequence[str]) -> None:
         """Prepare the message.
