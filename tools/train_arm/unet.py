@@ -118,7 +118,7 @@ def train(
 
 
 def _loss(policy: DiffusionPolicy, kind: Kind, batch: dict[str, Any]) -> Tensor:
-    """Return LeRobot's loss for a Diffusion Policy or a flow policy."""
+    """Return the loss: LeRobot's for a Diffusion Policy, the squared velocity error for a flow."""
     model, batch = policy.diffusion, dict(batch)
     if kind == "diffusion":
         del batch[CUBE]

@@ -306,7 +306,7 @@ class Keys:
         return None
 
     def wish(self, now_ns: int) -> OperatorRequest | None:
-        """Return the request that CONFIRM as the next key would make."""
+        """Return the request that would be made if the next key were CONFIRM."""
         request, pressed_ns = self._wish or (None, 0)
         return request if now_ns <= pressed_ns + _CONFIRM_WITHIN_NS else None
 

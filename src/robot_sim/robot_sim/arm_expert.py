@@ -20,7 +20,7 @@ STAY_NS = NS_PER_S // 2
 EPISODE_NS = 6 * NS_PER_S
 """Time limit for an episode; one that has not succeeded by then has failed."""
 CLEARANCE_M = 0.012
-"""Height above the cube at which the expert stops: the jaws' ends are 6 mm below the tip."""
+"""Height above the cube at which the expert stops, since the jaws' ends are 6 mm below the tip."""
 MEAN_SPEED_M_PER_S = 0.05
 DURATION_S = (2.0, 4.0)
 _ARM = slice(0, 4)  # pan, lift, elbow, wrist: all but roll and gripper

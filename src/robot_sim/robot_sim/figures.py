@@ -241,7 +241,7 @@ class LeggedRobot:
 
     @cached_property
     def foot_names(self) -> tuple[str, ...]:
-        """LEG_foot, in the order of the legs."""
+        """Names of the feet, LEG_foot, in the order of the legs."""
         return tuple(foot.name for foot in self.feet)
 
     @cached_property

@@ -61,7 +61,7 @@ class HostFault(Fault):
 
 
 class Impaired(Generic[T]):
-    """One direction of a network with faults: takes datagrams sent and returns those arriving."""
+    """One direction of a network with faults: takes what is sent and returns what arrives."""
 
     def __init__(self, direction: Direction, faults: Iterable[Fault], *, seed: int = 0) -> None:
         """Plan the faults of this direction; `seed` determines the datagrams affected."""

@@ -199,7 +199,7 @@ class DriverCase:
     robot: Callable[[], RobotDouble]
     """Creates a double, not yet started, that does not clash with others on this machine."""
     figures: DriveFigures
-    """The driver's figures of the drives; matched with the double's joints by name."""
+    """The driver's drive figures, which are matched with the double's joints by name."""
     parameters: Mapping[str, object] = field(default_factory=dict)
     """Node parameters that make the start checks pass for a robot lying on a desk, and allow a busy
     machine to delay the double for a while (`state_timeout_s`: 0.5).

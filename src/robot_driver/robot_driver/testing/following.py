@@ -203,7 +203,7 @@ class FollowingConformance(DriverFixtures):
 
 
 def _distinct(driver: DriverProcess, turn: int) -> F64:
-    """Return values [n, 5] for a command near the pose that differ for all joints.
+    """Return values [n, 5], different for each joint, for a command near the pose.
 
     Their torques are below a first command's limit and below `demand_nm`.
     """

@@ -205,7 +205,7 @@ class DriverProcess:
         assert reason in response.message
 
     def gives_back_control(self) -> None:
-        """Give control back if the driver has it; wait until it has none."""
+        """Give control back if the driver has it, and wait until it no longer does."""
         if self.status.state != RobotStatus.LISTENING:
             response = self.ask("release_control")
             assert response.success, response.message
@@ -272,7 +272,7 @@ class DriverProcess:
         return found is not None and np.allclose(found[:, POSITION], position, atol=tolerance)
 
     def is_followed(self, frame: Heard) -> bool:
-        """Return True if a frame follows the unchanged command of `send`."""
+        """Return True if a frame follows the unmodified command from `send`."""
         # a command in the rest mode may have the same positions, without stiffness
         return not frame.rests and self.is_at(frame, self.followed_pose)
 

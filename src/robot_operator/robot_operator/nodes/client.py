@@ -174,7 +174,7 @@ class Operator:
                     )
 
     def notify(self) -> None:
-        """Make `wait_until` check again; call from callbacks of entities added to `node`."""
+        """Make `wait_until` check again; call this from callbacks of entities added to `node`."""
         with self.changed:
             self.changed.notify_all()
 
@@ -378,7 +378,7 @@ class Operator:
         return answers
 
     def _wait_for_listener(self, name: str) -> None:
-        """Wait until a node has received the reset on `estop`, lest an older press arrive later."""
+        """Wait until a node has received the reset on `estop`, so no old press arrives later."""
         services, timeout_s = self._services, self.answer_timeout_s
         self.wait_until(lambda: services.is_heard_by(name), f"{name} to listen to estop", timeout_s)
         services.announce(OperatorRequest.RESET)

@@ -44,7 +44,7 @@ from robot_operator.requests import OF_CHUNKS, OF_DRIVER, OperatorError, Operato
 _DRIVING = ("RUN", "HOLD")
 _CHANGE_TIMEOUT_S = 20.0
 _LOOK_FOR_S = 2.0
-"""Time limit for finding optional nodes; on a busy machine, discovery takes a new node a second."""
+"""Time limit for finding optional nodes; on a busy machine, discovery of a node takes a second."""
 _DAMP, _RESET = OperatorRequest.DAMP.value, OperatorRequest.RESET.value
 _OF_BOTH = (_RESET, STATUS)
 """Actions for the policy node and the driver, or for whichever exists."""

@@ -79,7 +79,7 @@ class FaultTrial:
 
         Args:
             operator: Client for the policy node.
-            policy_node: Its full name.
+            policy_node: Full name of the policy node.
         """
         self._operator = operator
         self._rests_s: list[float] = []
@@ -212,7 +212,7 @@ def try_faults(
 
     Args:
         operator: Client for the policy node.
-        policy_node: Its full name.
+        policy_node: Full name of the policy node.
         scenarios: The scenarios.
         confirm: True to wait for Enter before the robot moves.
 

@@ -33,14 +33,14 @@ _KINDS = {
     **{request: (SwitchState, request.value) for request in OF_SET},
     **dict.fromkeys(OF_DIAL, (SetAuthority, "set_authority")),
 }
-"""Type and name of services other than a Trigger with the request's name."""
+"""Type and name of each service that is not a Trigger with the request's name."""
 
 
 class RobotServices:
     """Clients for the services of a policy node and a driver, and the publisher of `estop`."""
 
     def __init__(self, node: Node, policy_node: str | None, driver_node: str | None) -> None:
-        """Create clients and publisher on a node; a policy node or driver of None gets no calls."""
+        """Create clients and publisher on a node; none for a policy node or driver of None."""
         self._node = node
         self._clients: dict[OperatorRequest, dict[str, Any]] = {}
         for request in OperatorRequest:
@@ -76,7 +76,7 @@ class RobotServices:
         self._estop.publish(Bool(data=pressed))
 
     def is_heard_by(self, name: str) -> bool:
-        """Return whether the node with this full name, and all others, receive `estop`."""
+        """Return whether the node with this full name and all other subscribers receive `estop`."""
         infos = self._node.get_subscriptions_info_by_topic(self._estop.topic_name)
         count = self._estop.get_subscription_count()
         return name in map(full_name, infos) and bool(count >= len(infos))

@@ -55,7 +55,7 @@ class StopConfirmation:
 
     @property
     def lines(self) -> Lines:
-        """The newest status of each node, named if there are several of a kind."""
+        """The newest status of each node; with the nodes' names if there are several of a kind."""
         lines: Lines = []
         for name, status in sorted(self._statuses.items()):
             kind = self._kinds[name]
