@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Types of command line arguments."""
+"""Types of command-line arguments."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def positive_count(text: str) -> int:
 
 
 def seed(text: str) -> int:
-    """Parse a generator seed: a whole number from 0 to 2^31 - 1."""
+    """Parse a random seed: a whole number from 0 to 2^31 - 1."""
     value = _whole(text)
     if not 0 <= value < 1 << 31:
         raise argparse.ArgumentTypeError(

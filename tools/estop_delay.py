@@ -1,15 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Delay from an e-stop to a damped robot, while it walks and other programs use every core.
+"""Delay from an e-stop until a walking robot damps, while other programs use every core.
 
     python -m tools.estop_delay --busy 4 --priority 20 --output out/estop
 
 An emulated Go2 walks under its policy, through the driver, in real processes. `estop` is published
 by a publisher that its subscribers discovered long before. The measured time runs from just before
 the publication until the emulated robot follows the first LowCmd without stiffness. The busy
-programs start a second before. The emulated robot and the button, which would be outside the
-computer that runs policy and driver, have the highest priority, which the kernel must allow.
-docs/safety.md gives two results.
+programs start one second before the e-stop. The emulated robot and the button, which in reality
+would be outside the computer that runs the policy and driver, have the highest priority, which the
+kernel must allow. docs/safety.md gives two results.
 """
 
 from __future__ import annotations
@@ -70,13 +70,13 @@ def main(args: Sequence[str] | None = None) -> int:
 def measure(robot: Go2Stack, tries: int, *, busy: int) -> list[float]:
     """Press the e-stop of a walking robot repeatedly.
 
-    If the robot stops on its own because the machine is busy, as it must when its inputs are stale,
-    it is made to walk again; this does not count as a try.
+    If the robot stops on its own because the machine is busy, as it must when inputs are stale, it
+    is made to walk again; this does not count as a try.
 
     Args:
         robot: The robot, under control.
         tries: Number of tries.
-        busy: Number of programs that do nothing but compute.
+        busy: Number of programs that keep a core busy.
 
     Returns:
         Delays, ms, one for each try.
@@ -108,7 +108,7 @@ def measure(robot: Go2Stack, tries: int, *, busy: int) -> list[float]:
 
 
 def _damped_ns(robot: Go2Stack) -> int:
-    """Return the last time at which the robot was damped, ns on the system's clock."""
+    """Wait until the robot is damped; return the time of the event, ns on the system clock."""
     ends_s = time.monotonic() + _WATCHED_S
     while time.monotonic() < ends_s:
         robot.operator.wait(0.05)
@@ -119,7 +119,7 @@ def _damped_ns(robot: Go2Stack) -> int:
 
 
 def _release(robot: Go2Stack) -> None:
-    """Release both e-stops of a robot, which is lying by then."""
+    """Release both e-stops of a robot once it is lying."""
     robot.operator.wait(1.0)
     robot.operator.demand("reset")
     released, message = robot.ask_driver("reset")

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 r"""Write docs/faults.md from the results of `test/faults/every_fault.py`.
 
-Build and source the workspace of my_robot (docs/bring_your_robot.md), then, in a shell that may use
-real-time priorities up to 50, without other ROS nodes on the machine:
+Build and source the workspace of my_robot (docs/bring_your_robot.md). Then, with no other ROS nodes
+on the machine, run in a shell that may use real-time priorities up to 50:
 
 for robot in lite3 go2 arm my_robot; do
   python -m pytest -n 0 -m acceptance -k "$robot:" --junitxml out/faults/$robot.xml \
@@ -58,7 +58,7 @@ images for 500 ms, keeps its last target for 1 s, and then holds the measured po
 damped.""",
     "my_robot": "The robot walks at 0.5 m/s. Its own computer damps after 1 s without commands.",
 }
-"""Notes on each robot, for the reader."""
+"""Notes on each robot, for readers of the page."""
 TYPES = {
     "off": ("drop", "silent", "deaf", "off", "motor_off", "restart", "killed", "gone"),
     "stuck": ("freeze", "hold", "stuck", "tick", "repeat", "hangs"),
@@ -71,7 +71,7 @@ TYPES = {
     "delayed": ("latency", "delay", "late"),
     "intermittent": ("loss", "reorder", "duplicate", "again"),
 }
-"""Columns, and the kinds of faults in them. A fault that ends on its own is intermittent."""
+"""Columns, and the kinds of faults in each. A fault that ends on its own is intermittent."""
 COMPONENTS = {
     "joint_states": "joint sensors, all",
     "joint_states.position": "joint positions",
@@ -106,7 +106,7 @@ ALIASES = {
     "command.position": "command",
     **dict.fromkeys(("front", "front.data", "wrist", "wrist.data"), "camera"),
 }
-"""Rows of targets in the messages of my_robot and the arm."""
+"""Rows for targets in the messages of my_robot and the arm."""
 _OF_NODES = ("garbage", "wrong", "delayed")
 NO_MEANING = {
     **{part: ("off", "slow", "delayed") for part in COMPONENTS if "." in part},
@@ -118,7 +118,7 @@ NO_MEANING = {
     **dict.fromkeys(("driver", "link", "policy"), _OF_NODES),
     "both": ("slow", *_OF_NODES),
 }
-"""Types of faults that a component cannot have, or that another row contains."""
+"""Types of faults that a component cannot have, or that are in another row."""
 COMMUNICATION = {
     "repetition": ("duplicate", "repeat"),
     "loss": ("loss", "silent", "deaf", "drop:state", "drop:command"),
@@ -136,7 +136,7 @@ COMMUNICATION = {
     ),
     "blocked access": ("hangs", "another program has the port"),
 }
-"""The communication faults in AUTOSAR E2E, and the cases that cause them."""
+"""The communication faults in AUTOSAR E2E, and the cases that represent them."""
 _DASH = "–"
 _KIND = re.compile(r"`?(?P<kind>\w+):(?P<target>[\w.]+)(?:\+(?P<for_s>[\d.]+))?(?:=[\w.]+)?`?")
 _RULE = re.compile(r"policy DAMP: (?P<rule>\w+)(?P<is_rule>:?)")
@@ -171,7 +171,7 @@ def _properties(found: ElementTree.Element | None) -> Row:
 
 
 def make_page(rows: Sequence[Row]) -> str:
-    """Return the page: for each robot a matrix, requests by people, and refused starts."""
+    """Return the page: for each robot, a matrix, requests by people, and refused starts."""
     found = {robot: [row for row in rows if row["robot"] == robot] for robot in ROBOTS}
     absent = [ROBOTS[robot] for robot in ROBOTS if not found[robot]]
     found = {robot: of_robot for robot, of_robot in found.items() if of_robot}
@@ -214,7 +214,7 @@ def make_matrix(rows: Sequence[Row]) -> str:
 
 
 def _others(rows: Sequence[Row]) -> Mapping[str, Sequence[str]]:
-    """Return the faults that are not in the matrix, by their outcome."""
+    """Return the faults that are not in the matrix, by outcome."""
     others: dict[str, list[str]] = {}
     for row in rows:
         if row["group"] in ("robot", "network") and not [*_places(row)]:
@@ -223,7 +223,7 @@ def _others(rows: Sequence[Row]) -> Mapping[str, Sequence[str]]:
 
 
 def _places(row: Row) -> Iterable[tuple[str, str]]:
-    """Yield the targets and types of a fault."""
+    """Yield the cells of a row's faults: target and type."""
     for found in _KIND.finditer(row["what"]):
         kind, target, for_s = found.group("kind", "target", "for_s")
         column = next((name for name, kinds in TYPES.items() if kind in kinds), None)
@@ -233,7 +233,7 @@ def _places(row: Row) -> Iterable[tuple[str, str]]:
 
 
 def _outcomes(rows: Sequence[Row]) -> str:
-    """Return the outcomes of faults, each once, with what was rejected and the range of times."""
+    """Return each outcome of faults once, with what was rejected and the range of times."""
     alike: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         alike.setdefault((*_outcome(row), row.get("within_ms", "")), []).append(row)

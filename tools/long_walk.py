@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A walk of hours in real time: gaps between commands, missed ticks, memory.
+"""A walk of several hours in real time: gaps between commands, missed ticks, memory.
 
     python -m tools.long_walk --hours 2 --output out/long_walk
 
 An emulated Lite3 walks under its policy, through the driver, in real processes. The policy node
-ticks in its native loop. Every few seconds the robot gets another random velocity, every ten
-minutes a fault, after which it must walk again. Prints the largest gap between two joint commands,
-the missed ticks, and how the memory of each process grows.
+ticks in its native loop. Every few seconds, the robot gets another random velocity, and every ten
+minutes a fault, after which it must walk again. Prints the largest gaps between joint commands, the
+missed ticks, and how the memory of each process grows.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ _FAULTS = (
 )
 _NEW_VELOCITY_S, _NEW_FAULT_S, _FAULT_S, _SHOWN_S = (2.0, 8.0), 600.0, 5.0, 1800.0
 _FASTEST = 0.8, 0.4, 0.8
-"""Largest commands: vx and vy, m/s, and yaw rate, rad/s."""
+"""Largest velocities commanded: vx and vy, m/s, and yaw rate, rad/s."""
 _TRIES = 5
 _STATE_RATE_HZ = 200.0
-"""Rate of the driver's joint states: less work for a computer that also simulates the robot."""
+"""Rate of the driver's joint states; low, since the computer also simulates the robot."""
 _MIB = 2**20
 _log = logging.getLogger("long_walk")
 
@@ -73,10 +73,10 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 class LongWalk:
-    """The walk, and what it measures."""
+    """The walk and its measurements."""
 
     def __init__(self, robot: Lite3Stack, seed: int) -> None:
-        """Subscribe to the commands of a robot that is not yet under control."""
+        """Subscribe to the commands to a robot that is not yet under control."""
         self._robot, self._chance = robot, Random(seed)
         self._stamps_ns, self._memory = array("q"), list[list[float]]()
         self._stops = list[str]()
@@ -118,7 +118,7 @@ class LongWalk:
         self._show()
 
     def _walk_again(self) -> None:
-        """Stand up and run; if that fails because the robot stops again, once more."""
+        """Stand up and run; if that fails because the robot stops again, retry."""
         _log.info("%s", self._robot.operator.status.reason)
         for tries_left in reversed(range(_TRIES)):
             try:
@@ -132,7 +132,7 @@ class LongWalk:
                 return
 
     def _look(self, time_s: float) -> None:
-        """Note the resident memory of each process, MiB, and its open files."""
+        """Record the resident memory (MiB) and the number of open files of each process."""
         robot = self._robot
         row = [time_s]
         for process in (robot.policy.pid, robot.driver.pid, robot.link_pid(), robot.emulator.pid):

@@ -1,13 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Mutation testing: find changes that no test notices in the code that guards a robot.
+"""Mutation testing: finds changes that no test notices in the code that guards a robot.
 
     python -m tools.mutants --count 300 --seed 1 --output out/mutants
 
 Draws small faults (a changed comparison, constant, sign or condition, an omitted call) from the
-code of each group. Runs the group's tests that execute the line against a copy of the package with
-one fault at a time, and prints the share that they notice. The checkout does not change. A fault
-that is not noticed means a missing test, or a change without a visible effect: check each one.
+code of each group. With one fault at a time in a copy of the package, it runs those of the group's
+tests that execute the faulty line, and prints the share of faults noticed. The checkout does not
+change. A fault that is not noticed means a missing test, or a change without a visible effect:
+check each one.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ GROUPS = {
     ),
 }
 _LARGE = 1000
-"""Constants from this one on are doubled; the others are increased by 1."""
+"""Constants of at least this size are doubled; others are increased by 1."""
 _SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Lt: ast.LtE,
     ast.LtE: ast.Lt,
@@ -142,7 +143,7 @@ class Mutant:
 
 
 def _faults(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
-    """Put each fault into a tree in turn, yield its line and name, and remove it again."""
+    """Put each fault into a tree in turn; yield its node and its name; remove it again."""
     nodes: list[ast.AST] = [tree]
     for parent in nodes:
         for field, value in ast.iter_fields(parent):
@@ -197,7 +198,7 @@ def _faults_at(parent: ast.AST, field: str, node: ast.AST) -> Iterator[tuple[ast
 
 
 def mutants(group: str, code: Sequence[str] = ()) -> Iterator[Mutant]:
-    """Yield every fault of a group's code, or of other files and folders below src/."""
+    """Yield every fault for a group's code, or for given files and folders below src/."""
     for name in code or GROUPS[group].code:
         path = ROOT / "src" / name
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
@@ -219,7 +220,7 @@ class Coverage:
         """Run the group's tests once.
 
         Raises:
-            CalledProcessError: One fails without any fault, or has a name that finds no test.
+            CalledProcessError: A test fails without any fault, or cannot be found by its name.
         """
         self._all, file = group.tests, folder / "coverage"
         packages = {f"--cov={Path(name).parts[1]}" for name in group.code}
@@ -257,7 +258,7 @@ class Coverage:
 
 
 def is_noticed(mutant: Mutant, tests: Sequence[str], overlay: Path) -> bool:
-    """Return whether one of these tests fails; the packages are read from `overlay`."""
+    """Return whether a test fails with the mutant; the packages are imported from `overlay`."""
     package = mutant.file.partition("/")[2]
     file = overlay / package
     if not file.exists():

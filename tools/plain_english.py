@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Finds words that are hard for readers whose second language is English, and long lines.
+"""Finds long lines, and words that are hard for readers whose second language is English.
 
 `python -m tools.plain_english` lists them; the exit status is 1 if there are any. A line that needs
 such a word gives the reason: `plain-english: REASON` in a comment on that line.
@@ -47,7 +47,7 @@ _FOLDERS = ("bench", "config", "docs", "examples", "launch", "src", "tools")
 
 
 def files(root: Path) -> Iterator[Path]:
-    """Yield the files of a checkout that people read, except tests, which quote the others."""
+    """Yield the files of a checkout that people read, except tests, which quote other files."""
     yield from sorted(root.glob("*.md"))
     for folder in _FOLDERS:
         for path in sorted((root / folder).rglob("*")):

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the JSON Schemas with which editors complete and check contracts, plans and similar files.
 
-Run it in the root of the checkout after a change: `python -m tools.write_schema`.
+Run it in the root of the checkout after changing a format: `python -m tools.write_schema`.
 """
 
 import json

@@ -4,10 +4,10 @@
 
     python -m tools.acceptance --bundle config/bundles/lite3_walk --output out/acceptance
 
-Writes `gates.md`, `cases.md`, `figures.json`, and a flight recording of the ten minutes,
-`ten_minutes`, which is replayed through the bundle: `report.html` shows recording and replay,
-`replay.json` has the results. The exit status is 1 if a gate fails, or the commands of the replay
-differ.
+Writes `gates.md`, `cases.md`, `figures.json`, and `ten_minutes`, a flight recording of the
+10-minute walk. The recording is replayed through the bundle: `report.html` shows recording and
+replay, and `replay.json` has the results. The exit status is 1 if a gate fails or the commands of
+the replay differ.
 """
 
 from __future__ import annotations

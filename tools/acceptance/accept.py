@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""All cases with one bundle, in parallel processes."""
+"""Tries all cases with one bundle, in parallel processes."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from tools.acceptance.tables import case_row
 
 RECORDING, PAGE, REPLAYED = "ten_minutes", "report.html", "replay.json"
 REPORT = Path(REPORT_FOLDER, "acceptance.json")
-"""Path of the figures in a bundle."""
+"""Path of the acceptance figures in a bundle."""
 _log = logging.getLogger("acceptance")
 
 
 def accept(
     bundle: Path, recordings: Path, *, robot: SimulatedRobot = LITE3, processes: int = 2
 ) -> list[WalkOutcome]:
-    """Try all cases in parallel; write a flight recording of the ten minutes to `recordings`."""
+    """Try all cases in parallel; write a flight recording of the 10-minute walk to `recordings`."""
     # errors in the bundle or missing parts are reported here, once
     load_bundle(bundle, kind=JointBundle)
     message_types()
@@ -57,10 +57,10 @@ def accept(
 
 
 def replay_recording(bundle: Path, folder: Path) -> ReplayedFlight:
-    """Recompute the recorded ten minutes; write the report next to the recording.
+    """Replay the recorded 10-minute walk; write the report next to the recording.
 
     Returns:
-        The result; true if the commands are the same.
+        The result, which is true if the commands are the same.
     """
     found = replay(folder / RECORDING, bundle, "", {})
     report = replay_report(found)
@@ -72,7 +72,7 @@ def replay_recording(bundle: Path, folder: Path) -> ReplayedFlight:
 
 
 def record(bundle: Path, outcomes: Sequence[WalkOutcome]) -> None:
-    """Write the figures into a bundle, replacing its previous report; keep other reports."""
+    """Write the figures into a bundle, replacing its previous acceptance report only."""
     contract = load_bundle(bundle, kind=JointBundle).contract
     keep_report(
         bundle,

@@ -22,11 +22,11 @@ LATENCIES_MS = (0, 5, 10, 15, 20)
 LONG_SEED, OTHER_SEEDS = 2, (5, 6, 7, 8)
 SIDES = ("front", "rear", "left", "right")
 FOLLOWS = 0.2
-"""Largest error on any axis of a robot that follows step commands; a standing robot has 0.35."""
+"""Maximum error on any axis for a robot that follows step commands; a standing robot has 0.35."""
 
 
 def steady_cases() -> list[WalkCase]:
-    """Return the gates of accuracy, posture and torque: one axis at a time, and standing."""
+    """Return gated cases for accuracy, posture and torque: one axis at a time, and standing."""
     limits = WalkLimits(error=0.04, tilt_deg=8.0, torque_limit_share=0.005, altered_share=0.001)
     still = dataclasses.replace(limits, action_change=0.002)
     velocities: list[Velocity] = [(0.8, 0.0, 0.0), (0.0, 0.5, 0.0), (0.0, 0.0, 0.8), (0, 0, 0)]
@@ -42,7 +42,7 @@ def steady_cases() -> list[WalkCase]:
 
 
 def push_cases() -> list[WalkCase]:
-    """Return pushes from four sides, standing and walking."""
+    """Return pushes from four sides, while standing and while walking."""
     return [
         WalkCase(
             name=f"pushed from {side} at {vx:g} m/s",
@@ -57,7 +57,7 @@ def push_cases() -> list[WalkCase]:
 
 
 def mixed_cases() -> list[WalkCase]:
-    """Return step commands on slippery and on good ground, with five latencies each."""
+    """Return walks with step commands on slippery and on good ground, with five latencies each."""
     return [
         WalkCase(
             name=f"mixed, friction {friction:g}, {latency_ms} ms",
@@ -74,7 +74,7 @@ def mixed_cases() -> list[WalkCase]:
 
 
 def long_cases() -> list[WalkCase]:
-    """Return ten minutes of step commands, and further draws, since one draw may be lucky."""
+    """Return a 10-minute walk with random step commands, and repeats with other seeds."""
     limits = WalkLimits(error=FOLLOWS, tilt_deg=20.0, altered_share=0.001)
     first = WalkCase(
         name="mixed, 10 minutes",
@@ -96,7 +96,7 @@ def long_cases() -> list[WalkCase]:
 
 
 def beyond_cases() -> list[WalkCase]:
-    """Return cases without a gate: slopes, steps, payload, more latency."""
+    """Return cases without a gate: slopes, steps, payload and more latency."""
     slopes = [
         WalkCase(
             name=f"{vx:g} m/s, slope of {deg:g} degrees",

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The results of an acceptance as JSON: all outcomes and their context."""
+"""The results of an acceptance test as JSON: all outcomes and their context."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _UNITS = {
 
 
 def write_figures(outcomes: Sequence[WalkOutcome], contract: JointContract, path: Path) -> None:
-    """Write all outcomes of a bundle, atomically replacing the file at `path`."""
+    """Write a bundle's outcomes, atomically replacing the file at `path`."""
     head = {
         "policy": contract.name,
         "version": contract.version,

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of an acceptance: the gates, one column per policy, and all cases of one policy."""
+"""Tables of an acceptance test: all gates, with a column per policy; all cases of one policy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tools.acceptance.cases import long_cases, steady_cases
 
 Outcomes = Sequence[WalkOutcome]
 Cell = Callable[[Outcomes], tuple[str, bool]]
-"""Returns the text for one policy's outcomes, and whether the gate holds."""
+"""Returns the cell text for one policy's outcomes, and whether the gate holds."""
 
 
 def gates_table(columns: Mapping[str, Outcomes]) -> str:
@@ -44,7 +44,7 @@ def cases_table(outcomes: Outcomes) -> str:
 
 
 def case_row(outcome: WalkOutcome) -> str:
-    """Return one case as a row of that table."""
+    """Return one case as a row of the cases table."""
     held = {True: "yes", False: "**no**", None: "-"}[outcome.passed]
     return _line(
         [
@@ -62,7 +62,7 @@ def case_row(outcome: WalkOutcome) -> str:
 
 
 def verdict(outcomes: Outcomes) -> str:
-    """Return one line: all gates hold, or the cases that failed."""
+    """Return one line that says that all cases held, or names those that failed."""
     failed = [outcome.name for outcome in outcomes if outcome.passed is False]
     gates = sum(outcome.passed is not None for outcome in outcomes)
     if failed:
@@ -113,7 +113,7 @@ def _standing(limit: float) -> Cell:
 
 
 def _rows() -> list[tuple[str, str, Cell]]:
-    """Return name, limit and cell of every gate."""
+    """Return the name, limit and cell of every gate."""
     limits, still, long = (
         case.limits or WalkLimits()
         for case in (steady_cases()[0], steady_cases()[3], long_cases()[0])

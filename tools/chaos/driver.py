@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The real driver of a Lite3, except for its process, its sockets and rclpy."""
+"""The real driver of a Lite3, but without its processes, its sockets and rclpy."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _REPORT_NS = NS_PER_S // 5
 
 
 class SlowLite3(Lite3):
-    """A Lite3 whose host sends fewer frames, so that simulating it takes less time."""
+    """A Lite3 whose host sends fewer frames, which makes it faster to simulate."""
 
     figures = replace(FIGURES, state_rate_hz=(25.0, 5000.0))
 
@@ -61,7 +61,7 @@ class SlowLite3(Lite3):
 
 
 class HoldingLite3(SlowLite3):
-    """One that comes to rest in its pose, as arms do."""
+    """A SlowLite3 that comes to rest by holding its pose, as arms do."""
 
     figures = replace(SlowLite3.figures, rest_mode=MODE_HOLD_MEASURED)
 
@@ -73,10 +73,10 @@ class HoldingLite3(SlowLite3):
 
 
 class VirtualLink:
-    """Replaces LinkSupervisor, in front of the link process's state machine.
+    """Replaces LinkSupervisor: passes requests to the link process's state machine directly.
 
     Attributes:
-        link: That state machine.
+        link: The state machine.
         follow: Receives commands from the node; each other request has its own method.
     """
 
@@ -118,12 +118,12 @@ class VirtualLink:
 
 
 class ChaosDriver(DriverNode, VirtualNode):
-    """The node of the driver, and the loop of its link process.
+    """The driver node, and the loop of its link process.
 
     Attributes:
         link: The state machine.
-        gate: Passes commands on unless the e-stop is pressed.
-        waiting: Functions that continue requests that await something.
+        gate: Passes on commands unless the e-stop is pressed.
+        waiting: Functions that continue pending requests.
     """
 
     def __init__(
@@ -139,13 +139,13 @@ class ChaosDriver(DriverNode, VirtualNode):
         """Start the node.
 
         Args:
-            clock: Clock of its computer.
-            send: Passes what it publishes to the network: topic, message.
+            clock: Clock of the driver's computer.
+            send: Passes published messages (topic, message) to the network.
             frames: Passes a datagram to the robot.
             rate_hz: Rate of commands and states.
-            wire_watch: Watches what it receives and sends.
-            log: Receives what it logs.
-            kind: The robot.
+            wire_watch: Watches what the driver receives and sends.
+            log: Receives its log messages.
+            kind: The robot's interface to the driver.
         """
         self.send, self._clock, self._frames, self._seen = send, clock, frames, wire_watch
         self._virtual_logger = VirtualLogger(log)
@@ -202,7 +202,7 @@ class ChaosDriver(DriverNode, VirtualNode):
         self.turn()
 
     def hear_command(self, data: bytes) -> None:
-        """Receive a JointCommand, like the thread of CommandTopic."""
+        """Receive a JointCommand, as the thread of CommandTopic does."""
         try:
             command = self._reader.read(self._decode(data), self._clock.monotonic_ns())
         except RobotError:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The real policy node, with everything below it virtual: rclpy, threads, clocks, the model."""
+"""The real policy node on a virtual base: rclpy, threads, clocks and the model are replaced."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _WILD = 60.0
 
 
 class FaultyModel:
-    """A back end that behaves as its faults specify; without faults, it computes a few sines."""
+    """A back end with the scene's faults; without faults, it computes a few sines."""
 
     name = "cheap"
 
@@ -72,7 +72,7 @@ class FaultyModel:
                 self._answer *= -_WILD if self._scene.runs % 2 else _WILD
 
     def warm_up(self) -> None:
-        """Run nothing: no fault of the model keeps a node from starting."""
+        """Do nothing, so that no fault of the model keeps a node from starting."""
 
     def close(self) -> None:
         """Do nothing: nothing is open."""
@@ -82,13 +82,13 @@ class FaultyModel:
 
 
 class Scene:
-    """The environment of the host.
+    """The environment of the policy node's computer.
 
     Attributes:
-        clock: Clock of its computer.
+        clock: Clock of that computer.
         model_faults: The model's current faults.
         runs: Number of runs of the model.
-        press, ticked: Called when the e-stop is pressed while the model runs, and with each tick.
+        press, ticked: Called to press the e-stop while the model runs; called with each tick.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Scene:
         self.runs = 0
 
     def during_run(self, policy: str) -> list[str]:
-        """Apply the faults that act while a policy's model runs; return the model's faults."""
+        """Apply the faults that act while a policy's model runs; return all faults of the model."""
         self.runs += 1
         faults = list[str]()
         for fault in self.model_faults:
@@ -117,7 +117,7 @@ class Scene:
 
 
 class ChaosKind(JointKind):
-    """Joint policies without golden rows: a model with faults could not reproduce them."""
+    """Joint policies without golden rows, which a model with faults could not reproduce."""
 
     def golden_rows(self, bundle: JointBundle) -> Any:
         """Read nothing."""
@@ -136,7 +136,7 @@ class ChaosKind(JointKind):
 
 
 class ChaosSetKind(SetKind):
-    """Sets of these policies."""
+    """Sets of `ChaosKind` policies."""
 
     def __init__(self) -> None:
         self._kinds = (ChaosKind(),)
@@ -159,7 +159,7 @@ class _Loop(ControlLoop):
 
 
 class _NodeReports:
-    """Stand-in for the thread between ticks, whose messages nothing would read."""
+    """Replaces the thread that publishes between ticks, since nothing would read its messages."""
 
     def __init__(self, *_: object) -> None:
         """Keep nothing."""
@@ -177,7 +177,7 @@ class _Reporter(StatusReporter):
 
 
 class _Loads(LoadService):
-    """Opens a policy on the timeline instead of a thread."""
+    """Opens a policy on the timeline instead of on a thread."""
 
     _node: ChaosNode
     _busy = False
@@ -206,10 +206,10 @@ class _Loads(LoadService):
 
 
 class ChaosNode(PolicyNode, VirtualNode):
-    """A policy node of one joint policy, or of a set of them.
+    """A policy node for one joint policy or for a set of them.
 
     Attributes:
-        waiting: Functions that continue requests that await something.
+        waiting: Functions that continue pending requests.
     """
 
     def __init__(
@@ -230,10 +230,10 @@ class ChaosNode(PolicyNode, VirtualNode):
         return self._chaos_kind
 
     def _native_loop(self, values: Mapping[str, Any]) -> None:
-        """Tick in the loop that has no thread."""
+        """Return None, so that the node ticks in the loop without a thread."""
 
     def _attach_observers(self, policy: OpenedPolicy[Any], group: Any, values: Any) -> None:
-        """Attach the observers that a set needs; the scene observes each tick."""
+        """Attach the observers that a set needs; the scene itself observes each tick."""
         if policy.switching is not None:
             self.observer.add(SwitchReports(policy, self.get_logger()))
             serve_switches(self, self._switch, self.report)
@@ -255,7 +255,7 @@ class ChaosNode(PolicyNode, VirtualNode):
         self.start()
 
     def turn(self) -> int:
-        """Tick if a tick is due; return the time of the next one, on the steady clock."""
+        """Tick if due; return the time of the next tick, on the steady clock."""
         assert isinstance(self.loop, _Loop)
         self.loop.turn()
         return int(self._pacer._deadline_ns)
@@ -267,7 +267,7 @@ class ChaosNode(PolicyNode, VirtualNode):
 
 @contextmanager
 def virtual_host(scene: Scene, bundles: Mapping[str, Bundle]) -> Iterator[None]:
-    """Put the virtual clock, loop, model and bundles where the node's modules look for theirs."""
+    """Replace clock, loop, model and bundles with virtual ones in the node's modules."""
 
     def load_asked(kind: Any, request: OpenRequest, sha256: str | None = None) -> Bundle:
         if request.bundle not in bundles:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Process that runs the seeds with one fault in the code; imports the suite only after that."""
+"""Process that runs the seeds with one fault in the code; inserts it before importing the suite."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LIMIT_S = 1800
 
 
 class _Loader(SourceFileLoader):
-    """Loads another text in place of a file's."""
+    """Loads a module from another text instead of its file."""
 
     text: str
 
@@ -27,7 +27,7 @@ class _Loader(SourceFileLoader):
 
 
 class _Finder:
-    """Finds one module, with another text."""
+    """Finds one module, and has it loaded from another text."""
 
     def __init__(self, name: str, text: str) -> None:
         self._name, self._text = name, text
@@ -45,14 +45,14 @@ class _Finder:
 def run_mutated(
     name: str, text: str, digests: Mapping[int, Sequence[str]], options: Mapping[str, Any]
 ) -> None:
-    """Exit with 0 if the seeds hold although a module is changed; otherwise with another status.
+    """Exit with 0 if the seeds hold despite a change to a module; otherwise with another status.
 
     Args:
         name: Name of the module.
-        text: Its changed source.
-        digests: For each seed, the digests of the correct code in equal steps of time; empty if
-            only invariants are to be checked.
-        options: Fields of the `Options` of the seeds.
+        text: Changed source of the module.
+        digests: For each seed, the digests of the correct code at equal intervals; empty if only
+            invariants are to be checked.
+        options: Fields of the seeds' `Options`.
     """
     signal.alarm(_LIMIT_S)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

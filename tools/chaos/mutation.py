@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tests which faults the seeds find in the code that guards a robot.
+"""Tests which faults in the code that guards a robot are found by the seeds.
 
-Faults of the Python core must break an invariant or, with `--core both`, make it differ from the
-native core; faults of the driver, which has one implementation, must break an invariant.
+A fault in the Python core must break an invariant or, with `--core both`, make it differ from the
+native core; a fault in the driver, which has only one implementation, must break an invariant.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _PLACES = {
     "pairing": "policy_core/policy_core/observation/freshness.py",
     "link": "robot_driver/robot_driver/following.py",
 }
-"""Files to change, by their group in tools.mutants."""
+"""Files to change, by their group for tools.mutants."""
 _ALONE = "link"
 """Group whose code has no second implementation."""
 _STRICTNESS = ("Lt -> LtE", "LtE -> Lt", "Gt -> GtE", "GtE -> Gt")
-"""Faults that only a value exactly at its limit reveals: unit tests have those, seeds do not."""
+"""Faults that only a value exactly at a limit reveals; unit tests use such values, seeds do not."""
 
 
 def try_mutants(
@@ -51,15 +51,15 @@ def try_mutants(
     """Run the seeds with one fault at a time, and print how many faults they find.
 
     Args:
-        count: Number of faults, equally many from each place, in lines that the seeds execute.
-        seeds: Seeds to run until one breaks an invariant, or an error ends the process.
-        options: Options of the seeds.
+        count: Number of faults, spread evenly over the groups, in lines that the seeds execute.
+        seeds: Seeds to run until one finds the fault or an error ends the process.
+        options: Options for running the seeds.
         say: Prints a line.
         jobs: Number of faults tried in parallel.
-        draw: Seed of the random choice of faults.
+        draw: Seed for the random choice of faults.
 
     Returns:
-        0; 1 if the seeds do not hold without a fault.
+        0, or 1 if the seeds do not hold without a fault.
     """
     chance, drawn = random.Random(draw), list[Mutant]()
     every = {group: [*mutants(group, [place])] for group, place in _PLACES.items()}
@@ -95,7 +95,7 @@ def try_mutants(
 
 
 def _unreached(files: set[str], seeds: range, options: Options) -> dict[str, set[int]]:
-    """Return the lines in functions of each file that the seeds do not execute."""
+    """Return, for each file, the lines in functions that the seeds do not execute."""
     modules = {file: importlib.import_module(_module_name(file)) for file in files}
     places = {file: os.path.realpath(str(module.__file__)) for file, module in modules.items()}
     seen = Coverage(data_file=None, include=[*places.values()])
@@ -125,7 +125,7 @@ def _module_name(file: str) -> str:
 def _tried(
     drawn: list[Mutant], expected: Mapping[int, list[str]], options: Options, jobs: int
 ) -> Iterator[tuple[Mutant, bool]]:
-    """Yield each fault, and whether the seeds find it."""
+    """Yield each fault, with whether the seeds find it."""
     waiting, running = deque(drawn), dict[int, tuple[Mutant, BaseProcess]]()
     while waiting or running:
         while waiting and len(running) < jobs:
@@ -140,7 +140,7 @@ def _tried(
 
 
 def _begin(mutant: Mutant, expected: Mapping[int, list[str]], options: Options) -> BaseProcess:
-    """Run the seeds with a fault in a new process, which exits with 0 if they hold."""
+    """Run the seeds with a fault in a new process, which exits with 0 if the seeds hold."""
     digests = {seed: [] for seed in expected} if mutant.group == _ALONE else expected
     given = _module_name(mutant.file), mutant.text, digests, asdict(replace(options, core=PYTHON))
     process = get_context("spawn").Process(target=run_mutated, args=given)

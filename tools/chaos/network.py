@@ -15,7 +15,7 @@ _USUAL_NS, _JITTER_NS = 200_000, 100_000
 
 
 class VirtualChannel:
-    """One direction between two actors; first in, first out, unless messages are reordered."""
+    """One direction between two actors; first in, first out, unless a fault reorders messages."""
 
     def __init__(
         self,
@@ -25,12 +25,12 @@ class VirtualChannel:
         chance: Random,
         deliver: Callable[[Any], object],
     ) -> None:
-        """Begin empty.
+        """Start without messages.
 
         Args:
             timeline: Timeline on which messages arrive.
             faults: Current faults of all channels.
-            ends: Both actors, as in `steps.PAIRS`.
+            ends: The two actors, as in `steps.PAIRS`.
             chance: Decides which messages faults affect.
             deliver: Receives each message that arrives.
         """
@@ -64,7 +64,7 @@ class VirtualChannel:
             timeline.at(due_ns, lambda: self._deliver(message))
 
     def _corrupted(self, message: Any) -> Any:
-        """Return a message with some bytes changed, if it is a serialized one."""
+        """Return a message with some bytes changed if it is serialized; otherwise unchanged."""
         if isinstance(message, tuple) and isinstance(message[-1], bytes):
             return (*message[:-1], self._corrupted(message[-1]))
         if not isinstance(message, bytes):

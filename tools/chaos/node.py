@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The parts of rclpy that a node uses, without rclpy: the only base class that is replaced."""
+"""The parts of rclpy that a node uses, without rclpy; they replace the node's base class."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Heard = Callable[[Any], object]
 
 
 class VirtualPublisher:
-    """Passes what is published to the network."""
+    """Passes published messages to the network."""
 
     def __init__(self, topic: str, send: Callable[[Any], object]) -> None:
         self.topic_name, self._send = topic, send
@@ -43,11 +43,11 @@ class Mailbox:
 
 
 class VirtualNode(LifecycleNode):
-    """Keeps publishers, subscriptions and services by name, and starts nothing.
+    """Stores publishers, subscriptions and services by name, and starts nothing.
 
     Attributes:
-        send: Passes a message to the network: topic, message.
-        services: Handlers by name.
+        send: Passes a published message (topic, message) to the network.
+        handlers: Service handlers, by name.
         mailboxes: Mailboxes of sampled subscriptions, by topic.
         heard: Callbacks of all other subscriptions, by topic.
     """
@@ -134,7 +134,7 @@ class VirtualNode(LifecycleNode):
 
 
 class VirtualLogger:
-    """Passes each text that is logged, which is part of the digest."""
+    """Passes on each logged text, to be included in the digest."""
 
     def __init__(self, hear: Callable[[bytes], object]) -> None:
         self._hear = hear
@@ -147,11 +147,11 @@ class VirtualLogger:
 
 
 def drive(work: Coroutine[Any, Any, Any], done: Callable[[Any], object]) -> Callable[[], bool]:
-    """Return a function that continues an awaiting handler; it returns whether it still awaits.
+    """Return a function that resumes a handler, and returns whether the handler awaits again.
 
     Args:
         work: The handler.
-        done: Called once, with its answer.
+        done: Called once, with the handler's answer.
     """
 
     def go_on() -> bool:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The robot: its motion host, and a body that is quick to compute, or MuJoCo's."""
+"""The robot: its motion host, and a body that is either quick to compute or MuJoCo's."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tools.chaos.timeline import NS_PER_S, VirtualTimeline
 
 DRIVER = ("10.0.0.2", 43897)
 _FRICTION, _PULL, _MOST_PULL = 0.5, 4.0, 3.0
-"""Friction of a joint, N m s/rad; pull of gravity toward the folded pose, N m/rad, and its limit,
-N m.
+"""Friction of a joint, N m s/rad; pull of gravity toward the folded pose, N m/rad, and limit of
+that pull, N m.
 """
 _LIMP_DAMPING = 5.0
 _NOISE_RAD = 2e-4
@@ -28,10 +28,10 @@ _HELPED_NS = 3 * NS_PER_S
 
 
 class QuickBody:
-    """Joints without mass that follow their drives, instead of a World.
+    """Massless joints that follow their drives; replaces a World.
 
-    Nothing falls: whatever is not held sinks into the folded pose. It has only what the motion host
-    of a Lite3 uses from a World.
+    The body does not fall: joints that are not held sink into the folded pose. It has only those
+    parts of a World that the motion host of a Lite3 uses.
     """
 
     def __init__(self, rate_hz: int, seed: int) -> None:
@@ -117,7 +117,7 @@ class VirtualRobot:
         physics: bool,
         seed: int,
     ) -> None:
-        """Switch it on."""
+        """Switch the host on."""
         world: Any = World() if physics else QuickBody(rate_hz, seed)
         self._seed, self._faults = seed, list[Lite3Fault]()
         self.host = MotionHost(world)
@@ -130,7 +130,7 @@ class VirtualRobot:
         timeline.every(period_ns + period_ns * drift_ppm // 1_000_000, self._live)
 
     def begin(self, fault: str) -> None:
-        """Start a fault, written as in robot_sim; it lasts until `end`."""
+        """Start a fault, written as in `robot_sim`; it lasts until `end` is called."""
         self._faults.append(Lite3Fault.parse(fault))
         self._adopt()
 
@@ -161,7 +161,7 @@ class VirtualRobot:
             self._send(data)
 
     def _help_up(self, now_ns: int) -> None:
-        """Set down a robot that has been on its back for a while, as a person would."""
+        """Set upright a robot that has been tipped over for a while, as a person would."""
         world: Any = self.host.world
         if getattr(world, "upright", True):
             self._fallen_since_ns = None

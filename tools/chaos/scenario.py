@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""One seed: all actors on one timeline, under a schedule, until the end or a broken invariant."""
+"""One seed: all actors on one timeline, under a schedule, until it ends or an invariant breaks."""
 
 from __future__ import annotations
 
@@ -59,26 +59,26 @@ from tools.chaos.watch import (
 )
 
 BOTH = "both"
-"""Each seed runs in both cores, whose results must be equal."""
+"""Each seed runs in both cores, and their results must be equal."""
 BUNDLES = Path(__file__).resolve().parents[2] / "config" / "bundles"
 _RATE_HZ, _PHYSICS_RATE_HZ = 50, 250
 _PRESSED_AGAIN_NS, _CONFIRMED_NS, _ROGUE_AGAIN_NS = 100_000_000, 200_000_000, 10_000_000
 _WITHIN_S = {"load": 3.0, "take_control": 4.0, "release_control": 3.5}
-"""Time limits for slow answers, s; all others must be immediate."""
+"""Time limits for slow answers, s; all other answers must be immediate."""
 _AT_ONCE_S = 0.5
 _PRESSED = b"\0\1\0\0\1"
-"""A serialized std_msgs/Bool: true."""
+"""A serialized std_msgs/Bool that is true."""
 _OF_SCRIPTS = ("load", "authority", "switch", *RESTS)
-"""Requests that have no key."""
+"""Requests that have no key and come from scripts."""
 _SEQUENCE_AT, _VALID_AT, _MODE_AT = 12, 20, 28
 """Byte offsets in a serialized JointCommand."""
 _TWIST = struct.Struct("<4s6d")
 _COMPARED_S = 0.1
 _SAVED_TICKS = 10
-"""Number of ticks between two saved states that are part of the digest."""
+"""Number of ticks between saved states that are included in the digest."""
 _CLOCK_OFFSETS_S = (0.0, 0.0, 0.0, 0.03, -0.03, -0.7, 5.0)
 """How far the clock of the driver's computer is ahead of the host's, s. If it is behind by more
-than a time-out and less than 0.5 s, no policy starts: its inputs look stale.
+than a timeout but less than 0.5 s, no policy starts, because the inputs look stale.
 """
 
 
@@ -87,8 +87,8 @@ class Options:
     """Options for running seeds.
 
     Attributes:
-        seconds: Virtual duration of each.
-        core: Core in which the node ticks: `python`, `native` or `both`.
+        seconds: Virtual duration of each seed.
+        core: Core in which the policy node ticks: `python`, `native` or `both`.
         physics: True if MuJoCo moves the robot.
     """
 
@@ -102,7 +102,7 @@ class SeedOutcome:
     """Outcome of a seed.
 
     Attributes:
-        seed, steps: The seed, and the steps that were run.
+        seed, steps: The seed and the steps that were run.
         broken: The broken invariant, if any.
         events: The last events.
         digest: Digest of everything that happened.
@@ -122,7 +122,7 @@ class SeedOutcome:
 
 
 def _mixed_kinds(contract: Any) -> Any:
-    """Return a contract with one joint commanded by effort, and one by velocity."""
+    """Return a contract in which one joint is commanded by effort and one by velocity."""
     (term,) = contract.action.terms
     cut = {"position": [*range(9), 11], "effort": [9], "velocity": [10]}
     terms = tuple(
@@ -139,7 +139,7 @@ def _mixed_kinds(contract: Any) -> Any:
 
 
 def _weak(contract: Any) -> Any:
-    """Return a contract with a joint that exerts little torque."""
+    """Return a contract in which one joint may exert little torque."""
     joints = contract.joints
     limit = np.where(np.arange(len(joints.names)) == 0, 0.5, joints.effort_limit)
     return replace(contract, joints=replace(joints, effort_limit=limit))
@@ -159,7 +159,7 @@ _VARIANTS: Sequence[Callable[[Any], Any]] = (
 
 
 def _variant(seed: int) -> int:
-    """Return which variant of the policy a seed without a set runs."""
+    """Return the variant of the policy that a seed without a set runs."""
     return (seed - (seed + 2) // 4 + 2) % len(_VARIANTS)
 
 
@@ -169,7 +169,7 @@ def _holds_pose(seed: int) -> bool:
 
 @cache
 def _bundles(name: str, variant: int = 0) -> dict[str, Bundle]:
-    """Read the bundle once; also make one with different gains, which a standing robot refuses."""
+    """Read a bundle once; also make a version whose other gains a standing robot must refuse."""
     first: Any = load_bundle(BUNDLES / name, kind=Bundle)
     first = replace(first, contract=_VARIANTS[variant](first.contract))
     stand = replace(first.contract.stand, stiffness=first.contract.stand.stiffness * 0.5)
@@ -188,11 +188,11 @@ def run_seed(
     """Run a seed.
 
     Args:
-        seed: Seed of everything random.
-        options: Options of the run.
-        steps: Steps to run instead of the seed's.
+        seed: Seed for everything random.
+        options: Options for the run.
+        steps: Steps to run instead of those of the seed.
         look: Called periodically.
-        look_s: Virtual time between two calls.
+        look_s: Virtual time between two calls of `look`.
     """
     if options.core == BOTH:
         return _run_in_both(seed, options, steps)
@@ -214,7 +214,7 @@ def run_seed(
 def run_with_digests(
     seed: int, options: Options, steps: Sequence[ChaosStep] | None = None
 ) -> tuple[SeedOutcome, list[str]]:
-    """Run a seed; return its outcome, and the digests at equal steps of time."""
+    """Run a seed; return its outcome, and its digests at equal intervals."""
     digests = list[str]()
     outcome = run_seed(
         seed,
@@ -227,7 +227,7 @@ def run_with_digests(
 
 
 def holds(seed: int, options: Options, expected: Sequence[str]) -> bool:
-    """Return whether a seed's invariants hold, and its digests are the `expected` ones, if any."""
+    """Return whether a seed's invariants hold and its digests match those in `expected`, if any."""
     rest, same = iter(expected), True
 
     def look(timeline: VirtualTimeline) -> None:
@@ -253,7 +253,7 @@ def _run_in_both(seed: int, options: Options, steps: Sequence[ChaosStep] | None)
 
 
 def _shown(tick: Tick, inputs: Iterable[Input]) -> bytes:
-    """Return the results of a tick and the inputs that others observe, for the digest."""
+    """Return the results of a tick, and what others see of its inputs, for the digest."""
     ages = [each.age_ns(tick.now_ns) for each in tick.inputs.values()]
     flags = tick.asked, tick.begins, tick.taken, tick.clipped_ticks
     trip = tick.trip and (tick.trip.rule.value, tick.trip.reason, tick.trip.latched)
@@ -272,12 +272,12 @@ def _flat(tree: Any) -> bytes:
 
 
 def rogue_command(data: bytes, kind: str) -> bytes:
-    """Return a second sender's serialized JointCommand, derived from one of the policy node's.
+    """Return the serialized JointCommand of a second sender, derived from the policy node's newest.
 
     Args:
-        data: The newest command of the node.
+        data: The policy node's newest command.
         kind: One of `steps.ROGUES`: `far` and `back` use another sender's sequence; the others
-            continue the node's, and change one thing.
+            continue the node's and change one thing.
     """
     command = bytearray(data)
     skipped = {"far": 101, "back": -20}.get(kind, 1)
@@ -375,7 +375,7 @@ class _Play:
             return VirtualChannel(self._timeline, self._network_faults, ends, chance, deliver)
 
         def to(actor: str, hear: Callable[[Any], object]) -> Callable[[Any], None]:
-            """Return a receiver whose messages wait while its actor is stalled."""
+            """Return a function that receives messages, which wait while the actor is stalled."""
 
             def deliver(message: Any) -> None:
                 until_ns = self._stalled_until_ns[actor]
@@ -559,7 +559,7 @@ class _Play:
     # The operator, and the schedule.
 
     def _ask(self, name: str, value: float) -> None:
-        """Send a request to the actors that it concerns."""
+        """Send a request to the actors concerned."""
         timeline = self._timeline
         timeline.note(f"operator: {name} {value:g}" if value else f"operator: {name}")
         request = OperatorRequest(name) if name not in _OF_SCRIPTS else None
@@ -620,7 +620,7 @@ class _Play:
         self._timeline.after(for_ns, self._start_host)
 
     def outcome(self) -> SeedOutcome:
-        """Return the outcome, after checking whether the robot has run again."""
+        """Check whether the robot has run again; return the outcome."""
         over_s = max([step.at_s + step.for_s for step in self._steps], default=0.0)
         if not self._timeline.ended and over_s <= self._options.seconds - QUIET_S:
             ran_s = self._ran_ns / NS_PER_S
@@ -639,9 +639,9 @@ class _Play:
 
 
 class _Operator:
-    """A person at the keyboard who wants the robot to walk, and starts again after each fault.
+    """A person at the keyboard who wants the robot to walk and starts over after each fault.
 
-    The pilot is robot_operator's; its requests and its velocity are sent.
+    Uses the pilot of `robot_operator`, and sends its requests and velocity.
     """
 
     def __init__(
@@ -666,7 +666,7 @@ class _Operator:
         self._phase = phase
 
     def _go_on(self) -> None:
-        """Make the next request on the way to RUN, then wait for a while."""
+        """Make the next request on the way to RUN; schedule the next call."""
         mode, phase = self._mode, self._phase
         wanted = ""
         if phase is DriverPhase.LISTENING:
@@ -685,7 +685,7 @@ class _Operator:
         self._timeline.after(round(self._chance.uniform(0.2, 0.8) * NS_PER_S), self._go_on)
 
     def ask(self, step: ChaosStep) -> None:
-        """Press the keys of a request; requests without keys are sent like a script's."""
+        """Press the keys of a request; send a request without keys as a script would."""
         if step.target in _OF_SCRIPTS:
             self._send(step.target, step.value)
             return
@@ -698,12 +698,12 @@ class _Operator:
             self._timeline.after(_CONFIRMED_NS, lambda: self._press(CONFIRM))
 
     def drive(self, key: str, for_ns: int) -> None:
-        """Hold a key that drives."""
+        """Hold down a driving key."""
         for at_ns in range(0, for_ns, _PRESSED_AGAIN_NS):
             self._timeline.after(at_ns, lambda: self._press(key))
 
     def steer(self, speed: float, for_ns: int) -> None:
-        """Command a speed on all axes without limits, as a script does."""
+        """Command the same speed on all axes, without limits, as a script may."""
         for at_ns in range(0, for_ns, _PRESSED_AGAIN_NS):
             self._timeline.after(at_ns, lambda: self._command(speed, speed, speed))
 

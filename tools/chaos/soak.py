@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A simulated run of several hours, which reports memory growth and open files."""
+"""A simulated run of several hours that reports memory growth and open files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 def soak(hours: float, options: Options, say: Callable[[str], None]) -> int:
     """Run one seed for simulated hours; return the exit status.
 
-    It fails if an invariant breaks, or if files are left open.
+    The run fails if an invariant breaks or files are left open.
     """
     samples = list[tuple[float, float, int]]()
 

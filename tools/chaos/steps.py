@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The schedule of a seed: requests from the robot's operator, and faults of all parts."""
+"""The schedule of a seed: requests from the robot's operator, and faults in all parts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from random import Random
 PAIRS = ("robot-driver", "driver-host", "operator-host", "operator-driver")
 """Pairs of actors with a network between them."""
 QUIET_S = 15.0
-"""Time at the end without faults and other requests, within which the robot must run again."""
+"""Time at the end without faults or other requests, within which the robot must run again."""
 _NETWORK = {
     "loss": (0.02, 0.9),
     "delay": (0.002, 0.4),
@@ -21,7 +21,7 @@ _NETWORK = {
     "partition": (0.0, 0.0),
     "slow": (0.02, 0.3),
 }
-"""Faults between two actors, and the ranges of their values: shares, or times in s."""
+"""Faults between two actors, and the ranges of their values: shares or times in s."""
 _ROBOT = (
     "drop:joint_states",
     "drop:imu",
@@ -50,22 +50,22 @@ _ROBOT = (
     "forged:state=3",
     "foreign:state",
 )
-"""Faults of the robot and its motion host, as robot_sim names them."""
+"""Faults of the robot and its motion host, written as in `robot_sim`."""
 _MODEL = ("error", "nan", "infinite", "wild", "slow", "estop")
-"""A model's faults; `estop`: the e-stop is pressed while the model runs."""
+"""A model's faults; with `estop`, the e-stop is pressed while the model runs."""
 _ASKED = ("take_control", "release_control", "stand", "run", "damp", "reset", "estop", "load")
 STATES = ("walk", "crouch", "swim")
-"""States that `switch` requests, by its value; the last one does not exist."""
+"""States that `switch` may request; its value is the index. The last one does not exist."""
 FALLS_BACK = "lite3_crouch"
-"""Policy of the set whose state has a fallback."""
+"""Policy in the set whose state has a fallback."""
 LOADS = ("same", "limits", "missing")
-"""Bundles that `load` requests, by its value."""
+"""Bundles that `load` may request; its value is the index."""
 RESTS = {"stand_leg": 0, "freeze_leg": 1, "disable_leg": 2}
-"""Requests that set the authority over one leg, and the source of the rest of its command."""
+"""Requests that set the authority over one leg and the source of the rest of that leg's command."""
 _DIAL = ("more_authority", "less_authority", "authority", *RESTS)
 _KEYS = ("up", "down", "left", "right", "comma", "full_stop", "space")
 _SPEEDS = (-1e9, -3.0, 0.7, 3.0, float("nan"))
-"""Commands of a script on all axes, m/s and rad/s."""
+"""Speeds that a script commands on all axes, m/s and rad/s."""
 ROGUES = (
     "copy",
     "far",
@@ -85,7 +85,7 @@ ROGUES = (
     "weak",
     "limp",
 )
-"""Commands of a second sender of joint_command, see `scenario.rogue_command`."""
+"""Commands from a second sender of `joint_command`; see `scenario.rogue_command`."""
 _LASTS_S = (0.02, 0.05, 0.1, 0.15, 0.3, 0.6, 2.0)
 _COMPUTERS = ("host", "driver")
 
@@ -95,11 +95,11 @@ class ChaosStep:
     """A request or a fault.
 
     Attributes:
-        at_s: Time at which it begins.
+        at_s: Time at which the step begins.
         kind: `ask`, `drive`, `steer`, `rogue`, or the kind of a fault.
         target: Target of the fault, or the request.
         for_s: Duration of a fault.
-        value: A share, a time in s, or as the kind defines it.
+        value: A share, a time in s, or what the kind defines.
     """
 
     at_s: float
@@ -120,9 +120,10 @@ def runs_set(seed: int) -> bool:
 
 
 def draw_steps(seed: int, seconds: float) -> tuple[ChaosStep, ...]:
-    """Return a seed's faults, and its requests besides those of its operator, in order.
+    """Return, in order, a seed's faults and the requests beyond those of its operator.
 
-    The operator acts on its own: it takes control, stands up, runs, and starts again after a fault.
+    On its own, the operator takes control, has the robot stand up and run, and starts over after a
+        fault.
     """
     chance, steps = Random(f"steps {seed}"), list[ChaosStep]()
     begin_s = chance.choice([0.0, 4.5])
@@ -193,7 +194,7 @@ def _draw_model_fault(chance: Random, at_s: float, for_s: float, policy: str = "
 def shrunk(
     steps: Sequence[ChaosStep], still_breaks: Callable[[Sequence[ChaosStep]], bool]
 ) -> tuple[ChaosStep, ...]:
-    """Return a shorter schedule that still breaks the invariant; no step can be left out.
+    """Return a minimal schedule that still breaks the invariant: no step can be left out.
 
     Args:
         steps: Steps that break an invariant.

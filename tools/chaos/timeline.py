@@ -32,14 +32,14 @@ class VirtualTimeline:
         self.ended = False
 
     def at(self, time_ns: int, act: Callable[[], object]) -> None:
-        """Act at a time, or now if that has passed; after everything already due then."""
+        """Act at a time, or now if it has passed, but after all actions already due then."""
         heappush(self._due, (max(time_ns, self.now_ns), next(self._numbers), act))
 
     def after(self, duration_ns: int, act: Callable[[], object]) -> None:
         self.at(self.now_ns + duration_ns, act)
 
     def every(self, period_ns: int, act: Callable[[], object]) -> None:
-        """Act now and again after each period."""
+        """Act now, and again after each period."""
 
         def again() -> None:
             act()
@@ -56,7 +56,7 @@ class VirtualTimeline:
             self.now_ns = until_ns
 
     def note(self, text: str) -> None:
-        """Keep an event, which is part of the digest."""
+        """Store an event, and include it in the digest."""
         event = f"{self.now_ns / NS_PER_S:10.6f} s  {text}"
         self.events.append(event)
         self._hash.update(event.encode())
@@ -67,7 +67,7 @@ class VirtualTimeline:
 
     @property
     def digest(self) -> str:
-        """Digest of everything that has happened, 32 hex digits."""
+        """Digest of everything that has happened (32 hex digits)."""
         return self._hash.hexdigest()
 
 
@@ -75,14 +75,14 @@ _BOOTED_NS, _EPOCH_NS = 1_000 * NS_PER_S, 1_790_000_000 * NS_PER_S
 
 
 class VirtualClock(SimpleNamespace):
-    """The clocks of one computer; replaces `time` in its modules.
+    """The clocks of one computer; replaces `time` in that computer's modules.
 
     Attributes:
         busy_ns: How far the current computation is ahead of the timeline.
     """
 
     def __init__(self, timeline: VirtualTimeline, drift_ppm: int) -> None:
-        """Start; the clocks run faster than the timeline by `drift_ppm`."""
+        """Start clocks that run faster than the timeline by `drift_ppm`."""
         super().__init__()
         self._timeline, self._ppm = timeline, drift_ppm
         self._wall_ns, self.busy_ns = _EPOCH_NS, 0
@@ -95,10 +95,10 @@ class VirtualClock(SimpleNamespace):
         return self.monotonic_ns() + self._wall_ns
 
     def set(self, by_ns: int) -> None:
-        """Set the wall clock forward, or back."""
+        """Set the wall clock forward or back."""
         self._wall_ns += by_ns
 
     def when(self, steady_ns: int) -> int:
-        """Return the timeline's time when the steady clock shows, or has just shown, this time."""
+        """Return the earliest timeline time at which the steady clock has reached this value."""
         passed_ns = steady_ns - _BOOTED_NS
         return -(-passed_ns * 1_000_000 // (1_000_000 + self._ppm))

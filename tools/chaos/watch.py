@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The invariants, checked during a run: they must hold whatever the seed does."""
+"""The invariants checked during a run, which must hold whatever the seed does."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from robot_driver.interfaces import MODE_DAMP, STIFFNESS
 from tools.chaos.timeline import NS_PER_S, VirtualTimeline
 
 _HEAD, _SEQUENCE_AT = struct.Struct("<Q8xB"), 12
-"""Head of a serialized JointCommand: stamp, sequence and valid_for of 8 bytes each, mode."""
+"""Part of a serialized JointCommand, and its offset: `sequence`, `valid_for` (skipped), `mode`."""
 _ROUNDING_RAD = 1e-6
 _LONGEST_SILENCE_NS = 100_000_000
 
@@ -47,7 +47,7 @@ CHAOS_INVARIANTS: Mapping[str, str] = {
     "cores_agree": "With `--core both`, the Python and the native core give the same results, bit "
     "for bit.",
 }
-"""Statements that are checked only here, by name."""
+"""Invariants that are checked only here, by name."""
 
 
 def _is_between(value: float, low: float, high: float) -> bool:
@@ -60,7 +60,7 @@ class Broken(NamedTuple):
     Attributes:
         name: Name of the invariant.
         time_s: Virtual time.
-        found: Finding, in words.
+        found: What was found, in words.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Broken(NamedTuple):
 
 
 class ChaosWatch:
-    """Checks the host's ticks, the driver's frames, and answers.
+    """Collects the results of all checks; the first broken invariant ends the run.
 
     Attributes:
         broken: The first broken invariant; None while all hold.
@@ -90,7 +90,7 @@ class ChaosWatch:
 
 
 def command_rows(data: bytes | bytearray, joints: int) -> F64:
-    """Return the arrays of a serialized JointCommand [6, joints]; a bytearray's can be changed."""
+    """Return the arrays [6, joints] of a serialized JointCommand; writable for a bytearray."""
     row = 8 * (1 + joints)  # each array is its count and its numbers
     return np.ndarray((6, joints), "<f8", data, len(data) - 6 * row + 8, (row, 8))
 
@@ -104,7 +104,7 @@ class HostWatch:
         self._sequence, self._number = -1, 0
         self._pressed = False
         self._loads, self._changes = 0, list[str]()
-        """Number of loads not yet answered; bundles that came into use, except those of granted
+        """Number of loads not yet answered; bundles that came into use, except through granted
         loads.
         """
         self._follow(policy)
@@ -152,7 +152,7 @@ class HostWatch:
         self._pressed = False
 
     def load_asked(self, bundle: str) -> Callable[[OpenedPolicy[Any], bool], None]:
-        """Note a load; return a function that takes its answer: policy in use, whether granted."""
+        """Note a load; return a function for its answer: policy in use, and whether granted."""
         before, self._loads = len(self._changes), self._loads + 1
 
         def answered(policy: OpenedPolicy[Any], granted: bool) -> None:
@@ -212,7 +212,7 @@ class HostWatch:
             self._watch.require("estop_is_final", is_safe, f"a command of mode {mode}")
 
     def ticked(self, tick: Tick, policy: OpenedPolicy[Any]) -> None:
-        """Check a tick, right after its command."""
+        """Check a tick, right after its command was published."""
         self._see(policy)
         self._number += 1
         if tick.mode is not Mode.DAMP and self._gravity is not None:
@@ -229,10 +229,10 @@ class HostWatch:
 
 
 class VirtualDriverWatch:
-    """Checks what the driver sends to the robot; a `LinkWatch` sees its state machine."""
+    """Checks what the driver sends to the robot; a `LinkWatch` checks its state machine."""
 
     def __init__(self, watch: ChaosWatch, *, holds: bool) -> None:
-        """Start; `holds` if the robot comes to rest with stiffness."""
+        """Start; `holds` is True if the robot rests with stiffness."""
         self.require, self.checked = watch.require, watch.checked
         self._holds = holds
         self._has_control = self._pressed = False
@@ -269,7 +269,7 @@ class VirtualDriverWatch:
 
 
 class AnswerWatch:
-    """Checks that each request is answered once, in time."""
+    """Checks that each request is answered once and in time."""
 
     def __init__(self, watch: ChaosWatch, timeline: VirtualTimeline) -> None:
         self._watch, self._timeline = watch, timeline
@@ -277,7 +277,7 @@ class AnswerWatch:
         self._asked = 0
 
     def asked(self, actor: str, name: str, within_s: float) -> int:
-        """Return the number of a request that has reached an actor."""
+        """Register a request that has reached an actor; return its number."""
         self._asked += 1
         due_ns = self._timeline.now_ns + round(within_s * NS_PER_S)
         self._open[self._asked] = actor, name, due_ns
@@ -292,7 +292,7 @@ class AnswerWatch:
         self._open = {n: each for n, each in self._open.items() if each[0] != actor}
 
     def wait(self, actor: str, duration_ns: int) -> None:
-        """Expect answers from a stalled process later, by the length of the stall."""
+        """Expect answers from a stalled process later, by the duration of the stall."""
         self._open = {
             n: (who, name, due_ns + (duration_ns if who == actor else 0))
             for n, (who, name, due_ns) in self._open.items()

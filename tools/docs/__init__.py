@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m tools.docs`: the documentation site, from docs/ and from the code."""
+"""`python -m tools.docs`: builds the documentation site from docs/ and the code."""

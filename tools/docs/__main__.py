@@ -24,7 +24,7 @@ DOCS, OUTPUT = ROOT / "docs", ROOT / "out" / "docs"
 _LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?!https?:)([^)#\s]*)(#[^)\s]*)?\)")
 _SECTION = re.compile(r"```\{toctree\}\n:caption: (.+)\n:maxdepth: 1\n\n((?:.+\n)+)```\n")
 REDIRECTS = DOCS / "redirects.txt"
-"""Pages that have moved: old and new name, `old.md new.md`, one per line."""
+"""Pages that have moved: old and new names, one `old.md new.md` per line."""
 _MOVED = """<!DOCTYPE html>
 <meta charset="utf-8">
 <meta http-equiv="refresh" content="0; url={0}">
@@ -36,9 +36,9 @@ BESIDE = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md")
 
 
 def write_sources(folder: Path) -> None:
-    """Write all pages into a new folder, with links adapted to it.
+    """Write all pages into a new folder, and adapt their links.
 
-    A link to a file that is not a page becomes the file's name.
+    A link to a file that is not a page is replaced by its text and the file's path.
     """
     shutil.copytree(DOCS, folder, ignore=shutil.ignore_patterns(REDIRECTS.name))
     for name in BESIDE:
@@ -54,7 +54,7 @@ def write_sources(folder: Path) -> None:
 
 
 def _with_sections(index: str, folder: Path) -> str:
-    """Return the index with an entry per section, and write a page for each, so that menus open."""
+    """Return the index with one entry per section, for menus, and write a page per section."""
     sections = list[str]()
     for caption, entries in _SECTION.findall(index):
         sections.append(caption.lower().replace(" ", "_"))
@@ -81,7 +81,7 @@ def _link(link: re.Match[str], home: Path, folder: Path) -> str:
 
 
 def write_redirects(site: Path) -> None:
-    """Write a page under each old name that redirects to the new one."""
+    """Write under each old name a page that redirects to the new name."""
     for line in REDIRECTS.read_text("utf-8").splitlines():
         old, new = line.replace(".md", ".html").split()
         (site / old).write_text(_MOVED.format(new), "utf-8")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Configuration of Sphinx: Markdown pages (MyST), which are also readable in the repository."""
+"""Sphinx configuration for Markdown pages (MyST), which are also readable in the repository."""
 
 project = "policy_inference"
 author = "The policy_inference authors"

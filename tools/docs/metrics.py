@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The table of metrics of the reference pages, from the tables in the code."""
+"""The reference pages' table of metrics, generated from the tables in the code."""
 
 from collections.abc import Iterator
 
@@ -17,11 +17,11 @@ from policy_inference.status_fields import (
 )
 
 _Row = tuple[str, list[str], str, list[str]]
-"""Name, labels, meaning and values of the labels of a metric."""
+"""Name, labels, meaning and label values of a metric."""
 
 
 def metrics_table() -> str:
-    """Return each metric of a robot with its labels and its meaning, in Markdown."""
+    """Return a Markdown table of a robot's metrics with their labels and meanings."""
     rows: list[_Row] = [("policy_nodes", [], "Policy nodes seen since the exporter started", [])]
     for group in (UP, POLICY, EXPORTED, DIAGNOSED, DRIVER):
         rows += [
@@ -45,7 +45,7 @@ def metrics_table() -> str:
 
 
 def _metrics(group: StatusGroup) -> Iterator[_Row]:
-    """Yield each metric of a group and its parts."""
+    """Yield each metric of a group and of its parts."""
     if group.info is not None:
         labels = [each.metric for each in group.fields if each.kind is MetricKind.LABEL]
         yield "_".join(filter(None, (group.info[0], "info"))), labels, group.info[1], []

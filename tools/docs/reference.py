@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Generates the reference pages from the code: commands, parameters, messages, metrics, and more.
 
-The help of a command is its page, so that they cannot differ.
+A command's help text is its page, so that they cannot differ.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ MODULES = (
     "robot_driver.testing",
     "robot_sim.world",
 )
-"""Interfaces for users: a bundle, a custom back end or driver, a simulation."""
+"""Interfaces for users of a bundle, a custom back end or driver, or a simulation."""
 VERBS: Mapping[str, Mapping[str, Verb]] = {
     "policy_inference": policy_inference.commands.main.COMMANDS,
     "model_tools": model_tools.cli.COMMANDS,
@@ -134,7 +134,7 @@ def _commands() -> Iterator[str]:
 
 
 def _document(does: Verb) -> Iterator[str]:
-    """Yield the output of a verb with `--json`: the type that its `run` returns."""
+    """Yield the description of a verb's `--json` output, whose type is what its `run` returns."""
     run = does.run
     known = {**vars(sys.modules[run.__module__]), **_TYPES_OF_RESULTS}
     result = get_type_hints(getattr(run, "__func__", run), known)["return"]
@@ -174,7 +174,7 @@ def _list_rows(document: Any, path: str) -> Iterator[str]:
 
 
 def _json_type(found: Any) -> tuple[str, Any, str]:
-    """Return a type in words, the dataclass in it if there is one, and the suffix of the key."""
+    """Return a type in words, the dataclass in it, if any, and the suffix for the key."""
     if get_origin(found) is UnionType:
         kinds = [_json_type(each) for each in get_args(found)]
         inner, suffix = next(((of, end) for _, of, end in kinds if of is not None), (None, ""))

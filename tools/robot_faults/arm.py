@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated SO-101 behind a relay, a chunk policy (ACT), and faults; there is no driver."""
+"""The simulated SO-101 behind a relay, with a chunk policy (ACT) and faults, but no driver."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TOPICS = {"joint_states": JointState, **{f"{name}/image_raw": Image for name in
 
 
 class ArmStack(RelayedStack):
-    """All processes of an arm."""
+    """All processes of an arm and its policy."""
 
     driver_command, bundle = "arm_sim_node", "so101_reach"
     policy_command, estop_listeners = "act_policy_node", 1
@@ -57,7 +57,7 @@ class ArmStack(RelayedStack):
         return self.emulator
 
     def walk(self, vx_mps: float = 0.0, for_s: float = 1.0) -> None:
-        """Reach for the cube; the arm follows without `take_control`."""
+        """Reach for the cube; the arm follows commands without `take_control`."""
         self.operator.wait_for_robot()
         self.set_off(vx_mps, for_s)
 
@@ -102,5 +102,5 @@ def cases() -> list[Case]:
 
 
 def bad_starts() -> list[BadStart]:
-    """Return no cases: nothing takes control."""
+    """Return no cases, since nothing takes control."""
     return []

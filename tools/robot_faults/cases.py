@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fault cases: each starts a fault in a robot that moves, and returns its time."""
+"""Fault cases: each starts a fault in a moving robot, and returns the start time."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from robot_sim.faults import STREAM_FIELDS
 from tools.robot_faults.stack import Stack
 
 _STREAMS = ("joint_states", "imu", "contact")
-"""Robot data in a state message."""
+"""The robot data in a state message."""
 _UNREAD = ("contact.force",)
 """Fields that may be NaN: neither driver nor policy reads them."""
 _NOISE = (0.01, 0.2, 0.5, 0.01, 0.05, 0.5, 5.0)
-"""Noise of their fields, each in its unit."""
+"""Noise for the streams' fields, each in the field's unit."""
 _LATE_S, _SLOW_S = 0.03, 3.0
 _WAYS = ("state", "command")
 WATCHED_MS = 5000
 SOON_MS = 250
-"""Limit for requests, for data that is lost, rejected or not finite, and for commands that are not
-renewed. Drivers allow 100 ms, and 150 ms for an IMU whose values do not change; commands to an arm
-are valid for 200 ms.
+"""Time limit until damping after requests, for data that is lost, rejected or not finite, and for
+commands that are not renewed. Drivers allow 100 ms, and 150 ms for an IMU whose values do not
+change; commands to an arm are valid for 200 ms.
 """
 Act = Callable[[Stack], int]
 
@@ -39,13 +39,13 @@ class Case:
     """A fault case.
 
     Attributes:
-        group: Part of the table.
+        group: Part of the table in which it is listed.
         what: Text for the table.
-        act: Starts the fault; returns its time, ns on the system's clock.
-        goes_on: True if the robot should go on; otherwise it should be damped. None: either,
-            depending on the physics.
-        within_ms: Limit of the time from the fault until the robot is damped.
-        taken_over: True if another controller then drives the robot, so that the driver only has to
+        act: Starts the fault; returns the start time, ns on the system clock.
+        goes_on: True if the robot should go on, False if it should be damped, None if the physics
+            decides.
+        within_ms: Time limit from the fault until the robot is damped.
+        taken_over: True if another controller then drives the robot, so that the driver need only
             give up control.
     """
 
@@ -63,14 +63,14 @@ def _nothing() -> AbstractContextManager[Mapping[str, Any]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadStart:
-    """A fault before control is requested.
+    """A fault that is present before control is requested.
 
     Attributes:
         what: Text for the table.
-        says: Words of the refusal.
-        emulator, driver: Parameters that cause it.
-        beside: Context that lasts for the whole case; yields further parameters of the driver.
-        act: Action before control is requested.
+        says: Words that the refusal must contain.
+        emulator, driver: Parameters that cause the fault.
+        beside: Context in which the whole case runs; yields further parameters for the driver.
+        act: Called before control is requested.
     """
 
     what: str
@@ -82,10 +82,10 @@ class BadStart:
 
 
 def of_the_robot(*legs: str) -> list[Case]:
-    """Return the faults of robot_sim.
+    """Return cases with the faults of `robot_sim`.
 
     Args:
-        legs: Motors without which a robot cannot stand.
+        legs: Motors without which the robot cannot stand.
     """
     fields = [f"{stream}.{field}" for stream in _STREAMS for field in STREAM_FIELDS[stream]]
     damped_soon = [
@@ -128,7 +128,7 @@ def of_the_robot(*legs: str) -> list[Case]:
 
 
 def of_the_network() -> list[Case]:
-    """Return losses, delays and duplicates of a network."""
+    """Return cases in which the network loses, delays, reorders or duplicates messages."""
     both = [
         f"{kind}:{{}}={share:g}"
         for kind, share in (("loss", 0.2), ("reorder", 0.1), ("duplicate", 0.5), ("delay", 0.005))
@@ -143,7 +143,7 @@ def of_the_network() -> list[Case]:
 
 
 def of_a_lost_link() -> list[Case]:
-    """Return cases without any arriving data, permanently or for a while."""
+    """Return cases in which no usable data arrives, permanently or for a while."""
     down = ("silent:state", "deaf:command")
     return [
         *(
@@ -161,7 +161,7 @@ def of_a_lost_link() -> list[Case]:
 
 
 def of_processes() -> list[Case]:
-    """Return cases of processes that end or hang, named like an emulator's faults."""
+    """Return cases in which processes end or hang, named like an emulator's faults."""
 
     def add(
         fault: str, act: Act, *, goes_on: bool | None = False, within_ms: int = WATCHED_MS
@@ -202,7 +202,7 @@ _PROCESSES: Sequence[tuple[str, Callable[[Stack], list[int]], int]] = (
     ("both", lambda robot: [robot.link_pid(), robot.driver.pid], WATCHED_MS),
     ("policy", lambda robot: [robot.policy.pid], SOON_MS),
 )
-"""Names of processes, their ids, and limits for damping after their end."""
+"""Names of processes, their ids, and limits (ms) for damping after their end."""
 
 
 def _send(number: signal.Signals, pids: Callable[[Stack], list[int]], robot: Stack) -> int:
@@ -210,7 +210,7 @@ def _send(number: signal.Signals, pids: Callable[[Stack], list[int]], robot: Sta
 
 
 def _halt(pids: Callable[[Stack], list[int]], stops_s: float, runs_s: float, robot: Stack) -> int:
-    """Stop a process for a while: once, or again and again if it runs in between."""
+    """Stop a process for a while: once, or repeatedly if `runs_s` is not 0."""
     (halted,) = pids(robot)
     began_ns = time.time_ns()
     with suppress(ProcessLookupError):  # the driver ends a link that hangs
@@ -223,7 +223,7 @@ def _halt(pids: Callable[[Stack], list[int]], stops_s: float, runs_s: float, rob
 
 
 def of_people() -> list[Case]:
-    """Return cases of requests by people."""
+    """Return cases in which people request an end of motion."""
 
     def add(what: str, act: Act, within_ms: int = SOON_MS) -> Case:
         return Case(group="people", what=what, act=act, within_ms=within_ms)
@@ -248,7 +248,7 @@ def planned(
     within_ms: int = WATCHED_MS,
     taken_over: bool = False,
 ) -> Case:
-    """Return the case of emulator faults, named as in its table."""
+    """Return the case with these emulator faults, which also name it."""
     return Case(
         group=group,
         what=", ".join(f"`{text}`" for text in faults),
@@ -260,7 +260,7 @@ def planned(
 
 
 def _group(name: str, number: signal.Signals, robot: Stack) -> int:
-    """Send a signal to a process and its children, like a terminal."""
+    """Send a signal to a process and its children, as a terminal does."""
     robot.expect_deaths()
     now_ns = time.time_ns()
     getattr(robot, name).send(number)

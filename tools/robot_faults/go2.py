@@ -51,7 +51,7 @@ class Go2Stack(Stack):
         }
 
     def set_faults(self, *faults: str) -> None:
-        """Write the emulator's faults file; the emulator reads it within 0.1 s."""
+        """Write the emulator's fault file, and wait until the emulator has adopted the faults."""
         asked_ns = time.time_ns()
         new = self._fault_file.with_suffix(".new")
         new.write_text("\n".join(faults), "utf-8")
@@ -65,7 +65,7 @@ class Go2Stack(Stack):
         self.wait_until(taken, f"the faults {expected}")
 
     def turn_by_hand(self) -> None:
-        """Plan the turn of the robot, in addition to the initial faults, and wait for its end."""
+        """Plan a turn of the robot, in addition to the initial faults; wait until it has ended."""
         # just after its start, the robot would topple
         self.wait_until(lambda: self.driver_status is not None, "a status of the driver")
         self.operator.wait(1.0)

@@ -49,7 +49,7 @@ class Lite3Stack(Stack):
         self._turn = node.create_client(Trigger, "lite3_emulator/turn_by_hand")
 
     def turn_by_hand(self) -> None:
-        """Request the turn from the emulator."""
+        """Ask the emulator to turn the robot."""
         self.operator.call(self._turn, "turn_by_hand")
 
     def set_faults(self, *faults: str) -> None:
@@ -122,14 +122,14 @@ def bad_starts() -> list[BadStart]:
 
 @contextmanager
 def _occupied_port() -> Iterator[dict[str, int]]:
-    """Have another program occupy the port for states."""
+    """Have another program occupy the port for state messages."""
     with socket(type=SOCK_DGRAM) as taken:
         taken.bind((HERE, 0))
         yield {"state_port": taken.getsockname()[1]}
 
 
 def _free_ports() -> tuple[int, int]:
-    """Return two UDP ports that are free now."""
+    """Return two UDP ports that are currently free."""
     with socket(type=SOCK_DGRAM) as one, socket(type=SOCK_DGRAM) as other:
         one.bind((HERE, 0))
         other.bind((HERE, 0))

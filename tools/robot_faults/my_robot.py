@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""examples/my_robot: its simulator behind a relay, its driver, and faults.
+"""The robot of examples/my_robot: its simulator behind a relay, its driver, and its faults.
 
 Build and source its workspace first (docs/bring_your_robot.md).
 """
@@ -82,5 +82,5 @@ _OF_LINKS = (("slow", 0.03), ("late", 0.02), ("loss", 0.1))
 
 
 def bad_starts() -> list[BadStart]:
-    """Return no cases: the conformance suite of drivers has them."""
+    """Return no cases, since the drivers' conformance suite covers them."""
     return []

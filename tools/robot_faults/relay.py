@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Passes the messages of topics on, and spoils them: for robots whose simulators have no faults.
+"""Passes on topics' messages with faults, for robots whose simulators cannot inject any.
 
-Faults are written like those of `robot_sim.faults`, without a start: `kind:stream[+s][=value]`:
-`drop`; `freeze` (all repeat the first one), `repeat` (with fresh stamps); `nan`, `garbage` (random
-bytes), `zero`, `bias` of `stream.field`; `slow` (seconds between messages), `late` (seconds),
-`loss` (share).
+Faults are written as in `robot_sim.faults`, but without a start: `kind:stream[+s][=value]`. Kinds:
+`drop`; `freeze` (all repeat the first one), `repeat` (likewise, with fresh stamps); `nan`,
+`garbage` (random bytes), `zero`, `bias` of `stream.field`; `slow` (seconds between messages),
+`late` (seconds), `loss` (share).
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from tools.robot_faults.stack import Event, Stack
 
 NS_PER_S = 1_000_000_000
 COMMAND = "command"
-"""The stream of commands to the robot."""
+"""Name of the stream of commands to the robot."""
 _ANY: tuple[str, ...] = ()
 
 
 class RelayFault(Fault):
-    """A fault of a stream, or of a field in its messages."""
+    """A fault of a stream or of a field in its messages."""
 
     with_value: ClassVar = ("bias", "slow", "late", "loss")
     targets: ClassVar = dict.fromkeys(
@@ -43,12 +43,13 @@ class RelayFault(Fault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayedStream:
-    """Messages that are passed on; times in them are in the field `stamp`, if any.
+    """Messages that are passed on.
 
     Attributes:
         kind: Type of the messages.
         source, sink: Topics.
-        stamp: Sets the stamp of the second message to that of the first.
+        stamp: Called with a repeated and a new message; copies the stamp of the new one to the
+            repeated one.
     """
 
     kind: type
@@ -58,9 +59,9 @@ class RelayedStream:
 
 
 class RelayedStack(Stack):
-    """A robot, and its streams, which are the keys of `streams`.
+    """A robot whose messages are relayed; the keys of `streams` are the names of its streams.
 
-    Subclasses define which commands leave the robot at rest, and how long a command is in effect.
+    Subclasses define which commands put the robot at rest, and how long a command is in effect.
     """
 
     streams: ClassVar[Mapping[str, RelayedStream]]
@@ -80,12 +81,12 @@ class RelayedStack(Stack):
         ]
 
     def fail(self, *faults: str) -> int:
-        """Begin faults now; return the time, ns."""
+        """Begin faults now; return the current time, ns."""
         self.set_faults(*faults)
         return time.time_ns()
 
     def events(self) -> list[Event]:
-        """Return when the robot began to follow commands and was at rest."""
+        """Return the events so far: the robot began to follow commands, or came to rest."""
         if self._valid_until_ns < time.time_ns():
             self._note("damped", self._valid_until_ns)
         return list(self._events)
@@ -134,7 +135,7 @@ class RelayedStack(Stack):
             self._events.append(Event(time_s=now_ns / 1e9, unix_ns=now_ns, event=what, who=""))
 
     def _spoilt(self, fault: Fault, field: str, message: Any) -> Any:
-        """Return a message as a fault changes it; None: it is lost."""
+        """Return a message as modified by a fault; None if it is lost."""
         now_ns = time.time_ns()
         if fault.kind == "drop" or (fault.kind == "loss" and self._random.random() < fault.value):
             return None

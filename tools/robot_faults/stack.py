@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""An emulated robot, its driver, a policy and an operator: real processes, in real time."""
+"""An emulated robot, its driver, a policy and an operator, as real processes in real time."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ _ROBOT_PRIORITY = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """An event of the emulated host, `robot_sim.robot_host.HostEvent`.
+    """An event of the emulated host; see `robot_sim.robot_host.HostEvent`.
 
     Attributes:
         time_s: Time on the emulated robot's clock.
-        unix_ns: Time of the event on the system's clock.
-        event, who: The event, and its cause.
+        unix_ns: Time of the event on the system clock, ns.
+        event, who: The event and its cause.
     """
 
     time_s: float
@@ -57,7 +57,7 @@ class Event:
 
 
 class Stack:
-    """All processes of a robot. Use it in a `with` block. Subclasses add the robot.
+    """All processes around a robot. Use it in a `with` block. Subclasses add the robot.
 
     Attributes:
         emulator, driver, policy: The processes.
@@ -68,10 +68,10 @@ class Stack:
     driver_command: ClassVar[str]
     """Name of the driver's command and node."""
     bundle: str
-    """The policy."""
+    """Bundle with the policy."""
     policy_command: ClassVar[str] = "joint_policy_node"
     estop_listeners: ClassVar[int] = 2
-    """Number of subscribers to `estop`: policy node and driver."""
+    """Number of subscribers to `estop`: the policy node and the driver."""
     emulator: LoggedProcess
 
     def __init__(
@@ -85,13 +85,14 @@ class Stack:
     ) -> None:
         """Start everything; nothing moves yet.
 
-        The emulator, which does not run on a real robot's computer, has the highest priority, if
-        the kernel allows it.
+        The emulator gets the highest priority, if the kernel allows it, because it stands for a
+        robot with a computer of its own.
 
         Args:
             folder: Folder for logs, the trace and the events.
-            emulator: Parameters besides those that let driver and emulator find each other.
-            driver: Parameters of the driver, with the same exception.
+            emulator: Parameters of the emulator, besides those with which it and the driver find
+                each other.
+            driver: Parameters of the driver, with the same exceptions.
             policy: Parameters of the policy node.
             priority: `realtime.priority` of driver and policy node; ignored if the kernel refuses.
         """
@@ -122,7 +123,7 @@ class Stack:
             self._opened = opened.pop_all()
 
     def _emulate(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Start the emulator as `emulator`; return the driver's parameters that connect to it."""
+        """Start the emulator as `emulator`; return the driver parameters that connect to it."""
         raise NotImplementedError
 
     def set_faults(self, *faults: str) -> None:
@@ -144,7 +145,7 @@ class Stack:
         self.end()
 
     def end(self) -> None:
-        """End everything; the trace is then written."""
+        """End everything, which writes the trace."""
         for process in self._nodes.running:
             process.send(signal.SIGCONT)  # a hanging process would not end on its own
         self._opened.close()
@@ -188,7 +189,7 @@ class Stack:
         return self.operator.ask(self._clients[service], service, Trigger.Request(), _ANSWER_S)
 
     def take_control(self) -> None:
-        """Wait until there is no reason to refuse it, and take control."""
+        """Wait until the driver has no reason to refuse, then take control."""
         self.wait_until(
             lambda: (
                 self.driver_status is not None
@@ -202,7 +203,7 @@ class Stack:
             raise OperatorError(f"take_control: {message}")
 
     def walk(self, vx_mps: float = 0.5, for_s: float = 1.5) -> None:
-        """Take control, stand up, run the policy, and walk for some time."""
+        """Take control, stand up, run the policy, and walk for a while."""
         self.operator.wait_for_robot()
         self.take_control()
         # The driver damps first; a policy that stands up during that time is sent back. The policy
@@ -214,14 +215,14 @@ class Stack:
         self.set_off(vx_mps, for_s)
 
     def set_off(self, vx_mps: float = 0.5, for_s: float = 1.5) -> None:
-        """Stand up, run the policy, and walk for some time, under control."""
+        """Stand up, run the policy, and walk for a while; the robot is already under control."""
         self.operator.stand_up()
         self.operator.move(vx_mps)
         self.operator.wait(for_s)
         self.require_walking()
 
     def set_off_again(self) -> None:
-        """Go on after a fault that has ended."""
+        """Walk again after a fault that has ended."""
         self.operator.move()
         self.operator.demand("reset")
         self.operator.wait_for_robot()
@@ -244,7 +245,7 @@ class Stack:
         """Plan faults, written without a start, to begin in a moment.
 
         Returns:
-            Their start, ns on the system's clock.
+            Their start time, ns on the system clock.
         """
         asked_ns = time.time_ns()
         self.set_faults()
@@ -262,22 +263,22 @@ class Stack:
         return [Event(**json.loads(line)) for line in whole.splitlines()]
 
     def events_since(self, start_ns: int) -> list[Event]:
-        """Return the events since a time of the system's clock."""
+        """Return the events since a time on the system clock, ns."""
         return [event for event in self.events() if event.unix_ns >= start_ns]
 
     def wait_until(self, reached: Callable[[], bool], what: str, timeout_s: float = TURN_S) -> None:
         self.operator.wait_until(reached, what, timeout_s)
 
     def expect_deaths(self) -> None:
-        """Allow processes to end while waiting."""
+        """From now on, do not treat the end of a process as an error while waiting."""
         self.operator.watch = _look_away
 
     def kill(self, *pids: int) -> int:
-        """Kill only these processes; return the time, ns on the system's clock."""
+        """Kill only these processes; return the time, ns on the system clock."""
         return self.signal(signal.SIGKILL, *pids)
 
     def signal(self, number: signal.Signals, *pids: int) -> int:
-        """Send a signal to only these processes; return the time, ns on the system's clock."""
+        """Send a signal to these processes only; return the time, ns on the system clock."""
         self.expect_deaths()
         now_ns = time.time_ns()
         for pid in pids:
@@ -290,7 +291,7 @@ class Stack:
         return child
 
     def _children(self) -> list[int]:
-        """Return the ids of the driver's own processes."""
+        """Return the ids of the driver's child processes."""
         threads = Path(f"/proc/{self.driver.pid}/task").iterdir()
         return [
             int(word) for thread in threads for word in (thread / "children").read_text().split()
@@ -322,4 +323,4 @@ def prefer(process: int) -> list[str]:
 
 
 def _look_away() -> None:
-    """Watch nothing."""
+    """Check nothing."""

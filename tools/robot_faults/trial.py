@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Runs one case; determines its outcome, and the time until the robot was damped."""
+"""Runs one case; determines its outcome and the time until the robot was damped."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ NS_PER_MS = 1_000_000
 _LATEST_S = 10.0
 """Maximum wait until the drives are damped."""
 _LASTS_S, QUIET_S = 0.5, 2.0
-"""Time for which an emulator's fault lasts after damping, so that the driver keeps control; time to
-watch the aftermath."""
+"""Time for which an emulator's fault lasts after damping, so that the driver keeps control; time
+for which the aftermath is watched."""
 _READY_S = 4.0
 _LEAVE_NOTHING = ("robot", "network")
-"""Groups of faults that the emulator ends."""
+"""Groups of faults that the emulator can end again."""
 _STALLED = "the machine is too busy"
 _BY_STALLS = (" ms old", "no recent state from the robot", "the newest joint_command has expired")
 """Reasons for damping that a busy machine may also cause."""
 _EARLY_NS = 20 * NS_PER_MS
-"""Largest error of the start of a planned fault: the robot's clock is the emulator's."""
+"""Maximum error in the start time of a planned fault, which is set on the emulator's clock."""
 
 _CODES = dict.fromkeys(
     [
@@ -41,7 +41,7 @@ _CODES = dict.fromkeys(
 _INCIDENTAL = 10
 """Number of rejected frames that another cause may explain."""
 MakeStack = Callable[..., Stack]
-"""Starts the processes of a robot, with the arguments of `Stack`."""
+"""Starts the processes of a robot; takes the arguments of `Stack`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +50,8 @@ class Ending:
 
     Attributes:
         group, what: As in the case.
-        within_ms: As in the case; None if control was refused.
-        ended: Reports of driver, policy and host.
+        within_ms: As in the case; None for a start that must be refused.
+        ended: Final reports of driver, policy and host.
         damped_ms: Time from the start of the fault to damped drives; None if the robot goes on.
         as_wanted: True if the outcome is the expected one.
     """
@@ -65,13 +65,13 @@ class Ending:
 
 
 class KeptRobot:
-    """A robot that goes on after a case, or was damped: the next case starts with it."""
+    """Holds a robot that can move again after a case, so that the next case can use it."""
 
     def __init__(self) -> None:
         self._robot: Stack | None = None
 
     def take(self, make: MakeStack) -> Stack | None:
-        """Return the robot if `make` makes this kind and it moves; otherwise end it."""
+        """Return the robot if `make` makes its kind and it moves; otherwise end its processes."""
         robot, self._robot = self._robot, None
         if robot is not None and type(robot) is make and _sets_off(robot):
             return robot
@@ -88,7 +88,7 @@ def goes_on(robot: Stack) -> bool:
 
 
 def _sets_off(robot: Stack) -> bool:
-    """End a robot's faults; return True if it goes on, or stands up and moves again."""
+    """End a robot's faults; return True if the robot goes on, or stands up and moves again."""
     try:
         robot.set_faults()
         if not goes_on(robot):
@@ -99,7 +99,7 @@ def _sets_off(robot: Stack) -> bool:
 
 
 def try_case(make: MakeStack, case: Case, folder: Path, kept: KeptRobot | None = None) -> Ending:
-    """Make a robot move, or take the kept one, cause the fault, and watch."""
+    """Make a robot move, or use the kept one; then cause the fault, and watch."""
     with ExitStack() as opened:
         robot = kept.take(make) if kept else None
         if robot is None:
@@ -154,7 +154,7 @@ def try_case(make: MakeStack, case: Case, folder: Path, kept: KeptRobot | None =
 
 
 def _require_undisturbed(ended: str) -> None:
-    """Raise OperatorError if a stalled machine may have damped the robot, or delayed it."""
+    """Raise OperatorError if stalls of the machine may have caused or delayed the damping."""
     if _STALLED in ended and any(reason in ended for reason in _BY_STALLS):
         raise OperatorError(f"expected a machine without other work, found: {ended}")
 
@@ -184,7 +184,7 @@ def try_bad_start(make: MakeStack, start: BadStart, folder: Path) -> Ending:
 
 
 def _ask_for_control(robot: Stack) -> tuple[bool, str]:
-    """Return the driver's answer, or its last line if it has ended instead."""
+    """Return the driver's answer, or its last words if it has exited instead."""
     driver = robot.driver
     try:
         robot.wait_until(
@@ -202,7 +202,7 @@ def _ask_for_control(robot: Stack) -> tuple[bool, str]:
 
 
 def _wait_for_damping(robot: Stack, began_ns: int) -> int | None:
-    """Return the time when the drives were damped, on the system's clock; None if they were not."""
+    """Return the time of damping, ns on the system clock; None if the drives were not damped."""
     while True:
         robot.operator.wait(0.1)
         for event in robot.events_since(began_ns):
@@ -214,7 +214,7 @@ def _wait_for_damping(robot: Stack, began_ns: int) -> int | None:
 
 
 def _rejected(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """Return the reasons for which the driver rejected frames, from its details."""
+    """Return the codes of the driver's reasons for rejecting frames, from its details."""
     return [
         code for code in _CODES if int(after.get(code, 0)) > int(before.get(code, 0)) + _INCIDENTAL
     ]

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Command `python3 -m tools.setup [torch|docs]`: make a usable workspace, or list missing tools.
+"""Command `python3 -m tools.setup [torch|docs]`: set up the workspace, or list missing tools.
 
-`torch` also makes `.venv-torch`, for training; `docs` makes `.venv-docs`, for building the
+`torch` also creates `.venv-torch`, for training; `docs` also creates `.venv-docs`, for building the
 documentation.
 """
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Separate environments next to `.venv`, for packages with conflicting versions."""
+"""Separate environments next to `.venv`, for packages whose versions conflict with it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 def require_python(
     version: tuple[int, int], offered: Sequence[tuple[int, int]], what: str, remedy: str
 ) -> str:
-    """Return a Python version as text, `3.11`; raise SetupError if `what` does not support it."""
+    """Return a version as text, such as `3.11`; raise SetupError if `what` does not support it."""
     if version not in offered:
         names = ", ".join(f"{major}.{minor}" for major, minor in offered)
         raise SetupError(
@@ -40,16 +40,16 @@ def require_python(
 
 
 def make_apart(venv: Path, mark: str, python: str, lock: Path) -> list[str]:
-    """Make an environment with PyTorch and a lock, replacing one made earlier by this command.
+    """Create an environment with PyTorch and a lock's packages; replace any made earlier.
 
     Args:
-        venv: Its folder.
-        mark: Name of the file that marks an environment made by this command.
-        python: Version of this Python, `3.11`.
-        lock: Its packages.
+        venv: Folder of the environment.
+        mark: Name of the file that marks environments made by this command.
+        python: Version of this Python, such as `3.11`.
+        lock: Lock file of the packages.
 
     Returns:
-        The command that installs into it, without the packages.
+        The command that installs packages into the environment; append their names.
     """
     if venv.is_symlink():
         raise SetupError(
@@ -74,7 +74,7 @@ def install_torch(pip: list[str], python: str) -> None:
 
     Args:
         pip: Command that `install_into` returns.
-        python: Version, `3.11`.
+        python: Python version, such as `3.11`.
     """
     for source in ([], ["--index-url", CPU_INDEX]):
         command = [*pip, "--retries", "1", *locked(FOR_CPU), *source]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The virtual environment `.venv`: made once, filled from a lock, never adopted from others."""
+"""The virtual environment `.venv`: created once, filled from a lock, never adopted from others."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Versions that an environment was made for; other versions need a new environment.
+    """Versions for which an environment was made; other versions need a new environment.
 
     Attributes:
-        python: Version, `3.11`.
-        distro: ROS 2 distribution, `jazzy`.
+        python: Python version, such as `3.11`.
+        distro: ROS 2 distribution, such as `jazzy`.
         ros_prefix: Location of the sourced ROS 2; empty for wheels.
     """
 
@@ -39,7 +39,7 @@ class Origin:
 
 
 def needed_origin(ros: Ros) -> Origin:
-    """Return the origin that an environment for this Python and `ros` needs."""
+    """Return the origin that an environment for this Python and `ros` must have."""
     return Origin(python=_python_version(), distro=ros.distro, ros_prefix=str(ros.prefix or ""))
 
 
@@ -54,7 +54,7 @@ def read_origin(venv: Path) -> Origin | None:
 
 
 def ensure_environment(venv: Path, ros: Ros) -> str:
-    """Make or refresh `venv` for `ros`; return a key that identifies its content."""
+    """Create or refresh `venv` for `ros`; return a key that identifies its content."""
     lock = known_lock(ros.distro if ros.prefix is None else "sourced", _python_version())
     origin = needed_origin(ros)
     key = stamp.digest([*FOLDER.glob("*.py"), lock], extra=repr(origin))
@@ -71,12 +71,12 @@ def ensure_environment(venv: Path, ros: Ros) -> str:
 
 
 def lock_file(name: str, python: str) -> Path:
-    """Return the path of a lock of tools/setup/lock.py for a Python version (`3.11`)."""
+    """Return the path of a lock file for a Python version such as `3.11`."""
     return FOLDER / "locks" / f"{name}-py{python.replace('.', '')}.txt"
 
 
 def known_lock(name: str, python: str) -> Path:
-    """Return the path of an existing lock."""
+    """Return the path of a lock file, which must exist."""
     lock = lock_file(name, python)
     if not lock.is_file():
         there = ", ".join(sorted(file.name for file in lock.parent.glob(f"{name}-*.txt")))
@@ -85,7 +85,7 @@ def known_lock(name: str, python: str) -> Path:
 
 
 def install_into(venv: Path) -> list[str]:
-    """Return the command that installs into an environment, without the packages."""
+    """Return the command that installs packages into an environment; append their names."""
     return [
         str(venv / "bin/python"),
         "-m",
@@ -97,21 +97,21 @@ def install_into(venv: Path) -> list[str]:
 
 
 def install_locks(pip: list[str], python: str, *locks: Path) -> None:
-    """Install the packages of locks, and first the build tools for packages without a wheel.
+    """Install the build tools for packages without a wheel, then the packages in the locks.
 
     Args:
         pip: Command that `install_into` returns.
-        python: Version, `3.11`.
-        locks: Their paths.
+        python: Python version, such as `3.11`.
+        locks: Paths of the locks.
     """
     for lock in (known_lock("builder", python), *locks):
         run([*pip, *locked(lock)])
 
 
 def locked(lock: Path) -> list[str]:
-    """Return pip's arguments to install a lock: exactly its files, each by its hash.
+    """Return pip's arguments to install exactly the files in a lock, identified by their hashes.
 
-    A package without a wheel is built in the environment; pip's default would fetch the newest
+    A package without a wheel is built in the environment; by default, pip would fetch the newest
     setuptools, which no lock covers.
     """
     return ["--no-deps", "--require-hashes", "--no-build-isolation", "-r", str(lock)]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The machine: checks for missing tools, and runs commands."""
+"""The machine: checks for missing tools and runs commands."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pathlib import Path
 
 
 class SetupError(Exception):
-    """The workspace cannot be set up; the message gives the remedy."""
+    """Error when the workspace cannot be set up; the message gives the remedy."""
 
 
 def check_toolchain() -> None:
-    """Raise SetupError that names each missing tool and its Debian package."""
+    """Raise a SetupError that names each missing tool and its Debian package, if there are any."""
     missing = _missing_tools()
     if missing:
         raise SetupError(
@@ -45,7 +45,7 @@ def _missing_tools() -> dict[str, str]:
 def run(
     command: Iterable[str | Path], env: Mapping[str, str] | None = None, folder: Path | None = None
 ) -> None:
-    """Run `command` to its end, by default with the caller's environment and folder."""
+    """Run `command` to completion, by default with the caller's environment and folder."""
     words = [str(word) for word in command]
     result = subprocess.run(words, env=env, cwd=folder, check=False)
     if result.returncode != 0:
@@ -53,7 +53,7 @@ def run(
 
 
 def query(python: Path, expression: str) -> str:
-    """Evaluate `expression` (modules sysconfig and numpy imported) with another interpreter."""
+    """Evaluate `expression` in another interpreter, with sysconfig and numpy imported."""
     code = f"import numpy, sysconfig; print({expression})"
     result = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
     if result.returncode != 0:

@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 def ensure_layer(venv: Path, base: Path, name: str) -> None:
-    """Make or refresh `venv`: the packages in `base` and in the lock `name`.
+    """Create or refresh `venv`, with the packages of `base` and of the lock `name`.
 
     The layer `torch` also contains PyTorch.
     """

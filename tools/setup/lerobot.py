@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Command `python3 -m tools.setup.lerobot`: LeRobot in `.venv-lerobot`, together with ROS 2.
 
-It is not needed to run a policy: it is for training policies, writing datasets, and driving ROS 2
+It is not needed to run a policy, but for training policies, writing datasets, and driving ROS 2
 robots with LeRobot's own commands. LeRobot limits PyTorch to the versions of its release date; its
 ACT also trains with the later version below.
 """
@@ -32,12 +32,12 @@ _log = logging.getLogger(__name__)
 
 
 def ensure_lerobot(venv: Path, version: tuple[int, int], ros: Ros) -> None:
-    """Make or refresh the environment.
+    """Create or refresh the environment.
 
     Args:
-        venv: Its folder.
+        venv: Folder of the environment.
         version: Version of this Python.
-        ros: ROS 2 of `make setup`; a sourced one needs no installation.
+        ros: ROS 2 that `make setup` chose; a sourced one needs no installation.
     """
     python = require_python(
         version, PYTHONS, "LeRobot", "make setup-lerobot LEROBOT_PYTHON=python3.12"
@@ -65,20 +65,20 @@ def ensure_lerobot(venv: Path, version: tuple[int, int], ros: Ros) -> None:
 
 
 def _ros_wheels(lock: Path) -> str:
-    """Return the part of the workspace's lock that contains the ROS 2 wheels."""
+    """Return the part of the workspace's lock that lists the ROS 2 wheels."""
     entries = lock.read_text(encoding="utf-8").replace(" \\\n", " ").splitlines(keepends=True)
     return "".join(entry for entry in entries if entry.startswith("ros-"))
 
 
 def _add_hook(venv: Path) -> None:
-    """Make every Python of the environment start with `HOOK`."""
+    """Make every Python process in the environment start with `HOOK`."""
     site = next((venv / "lib").glob("python3.*/site-packages"))
     shutil.copy(HOOK, site)
     (site / f"{HOOK.stem}.pth").write_text(f"import {HOOK.stem}\n", encoding="utf-8")
 
 
 def main() -> int:
-    """Set up the environment of the checkout around this file; return the exit status."""
+    """Set up the environment in this file's checkout; return the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         origin = read_origin(ROOT / ".venv")

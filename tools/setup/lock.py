@@ -3,8 +3,8 @@
 """Updates the locks: `python3 -m tools.setup.lock` (Python 3.11 or newer, a network, a minute).
 
 A lock lists each package with its version and the hashes of its files, so that pip installs exactly
-these: Linux wheels for the lock's Python, or the source if there is no wheel. uv resolves the
-versions, in a temporary environment.
+those files: Linux wheels for the lock's Python, or the source if there is no wheel. uv, in a
+temporary environment, resolves the versions.
 """
 
 from __future__ import annotations
@@ -41,13 +41,14 @@ class Lock:
     """A group of packages that are resolved together.
 
     Attributes:
-        name: First part of its files' names.
-        what: Description.
+        name: First part of the names of the lock files.
+        what: Description of the group.
         requirements: Names of requirements files.
         alone: Name of a requirements file whose packages are installed without their dependencies.
         beside_ros: True if the constraints of a sourced ROS 2 apply.
-        with_torch: True if it includes PyTorch, instead of relying on a separate installation.
-        pythons: Python versions; each has its own file.
+        with_torch: True if the lock includes PyTorch, instead of relying on a separate
+            installation.
+        pythons: Python versions, each of which has its own lock file.
         machines: Architectures.
     """
 
@@ -142,7 +143,7 @@ def write_locks(uv: Path) -> None:
     """Resolve and write every lock.
 
     Args:
-        uv: The program that resolves.
+        uv: Path of the program uv.
     """
     for lock in LOCKS:
         for python in lock.pythons:
@@ -158,7 +159,7 @@ def write_locks(uv: Path) -> None:
 
 
 def _resolve(uv: Path, lock: Lock, python: str) -> str:
-    """Return the lines of a lock; the first architecture determines the versions."""
+    """Return the text of a lock; the first architecture determines the versions."""
     options = [] if lock.with_torch else ["--override", str(_input("pytorch-apart.txt"))]
     if lock.beside_ros:
         options += ["-c", str(_input("sourced-constraints.txt"))]
@@ -217,7 +218,7 @@ def _entry(name: str, version: str, hashes: Sequence[str]) -> str:
 
 
 def main() -> None:
-    """Install uv into a temporary environment and write the locks with it."""
+    """Install uv into a temporary environment, and write the locks with it."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Command `python3 -m tools.setup.rknn`: RKNN Toolkit2 in its own environment, `.venv-rknn`.
 
-It needs versions of onnx, protobuf and setuptools that no other package should use.
+The toolkit needs versions of onnx, protobuf and setuptools that no other package should use.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _log = logging.getLogger(__name__)
 
 
 def ensure_toolkit(venv: Path, version: tuple[int, int]) -> None:
-    """Make or refresh the environment.
+    """Create or refresh the environment.
 
     Args:
-        venv: Its folder.
+        venv: Folder of the environment.
         version: Version of this Python.
     """
     python = require_python(
@@ -45,7 +45,7 @@ def ensure_toolkit(venv: Path, version: tuple[int, int]) -> None:
 
 
 def main() -> int:
-    """Set up the environment of the checkout around this file; return the exit status."""
+    """Set up the environment in this file's checkout; return the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         ensure_toolkit(ROOT / VENV, sys.version_info[:2])

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Chooses the ROS 2 of the workspace: a sourced one, or wheels in the environment."""
+"""Chooses the ROS 2 for the workspace: a sourced one, or wheels in the environment."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ PATH_VARIABLES = ("AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH", "COLCON_PREFIX_PATH"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ros:
-    """A ROS 2.
+    """A ROS 2 installation.
 
     Attributes:
-        distro: Its name, `jazzy`.
-        prefix: Location of the sourced one; None for wheels in `.venv`.
+        distro: Name of the distribution, such as `jazzy`.
+        prefix: Location of a sourced ROS 2; None for wheels in `.venv`.
     """
 
     distro: str
@@ -30,7 +30,7 @@ class Ros:
 
     @property
     def label(self) -> str:
-        """Name for people."""
+        """Name to show to people."""
         where = "from wheels" if self.prefix is None else f"in {self.prefix}"
         return f"ROS 2 {self.distro.capitalize()} {where}"
 
@@ -40,8 +40,8 @@ def find_ros(env: Mapping[str, str], root: Path, installed: str | None) -> Ros:
 
     Args:
         env: Environment variables of the caller.
-        root: The checkout. Its own additions to `env` do not count as sourced.
-        installed: Distribution that the workspace was set up with before, if any.
+        root: The checkout. What it added to `env` itself does not count as sourced.
+        installed: Distribution with which the workspace was previously set up, if any.
     """
     prefix = _sourced_prefix(env, root)
     if prefix is not None and (prefix / "pyvenv.cfg").exists():

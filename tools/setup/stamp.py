@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Stamps: a folder stores the key of its inputs, so that no step is repeated."""
+"""Stamps: a folder stores a key for its inputs, so that completed steps are not repeated."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NAME = ".workspace-stamp"
 
 
 def digest(files: Iterable[Path], extra: str = "") -> str:
-    """Return a hash over names and contents of `files`, in any order, and `extra`."""
+    """Return a hash of the names and contents of `files`, in any order, and of `extra`."""
     state = hashlib.sha256(extra.encode())
     for file in sorted(files):
         state.update(f"\0{file.name}\0".encode())

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Makes torchvision importable with a PyTorch that it was not built for; for `.venv-lerobot`.
+"""Makes torchvision importable with a PyTorch for which it was not built; for `.venv-lerobot`.
 
-Its operators do not load in that case, and its import fails when it describes two of them.
-LeRobot's ACT uses no operator from it, only the ResNet; LeRobot's datasets use its video reader,
-which is Python.
+Torchvision's operators do not load in that case, and its import fails where it describes two of
+them. LeRobot's ACT uses none of its operators, only the ResNet; LeRobot's datasets use its video
+reader, which is written in Python.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class _BeforeTorchvision(MetaPathFinder):
 
 
 def _declare_operators() -> None:
-    """Declare the operators whose absence breaks the import, if they do not load."""
+    """If torchvision's operators do not load, declare those whose absence breaks the import."""
     import torch
 
     found = importlib.util.find_spec("torchvision")

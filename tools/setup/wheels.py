@@ -34,7 +34,7 @@ export ROS_PYTHON_VERSION=3
 
 
 def repair_cmake_files(prefix: Path) -> int:
-    """Point the include folders in `prefix`/share/**/*.cmake to this machine's.
+    """Change the include folders in `prefix`/share/**/*.cmake to those of this machine.
 
     Args:
         prefix: The virtual environment with the wheels.
@@ -58,7 +58,7 @@ def repair_cmake_files(prefix: Path) -> int:
 
 
 def write_local_setup(prefix: Path, distro: str) -> None:
-    """Write `prefix`/local_setup.{sh,bash,zsh}, which make it a prefix that colcon chains."""
+    """Write `prefix`/local_setup.{sh,bash,zsh}, so that colcon can chain the prefix."""
     text = _LOCAL_SETUP.format(prefix=prefix, distro=distro)
     for shell in ("sh", "bash", "zsh"):
         (prefix / f"local_setup.{shell}").write_text(text, encoding="utf-8")

@@ -31,7 +31,7 @@ _MANIFESTS = (
 )
 _INSTALLED_BY_NAME = ("launch", "config")
 _INTERFACES = "interfaces"
-"""Stand-ins for vendors' message packages; COLCON_IGNORE keeps them out of other workspaces."""
+"""Stand-ins for vendors' message packages; a COLCON_IGNORE keeps them out of other workspaces."""
 _COLCON = "import sys; from colcon_core.command import main; sys.exit(main())"
 # For control stacks without ROS: not part of this environment; `make test-cpp` builds it.
 _APART = ["--packages-skip", "policy_client"]

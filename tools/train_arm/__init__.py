@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Training of the demo ACT policy: an SO-101 reaches for a cube that it sees."""
+"""Trains the demo policies, with which an SO-101 reaches for a cube that it sees."""

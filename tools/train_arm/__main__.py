@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Train a policy that moves an SO-101 to a visible cube, on a CPU, and evaluate it.
+"""Train on a CPU, and evaluate, a policy that moves an SO-101 to a cube that it sees.
 
     .venv-lerobot/bin/python -m tools.train_arm --kind flow --output out/train_arm/flow_seed1
 
 Writes `checkpoint/` in LeRobot's format; `golden.npz`, its outputs for some observations;
-`encoder.csv` and `policy.csv`, the learning curves; `episodes.csv`, the outcome of each evaluation
-episode.
+`encoder.csv` and `policy.csv`, the learning curves; and `episodes.csv`, the outcome of each
+evaluation episode.
 """
 
 import argparse
@@ -56,7 +56,7 @@ def run(given: argparse.Namespace) -> None:
 
 
 def _encoder(given: argparse.Namespace) -> NarrowResNet:
-    """Return the image encoder, of a bundle or trained now."""
+    """Return the image encoder, read from a bundle or trained now."""
     if given.encoder_of is not None:
         return read_encoder(given.encoder_of)
     encoder, curve = train_encoder(given.scenes, given.encoder_steps, given.seed)
@@ -65,7 +65,7 @@ def _encoder(given: argparse.Namespace) -> NarrowResNet:
 
 
 def _trained(given: argparse.Namespace, encoder: NarrowResNet) -> Path:
-    """Train the policy; return its checkpoint."""
+    """Train the policy; return the folder of its checkpoint."""
     kind: Kind = given.kind
     folder: Path = given.output / CHECKPOINT
     steps = given.steps or _STEPS[kind]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""LeRobot's ACT: created, trained on cached image features, saved like any checkpoint."""
+"""LeRobot's ACT: created, trained on cached image features, and saved like any checkpoint."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ _BATCH, _RATE, _WARM = 32, 5e-4, 100
 
 
 def new_policy(encoder: NarrowResNet) -> ACTPolicy:
-    """Return an untrained ACT with the image encoder."""
+    """Return an untrained ACT with the given image encoder."""
     inputs = {STATE: PolicyFeature(FeatureType.STATE, (JOINTS,))}
     inputs |= {key: PolicyFeature(FeatureType.VISUAL, (3, *IMAGE_SIZE)) for key in IMAGES.values()}
     policy = ACTPolicy(
@@ -51,7 +51,7 @@ def new_policy(encoder: NarrowResNet) -> ACTPolicy:
 
 
 def train(policy: ACTPolicy, frames: Frames, *, steps: int, seed: int) -> list[list[float]]:
-    """Train the policy with LeRobot's own loss; `frames` have `CHUNK` actions.
+    """Train the policy with LeRobot's own loss; chunks in `frames` have `CHUNK` actions.
 
     Returns:
         Rows of the loss curve: step and mean L1 since the previous row.
@@ -73,7 +73,7 @@ def train(policy: ACTPolicy, frames: Frames, *, steps: int, seed: int) -> list[l
 
 
 def save(policy: ACTPolicy, stats: Statistics, folder: Path) -> None:
-    """Write the policy and its processors with LeRobot's own API."""
+    """Save the policy and its processors with LeRobot's own API."""
     wanted = {**policy.config.input_features, **policy.config.output_features}
     before, after = make_act_pre_post_processors(
         policy.config, {key: values for key, values in stats.items() if key in wanted}
@@ -83,7 +83,7 @@ def save(policy: ACTPolicy, stats: Statistics, folder: Path) -> None:
 
 
 class _CachedFeatureMap(nn.Module):
-    """Replaces the backbone in training: its input is already the encoder's features."""
+    """Replaces the backbone in training, where the inputs are already the encoder's features."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

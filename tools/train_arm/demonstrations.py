@@ -18,7 +18,7 @@ from tools.train_arm.scenes import CAMERAS
 RATE_HZ, STAY_S = 30, 1.5
 TASK = "Move the gripper's tip over the red cube."
 FIRST_SEED = 100_000
-"""First seed of the demonstrations: evaluation episodes have smaller seeds."""
+"""First seed of the demonstrations; evaluation episodes have smaller seeds."""
 _ASTRAY_SHARE, _ASTRAY_M = 0.4, 0.05
 Array = npt.NDArray[np.float32]
 
@@ -29,9 +29,9 @@ class Demonstration:
 
     Attributes:
         state: Measured positions [frames, 6], degrees, gripper 0 to 100.
-        action: Commanded positions [frames, 6], likewise.
+        action: Commanded positions [frames, 6], in the same units.
         cube: Center of the cube [frames, 3], m.
-        images: By camera, uint8 [frames, 3, height, width], RGB.
+        images: Images by camera, uint8 [frames, 3, height, width], RGB.
     """
 
     state: Array
@@ -41,7 +41,7 @@ class Demonstration:
 
 
 def to_policy(position_rad: npt.ArrayLike) -> Array:
-    """Return positions [..., 6] in degrees, the gripper (last) as 0 to 100 of its range."""
+    """Convert positions [..., 6], rad, to degrees, the gripper (last) to 0 to 100 of its range."""
     rad = np.asarray(position_rad, dtype=np.float64)
     units = np.rad2deg(rad)
     units[..., -1] = (
@@ -51,7 +51,7 @@ def to_policy(position_rad: npt.ArrayLike) -> Array:
 
 
 def to_rad(units: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Return positions [..., 6], rad; the inverse of `to_policy`."""
+    """Return positions [..., 6] in rad: the inverse of `to_policy`."""
     values = np.asarray(units, dtype=np.float64)
     rad = np.deg2rad(values)
     rad[..., -1] = SO101.lower_rad[-1] + values[..., -1] / 100.0 * (
@@ -61,7 +61,7 @@ def to_rad(units: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 
 def demonstrations(count: int) -> Iterator[Demonstration]:
-    """Yield episodes of the expert; some start after a wrong movement."""
+    """Yield episodes of the expert, some of which start after a wrong movement."""
     with closing(ArmWorld()) as world:
         for seed in range(FIRST_SEED, FIRST_SEED + count):
             random = np.random.default_rng(seed)
@@ -97,7 +97,7 @@ def _demonstrate(world: ArmWorld) -> Demonstration:
 
 
 def _go_astray(world: ArmWorld, random: np.random.Generator) -> None:
-    """Move part of the way to a point beside the cube: a policy must recover from its misses."""
+    """Move part of the way to a point beside the cube, since a policy must learn to recover."""
     sensed = world.sense()
     offset = [*random.uniform(-_ASTRAY_M, _ASTRAY_M, 2), random.uniform(0.0, _ASTRAY_M)]
     beside = cube_top(sensed) + np.array(offset)
@@ -111,7 +111,7 @@ def _go_astray(world: ArmWorld, random: np.random.Generator) -> None:
 
 
 def _within_reach(point: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return a point at most as far out as the expert can point its gripper."""
+    """Return the point, or a nearer one at which the expert can still point its gripper down."""
     distance_m = float(np.hypot(*point[:2]))
     inside = point.copy()
     inside[:2] *= min(1.0, 0.29 / distance_m)

@@ -13,23 +13,23 @@ from tools.train_arm.narrow import WIDTHS, NarrowResNet
 from tools.train_arm.scenes import CAMERAS, Scenes, random_scenes
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Mean and deviation of ImageNet's images, with which LeRobot normalizes cameras by default."""
+"""Mean and standard deviation of ImageNet, with which LeRobot normalizes images by default."""
 _CELLS, _CENTRE_M, _SCALE_M = 3 * 4, (0.2, 0.0, 0.015), 0.05
 _BATCH, _RATE, _WARM = 64, 2e-3, 50
 _log = logging.getLogger("train_arm")
 
 
 class Locator(nn.Module):
-    """The encoder and, for each camera, a linear estimate with its uncertainty; training only."""
+    """The encoder with, for each camera, a linear estimate and its uncertainty; for training."""
 
     def __init__(self) -> None:
-        """Initialise random weights."""
+        """Initialize random weights."""
         super().__init__()
         self.encoder = NarrowResNet()
         self.heads = nn.ModuleDict({name: nn.Linear(WIDTHS[3] * _CELLS, 6) for name in CAMERAS})
 
     def forward(self, images: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
-        """Return by camera the position [n, 3], m, and the logarithm of its spread [n, 3]."""
+        """Return, by camera, the position [n, 3], m, and the logarithm of its spread [n, 3]."""
         maps = self.encoder(torch.cat([normalised(images[name]) for name in CAMERAS]))
         guesses = {}
         for name, part in zip(CAMERAS, maps.chunk(len(CAMERAS)), strict=True):
@@ -39,7 +39,7 @@ class Locator(nn.Module):
 
 
 def normalised(images: Tensor) -> Tensor:
-    """Return uint8 images [n, 3, h, w] in the network's normalization."""
+    """Normalize uint8 images [n, 3, h, w] for the network."""
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
     return (images.float() / 255.0 - mean) / std
 
@@ -52,8 +52,8 @@ def train_encoder(scenes: int, steps: int, seed: int) -> tuple[NarrowResNet, lis
     """Train an encoder on random scenes.
 
     Returns:
-        The encoder, and rows of its curve: step, and by camera the median error on scenes not seen
-        in training, m.
+        The encoder, and rows of its learning curve: the step and, by camera, the median error on
+        scenes not seen in training, m.
     """
     pool, unseen = random_scenes(scenes, seed), random_scenes(1000, seed + 1)
     _log.info("encoder: %d scenes rendered", scenes)
@@ -77,7 +77,7 @@ def train_encoder(scenes: int, steps: int, seed: int) -> tuple[NarrowResNet, lis
 
 
 def _loss(locator: Locator, scenes: Scenes, rows: np.ndarray) -> Tensor:
-    """Return the negative log likelihood under Laplace distributions; it tolerates hidden cubes."""
+    """Return the negative log-likelihood of Laplace distributions, which allow for hidden cubes."""
     guesses = locator({name: torch.from_numpy(scenes.images[name][rows]) for name in CAMERAS})
     total = torch.zeros(())
     for name, (place, spread) in guesses.items():
@@ -88,7 +88,7 @@ def _loss(locator: Locator, scenes: Scenes, rows: np.ndarray) -> Tensor:
 
 @torch.no_grad()
 def _errors(locator: Locator, scenes: Scenes) -> list[float]:
-    """Return by camera the median error, m."""
+    """Return the median error of each camera, m."""
     locator.eval()
     errors: dict[str, list[Tensor]] = {name: [] for name in CAMERAS}
     for rows in np.split(np.arange(len(scenes.places[CAMERAS[0]])), 10):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The demonstrations as tensors: vectors, the frozen encoder's features, chunks of actions."""
+"""The demonstrations as tensors: vectors, features from the frozen encoder, chunks of actions."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -17,14 +17,14 @@ from tools.train_arm.scenes import CAMERAS
 STATE, ACTION, CUBE = "observation.state", "action", "observation.environment_state"
 IMAGES = {name: f"observation.images.{name}" for name in CAMERAS}
 EVERY = 3
-"""Distance between training frames; the frames in between look alike."""
+"""Distance between training frames; those in between look nearly the same."""
 Statistics = dict[str, dict[str, Tensor]]
 
 
 class Frames:
     """The demonstrations; chunks may begin at every third frame.
 
-    Images are converted to features immediately, because all of them would need 2 GB.
+    Images are converted to features immediately, because storing them all would take 2 GB.
     """
 
     def __init__(
@@ -40,11 +40,12 @@ class Frames:
 
         Args:
             episodes: The demonstrations.
-            encoder: Makes features of the images.
+            encoder: Computes features from the images.
             rows: Number of actions in a chunk.
             observations: Number of successive observations of a policy, the newest last. The first
                 action belongs to the oldest of them, as in LeRobot.
-            bounded: True if actions are scaled to -1 ... 1, instead of mean 0 and deviation 1.
+            bounded: True to scale actions to -1 ... 1, instead of to mean 0 and standard deviation
+                1.
         """
         self._rows, self._bounded = rows, bounded
         vectors: dict[str, list[np.ndarray]] = {STATE: [], ACTION: [], CUBE: []}
@@ -74,10 +75,10 @@ class Frames:
         self.statistics = self._statistics()
 
     def batch(self, random: np.random.Generator, size: int) -> dict[str, Any]:
-        """Return LeRobot's batch of `size` random chunks, normalised for networks.
+        """Return `size` random chunks as a batch in LeRobot's format, normalized for networks.
 
-        Each observation is [size, observations, ...], without that axis for a single observation.
-        The position of the cube is always included.
+        Each observation is [size, observations, ...], without the second axis for a single
+        observation. The position of the cube is always included.
         """
         rows = torch.from_numpy(random.integers(0, self.count, size))
         ahead = self._first[rows][:, None] + torch.arange(self._rows)
@@ -99,7 +100,7 @@ class Frames:
         return (values - stats["mean"]) / (stats["std"] + 1e-8)
 
     def _statistics(self) -> Statistics:
-        """Return mean, deviation, minimum and maximum of each feature; ImageNet's for images."""
+        """Return each feature's mean, standard deviation and range; for images, ImageNet's."""
         found: Statistics = {}
         for key, values in self._vectors.items():
             # the cube's height never changes; a deviation of 1 mm keeps it near 0

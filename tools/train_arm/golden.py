@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rows of raw observations and LeRobot's own outputs, for `model_tools export lerobot --golden`."""
+"""Raw observations and LeRobot's own outputs, for `model_tools export lerobot --golden`."""
 
 from pathlib import Path
 
@@ -22,13 +22,13 @@ _SEEDS, _MOMENTS_S = (1, 2, 3), (0.0, 1.0, 3.0)
 
 
 def write_golden(runner: Runner, file: Path, observations: int) -> None:
-    """Write moments of the expert's movement, as camera images, and the policy's chunks.
+    """Write the policy's observations at some moments of the expert's movement, and its chunks.
 
     Args:
         runner: The policy.
         file: File to write.
-        observations: Number of successive observations of the policy; an axis after the rows if
-            there is more than one.
+        observations: Number of successive observations of the policy; if more than one, they are an
+            axis after the rows.
     """
     rows: dict[str, list[np.ndarray]] = {}
     world, random = ArmWorld(), np.random.default_rng(0)

@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Training loop of every network here: AdamW, learning-rate warm-up and cosine, clipped gradients.
+"""Training loop for all networks here: AdamW, clipped gradients, warm-up and cosine schedule.
 
-LeRobot's `lerobot-train` is not used: it reads images from a dataset and runs the backbone in every
-update. Here a frozen encoder computes its features once, so that a CPU needs minutes.
+LeRobot's `lerobot-train` is not used, because it reads images from a dataset and runs the backbone
+in every update. Here, a frozen encoder computes its features once, so that a CPU needs only
+minutes.
 """
 
 import logging
@@ -32,10 +33,10 @@ def learn(
     after_step: Callable[[], None] = lambda: None,
     measure: Callable[[], list[float]] | None = None,
 ) -> list[list[float]]:
-    """Minimise `loss`, which returns the loss of a new batch and its value for the curve.
+    """Minimize `loss`, which returns the loss of a new batch and the value for the learning curve.
 
     Returns:
-        A row per 200 updates: the step, and the mean since the previous row or the result of
+        A row per 200 updates: the step, then the mean value since the previous row or the result of
         `measure`.
     """
     optimiser = torch.optim.AdamW([*learned, *beside], lr=rate, weight_decay=1e-4)

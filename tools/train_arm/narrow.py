@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A narrow ResNet-18 for training on a CPU, and its exact copy as the ResNet-18 that ACT uses.
+"""A narrow ResNet-18 for training on a CPU, and its exact equivalent as ACT's full ResNet-18.
 
-LeRobot's ACT needs a full ResNet-18 with frozen batch norms. The narrow one has the same layers
-with fewer channels; the full one has them as its first channels, and zeros as the others, which
+LeRobot's ACT needs a full ResNet-18 with frozen batch norms. The narrow network has the same layers
+with fewer channels. The full one has these as its first channels; its other channels are zero, and
 stay zero through every layer. An export can leave zero channels out again.
 """
 
@@ -21,10 +21,10 @@ WIDTHS = (16, 32, 64, 128)
 
 
 class NarrowResNet(nn.Module):
-    """Layers and names of torchvision's ResNet-18 up to its last feature map."""
+    """The layers of torchvision's ResNet-18, with their names, up to the last feature map."""
 
     def __init__(self, widths: tuple[int, int, int, int] = WIDTHS) -> None:
-        """Initialise random weights."""
+        """Initialize random weights."""
         super().__init__()
         self.conv1 = nn.Conv2d(3, widths[0], 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(widths[0])
@@ -44,8 +44,8 @@ class NarrowResNet(nn.Module):
 def read_encoder(bundle: Path) -> NarrowResNet:
     """Return the image encoder of a bundle whose policy `tools.train_arm` trained.
 
-    Its export folded each batch norm into the preceding convolution, so the batch norms here only
-    add the bias.
+    The bundle's export folded each batch norm into the preceding convolution, so the batch norms
+    here only add the bias.
     """
     (file,) = sorted(bundle.glob("*VisionEncoder/*.onnx"))[:1] or [bundle / "VisionEncoder"]
     graph = onnx.load(file).graph
@@ -70,7 +70,7 @@ def read_encoder(bundle: Path) -> NarrowResNet:
 
 
 def _stage(before: int, width: int, stride: int) -> nn.Sequential:
-    """Return two blocks; the first one changes size and channels."""
+    """Return two blocks, the first of which changes the size and the channels."""
     change = None
     if stride != 1 or before != width:
         change = nn.Sequential(
@@ -80,14 +80,15 @@ def _stage(before: int, width: int, stride: int) -> nn.Sequential:
 
 
 def widened(narrow: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights for a full ResNet-18 that yield the narrow one's features, and zeros.
+    """Return weights with which a full ResNet-18 yields the narrow one's features, and zeros.
 
     Args:
-        narrow: State of a `NarrowResNet`.
-        whole: State of the network to fill, whose batch norms are frozen; only its shapes are used.
+        narrow: State dict of a `NarrowResNet`.
+        whole: State dict of the network to fill, whose batch norms are frozen; only its names and
+            shapes are used.
 
     Returns:
-        A state with the names of `whole`.
+        A state dict with the names in `whole`.
     """
     filled = {}
     for name, like in whole.items():

@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Write the ranges of healthy episodes of `make demo-act` into a bundle, as its `nominal`.
+"""Write the ranges of healthy episodes from `make demo-act` into a bundle, as its `nominal`.
 
     python -m tools.train_arm.nominal --bundle config/bundles/so101_reach out/demo-act/trace.npz
 
-The bundle that made the traces must not have had a `nominal`, which would clip the commands.
+The bundle that made the traces must not have had a `nominal`, which would have clipped the
+commands.
 """
 
 import argparse
@@ -27,7 +28,7 @@ _log = logging.getLogger("train_arm")
 
 
 def healthy(traces: Iterable[ArmTrace]) -> Iterator[tuple[F64, F64]]:
-    """Yield commanded and measured positions [ticks, 6], rad, of RUN in successful episodes."""
+    """Yield commanded and measured positions [ticks, 6], rad, during RUN in successful episodes."""
     for trace in traces:
         for episode in trace.succeeded.nonzero()[0]:
             rows = (trace.episode == episode) & (trace.mode == Mode.RUN)
@@ -35,7 +36,7 @@ def healthy(traces: Iterable[ArmTrace]) -> Iterator[tuple[F64, F64]]:
 
 
 def write_nominal(bundle: Path, files: Sequence[Path]) -> int:
-    """Write the `nominal`; return the number of episodes that it is based on."""
+    """Write the `nominal`; return the number of episodes on which it is based."""
     contract = load_bundle(bundle, kind=ChunkBundle).contract
     episodes = list(healthy(map(ArmTrace.load, files)))
     nominal = asked_for(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Success of a policy in closed loop: the simulated world, LeRobot's own code, no ROS."""
+"""Measures a policy's success in closed loop, with the simulated world and LeRobot's own code."""
 
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -27,7 +27,7 @@ Kind = Literal["act", "diffusion", "flow"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutOutcome:
-    """One episode: whether it succeeded, its smallest distance (m) and its length (s)."""
+    """One episode: whether it succeeded, the smallest distance (m) and the duration (s)."""
 
     seed: int
     succeeded: bool
@@ -39,11 +39,11 @@ class Runner:
     """A checkpoint, run as in LeRobot: processors, network, queue."""
 
     def __init__(self, kind: Kind, folder: Path) -> None:
-        """Load a checkpoint.
+        """Load the policy of a checkpoint.
 
         Args:
             kind: Kind of the policy.
-            folder: The checkpoint.
+            folder: Folder of the checkpoint.
         """
         self._policy: Any
         self._sampler: unet.ChunkSampler | None = None
@@ -67,17 +67,17 @@ class Runner:
 
     @property
     def noise_shape(self) -> tuple[int, ...]:
-        """Shape of the noise of a chunk; empty if the policy needs none."""
+        """Shape of the noise for a chunk; empty if the policy needs none."""
         return (unet.HORIZON, self._policy.config.action_feature.shape[0]) if self._sampler else ()
 
     def reset(self) -> None:
-        """Clear observations and queue, as before every episode."""
+        """Clear the observations and the queue; call before every episode."""
         self._queue.clear()
         if self._sampler:
             self._sampler.reset()
 
     def __call__(self, world: ArmWorld) -> np.ndarray:
-        """Return positions to command [6], rad."""
+        """Return the positions to command [6], rad."""
         observation = self.see(world)
         if not self._queue:
             noise = self._random.standard_normal(self.noise_shape, np.float32)
@@ -85,7 +85,7 @@ class Runner:
         return self._queue.popleft()
 
     def see(self, world: ArmWorld) -> dict[str, Tensor]:
-        """Return the network's inputs, made by LeRobot's processors; they count as observed."""
+        """Observe the world; return the network's inputs, made by LeRobot's processors."""
         observation = {STATE: torch.from_numpy(to_policy(world.sense().joint_pos))}
         for name, key in IMAGES.items():
             image = world.render(name).transpose(2, 0, 1).astype(np.float32) / 255.0
@@ -96,11 +96,11 @@ class Runner:
         return made
 
     def chunk(self, observation: dict[str, Tensor], noise: np.ndarray) -> np.ndarray:
-        """Return the network's output [steps, 6], degrees and percent.
+        """Return the network's output [steps, 6], in degrees, and in percent for the gripper.
 
         Args:
             observation: The last result of `see`.
-            noise: Noise of shape `noise_shape`.
+            noise: Noise of the shape `noise_shape`.
         """
         with torch.inference_mode():
             if self._sampler is None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Single images of random scenes: the arm at any point of its way to any cube."""
+"""Single images of random scenes: the arm at any point on its way to any cube."""
 
 from dataclasses import dataclass
 
@@ -21,13 +21,13 @@ _NEAR_SHARE, _NEAR_M, _POSE_RAD, _WIDER = 0.7, 0.03, 0.06, 0.03
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenes:
-    """Images, and the positions to find in them.
+    """Images, and the positions to be found from them.
 
     Attributes:
         images: By camera, uint8 [scenes, 3, height, width], RGB.
         places: By camera, the cube [scenes, 3], m: for the front camera in the world, for the wrist
             camera in the frame of the tip.
-        goals: Middle of the cube's upper side in the frame of the tip [scenes, 3], m.
+        goals: Center of the cube's top face in the frame of the tip [scenes, 3], m.
     """
 
     images: dict[str, npt.NDArray[np.uint8]]
@@ -40,8 +40,8 @@ def random_scenes(count: int, seed: int, *, begin: float = 0.0) -> Scenes:
 
     Args:
         count: Number of scenes.
-        seed: Seed of the draw.
-        begin: Minimum share of its way that the arm has covered.
+        seed: Seed for the draw.
+        begin: Minimum fraction of its way that the arm has covered.
     """
     random, model = np.random.default_rng(seed), ArmWorld().model
     data, camera = mujoco.MjData(model), Offscreen(model, shadows=False)
@@ -71,7 +71,7 @@ def random_scenes(count: int, seed: int, *, begin: float = 0.0) -> Scenes:
 
 
 def _place(random: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Return a cube's position from the pan axis [2], m: spread a little more than in the task."""
+    """Return a cube's position [2], m, drawn from a slightly wider range than in the task."""
     distance_m = random.uniform(CUBE_DISTANCE_M[0] - _WIDER, CUBE_DISTANCE_M[1] + _WIDER)
     bearing_rad = random.uniform(CUBE_BEARING_RAD[0] - 0.1, CUBE_BEARING_RAD[1] + 0.1)
     return distance_m * np.array([np.cos(bearing_rad), np.sin(bearing_rad)])
@@ -84,7 +84,7 @@ def _pose(
     pan: npt.NDArray[np.float64],
     begin: float,
 ) -> npt.NDArray[np.float64]:
-    """Return a pose [6], rad, on the way to this cube, or to another one, at least at `begin`."""
+    """Return a pose [6], rad, at least `begin` of the way to this cube or to another one."""
     near = random.random() < _NEAR_SHARE
     goal = cube + random.normal(0.0, _NEAR_M, 2) if near else pan + _place(random)
     start = SO101.home_rad + random.uniform(-0.15, 0.15, JOINTS)

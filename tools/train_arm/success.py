@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Make a success classifier for the demo arm, and judged episodes to calibrate it.
+"""Create a success classifier for the demo arm, and judged episodes with which to calibrate it.
 
     python -m tools.train_arm.success --bundle config/bundles/so101_reach --output out/success
 
-Writes `classifier.onnx`, which locates the cube in the wrist's image with the bundle's own encoder
-and returns the probability that the tip is above it, and `episodes/`, recordings of the policy on
-arms with drives so weak that many fail. `model_tools calibrate success` uses both.
+Writes `classifier.onnx`, which locates the cube in the wrist image with the bundle's own encoder
+and returns the probability that the tip is above the cube, and `episodes/`, recordings of the
+policy on arms whose drives are so weak that many episodes fail. `model_tools calibrate success`
+uses both.
 """
 
 import argparse
@@ -41,10 +42,10 @@ from tools.train_arm.scenes import random_scenes
 
 CAMERA = "wrist"
 FIRST_SEED = 50_000
-"""First seed of the recorded episodes: `model_tools evaluate` begins with seed 1."""
+"""First seed of the recorded episodes; `model_tools evaluate` begins with seed 1."""
 _STIFFNESS, _NEAR_M, _SLOPE_M, _RIDGE = (0.2, 0.45), 0.02, 0.002, 1.0
 _BEGIN = 0.8
-"""Minimum share of the way to the cube in scenes: earlier poses do not matter."""
+"""Minimum fraction of the way to the cube covered in scenes; earlier poses do not matter."""
 _STANDING_S = 10.0
 _TYPES = get_typestore(Stores.ROS2_HUMBLE)
 _log = logging.getLogger("train_arm")
@@ -52,10 +53,11 @@ Array = npt.NDArray[np.float64]
 
 
 def classifier(bundle: ChunkBundle, models: OpenedModels, scenes: int, first: int) -> bytes:
-    """Return a classifier of the wrist's image, as ONNX.
+    """Return a classifier of the wrist image, as ONNX.
 
     A linear map from the encoder's features, fitted by weighted least squares on random scenes,
-    yields the cube's position in the frame of the tip; the probability falls with its distance.
+    yields the position of the cube's top in the frame of the tip; the probability falls with
+    distance.
     """
     name = bundle.contract.cameras[CAMERA].encoder
     if name is None:
@@ -84,7 +86,7 @@ def classifier(bundle: ChunkBundle, models: OpenedModels, scenes: int, first: in
 
 
 def _features(bundle: ChunkBundle, backend: Backend, images: npt.NDArray[np.uint8]) -> Array:
-    """Return the encoder's features of images [n, 3, h, w], and a one [n, features + 1]."""
+    """Return the encoder's features of images [n, 3, h, w], with a 1 appended [n, features + 1]."""
     (given,), (made,) = backend.inputs.values(), backend.outputs.values()
     normaliser = ImageNormaliser(bundle.contract.cameras[CAMERA], given)
     rows = np.ones((len(images), made.size + 1))
@@ -96,7 +98,7 @@ def _features(bundle: ChunkBundle, backend: Backend, images: npt.NDArray[np.uint
 
 
 def _with_head(encoder: Path, matrix: Array) -> bytes:
-    """Return the encoder, followed by map, distance and probability."""
+    """Return the encoder, followed by the linear map, the distance and the probability."""
     model = onnx.load(encoder)
     graph = model.graph
     (given,), (made,) = graph.input, graph.output
@@ -134,7 +136,7 @@ def _with_head(encoder: Path, matrix: Array) -> bytes:
 
 
 def record_episode(bundle: ChunkBundle, models: OpenedModels, number: int, folder: Path) -> bool:
-    """Record an episode like `episode_recorder`; return whether the tip reached the cube."""
+    """Record an episode as `episode_recorder` does; return whether the tip reached the cube."""
     random = np.random.default_rng(number)
     arm = ControlledArm(bundle, models)
     with closing(ArmWorld(seed=number, image_size=arm.image_size)) as world:

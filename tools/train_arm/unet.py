@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Policies that make a chunk from noise: LeRobot's Diffusion Policy, and its network as a flow.
+"""Policies that generate chunks from noise: LeRobot's Diffusion Policy, and its network as a flow.
 
-Both use the image encoder and the U-Net of LeRobot's Diffusion Policy. A flow learns the velocity
-noise - actions at x = t noise + (1 - t) actions, where t = 1 is noise, as in SmolVLA and pi0.
+Both use the image encoder and the U-Net of LeRobot's Diffusion Policy. As in SmolVLA and pi0, a
+flow learns the velocity, `noise - actions`, at x = t noise + (1 - t) actions; t = 1 is pure noise.
 """
 
 import json
@@ -28,21 +28,21 @@ from tools.train_arm.narrow import NarrowResNet, widened
 
 Kind = Literal["diffusion", "flow"]
 HORIZON, EXECUTED, STEPS = 64, 30, 10
-"""Numbers of actions in a chunk, of executed actions, and of denoising steps."""
+"""Number of actions in a chunk, number of these that are executed, number of denoising steps."""
 OBJECTIVE = "objective"
-"""Key of config.json: `flow_matching` for a flow, as in LeRobot's multi_task_dit."""
+"""Key in config.json; its value is `flow_matching` for a flow, as in LeRobot's multi_task_dit."""
 TIME_SCALE = 100.0
-"""Factor of a flow's time, 0 to 1, for the network: the range of LeRobot's timesteps."""
+"""Factor that maps a flow's time (0 to 1) to the range of LeRobot's timesteps, for the network."""
 _BATCH, _RATE, _WARM, _AVERAGED = 64, 1e-3, 100, 0.998
 
 
 def observations(kind: Kind) -> int:
-    """Return the number of successive observations of a policy of this kind."""
+    """Return the number of successive observations that a policy of this kind uses."""
     return 2 if kind == "diffusion" else 1
 
 
 def new_policy(kind: Kind, encoder: NarrowResNet) -> DiffusionPolicy:
-    """Return an untrained policy with the image encoder."""
+    """Return an untrained policy with the given image encoder."""
     inputs = {STATE: PolicyFeature(FeatureType.STATE, (JOINTS,))}
     inputs |= {key: PolicyFeature(FeatureType.VISUAL, (3, *IMAGE_SIZE)) for key in IMAGES.values()}
     scaled = NormalizationMode.MEAN_STD
@@ -80,10 +80,10 @@ def new_policy(kind: Kind, encoder: NarrowResNet) -> DiffusionPolicy:
 def train(
     policy: DiffusionPolicy, kind: Kind, frames: Frames, *, steps: int, seed: int
 ) -> list[list[float]]:
-    """Train the policy; its weights become the average of those of the last steps.
+    """Train the policy; its final weights are the average over the last steps.
 
-    It also learns to estimate the cube's position from the features, so that the encoder's last
-    layers soon contain it.
+    The policy also learns to estimate the cube's position from the features, so that the encoder's
+    last layers soon represent this position.
 
     Returns:
         Rows of the loss curve: step and mean squared error since the previous row.
@@ -118,7 +118,7 @@ def train(
 
 
 def _loss(policy: DiffusionPolicy, kind: Kind, batch: dict[str, Any]) -> Tensor:
-    """Return LeRobot's loss for a Diffusion Policy or a flow policy."""
+    """Return the loss: LeRobot's for a Diffusion Policy, the squared velocity error for a flow."""
     model, batch = policy.diffusion, dict(batch)
     if kind == "diffusion":
         del batch[CUBE]
@@ -134,7 +134,7 @@ def _loss(policy: DiffusionPolicy, kind: Kind, batch: dict[str, Any]) -> Tensor:
 
 
 def _condition(policy: DiffusionPolicy, batch: dict[str, Any]) -> Tensor:
-    """Return the condition of the U-Net, from one observation."""
+    """Return the U-Net's condition, made from one observation."""
     images = torch.stack([batch[key] for key in policy.config.image_features], dim=1)
     inputs = {STATE: batch[STATE][:, None], "observation.images": images[:, None]}
     found: Tensor = policy.diffusion._prepare_global_conditioning(inputs)
@@ -142,7 +142,7 @@ def _condition(policy: DiffusionPolicy, batch: dict[str, Any]) -> Tensor:
 
 
 def _miss(policy: DiffusionPolicy, guess: nn.Linear, batch: dict[str, Any]) -> Tensor:
-    """Return the error of the cube's position as estimated from the front camera's features."""
+    """Return the error in the cube's position as estimated from the front camera's features."""
     features, cube = batch[IMAGES["front"]], batch[CUBE]
     if features.ndim == 5:
         features, cube = features[:, -1], cube[:, -1]
@@ -150,7 +150,7 @@ def _miss(policy: DiffusionPolicy, guess: nn.Linear, batch: dict[str, Any]) -> T
 
 
 def save(policy: DiffusionPolicy, kind: Kind, stats: Statistics, folder: Path) -> None:
-    """Write the policy and its processors with LeRobot's own API; a flow is marked as such."""
+    """Save the policy and its processors with LeRobot's own API; a flow is marked as such."""
     wanted = {**policy.config.input_features, **policy.config.output_features}
     before, after = make_diffusion_pre_post_processors(
         policy.config, {key: values for key, values in stats.items() if key in wanted}
@@ -174,10 +174,10 @@ def load(kind: Kind, folder: Path) -> DiffusionPolicy:
 
 
 class ChunkSampler:
-    """Keeps a policy's observations, and makes a chunk from noise."""
+    """Stores a policy's observations, and generates a chunk from noise."""
 
     def __init__(self, policy: DiffusionPolicy, kind: Kind) -> None:
-        """Start without an observation."""
+        """Start without observations."""
         self._policy, self._kind = policy, kind
         self._seen = deque[dict[str, Tensor]](maxlen=policy.config.n_obs_steps)
 
@@ -186,7 +186,7 @@ class ChunkSampler:
         self._seen.clear()
 
     def see(self, observation: dict[str, Tensor]) -> None:
-        """Add a step's observation, made by LeRobot's processors; the first one fills the queue.
+        """Add a step's observation, made by LeRobot's processors; the first fills the whole queue.
 
         LeRobot fills its queues in the same way.
         """
@@ -196,7 +196,7 @@ class ChunkSampler:
 
     @torch.inference_mode()
     def chunk(self, noise: Tensor) -> Tensor:
-        """Return normalized actions [1, rows, joints], the first for now, from noise [1, ...]."""
+        """Return normalized actions [1, rows, joints], from the current step on, given noise."""
         config, model = self._policy.config, self._policy.diffusion
         keys = list(config.image_features)
         batch = {
@@ -217,7 +217,7 @@ class ChunkSampler:
 
 
 class _CachedFeatures(nn.Module):
-    """Replaces the backbone in training: its input is already the encoder's features."""
+    """Replaces the backbone in training, where the inputs are already the encoder's features."""
 
     def __init__(self, pool: nn.Module) -> None:
         super().__init__()
@@ -229,7 +229,7 @@ class _CachedFeatures(nn.Module):
 
 
 def _widened(encoder: NarrowResNet, backbone: nn.Module) -> dict[str, Tensor]:
-    """Return the encoder's weights by the names of LeRobot's backbone, which are only numbers."""
+    """Return the encoder's weights under LeRobot's names for the backbone, which are numbers."""
     numbers = {"conv1": 0, "bn1": 1, "layer1": 4, "layer2": 5, "layer3": 6, "layer4": 7}
     named = {}
     for name, value in encoder.state_dict().items():

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Train a policy that walks, or tracks a motion, on a CPU, and export it as a bundle.
+"""Train a policy that walks or tracks a motion, on a CPU, and export it as a bundle.
 
     python -m tools.train_walk --robot go2 --seed 1 --samples 10e6 --output out/train/go2_seed1
 
-Writes checkpoints (`model_*.pt`) and TensorBoard curves during training, `policy.onnx` and the
-folder `bundle` at the end. The same arguments on the same machine give the same policy.
+Writes checkpoints (`model_*.pt`) and TensorBoard curves during training, and `policy.onnx` and the
+folder `bundle` at the end. The same arguments give the same policy on the same machine.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _bundle(robot: TrainedRobot, task: Task, output: Path, source: str) -> int:
-    """Make the bundle; return the exit status."""
+    """Create the bundle; return the exit status."""
     try:
         bundle = make_bundle(robot, task, output, source=source)
     except (PolicyError, SimError, OSError) as error:

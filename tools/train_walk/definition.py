@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The two files of a training run: the robot, and the task that it learns.
+"""The two files that define a training run: the robot, and the task that it learns.
 
 The files in `robots` and `tasks` explain each value.
 """
@@ -25,17 +25,17 @@ _FOLDER = Path(__file__).parent
 BUNDLES = _FOLDER.parents[1] / "config" / "bundles"
 LEGS, LEG_JOINTS = 4, 3
 Growing = tuple[float, float]
-"""a and b of a + b * difficulty."""
+"""a and b in a + b * difficulty."""
 
 
 def at(growing: Growing, difficulty: float) -> float:
-    """Return the value at a difficulty of 0 to 1."""
+    """Return the value at a difficulty from 0 to 1."""
     return growing[0] + growing[1] * difficulty
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedRobot:
-    """A quadruped in training: each leg has abduction, hip and knee joints."""
+    """A quadruped in training; each leg has abduction, hip and knee joints."""
 
     figures: str
     bundle: str
@@ -48,7 +48,7 @@ class TrainedRobot:
     fallen_height_m: float
     payload_kg: float
     default_rad: Vec3 | None = None
-    """Default pose of the joints of each leg; the robot's standing pose if absent."""
+    """Default pose of each leg's joints; if absent, the robot's standing pose."""
 
     def __post_init__(self) -> None:
         """Check that the robot is a quadruped."""
@@ -61,12 +61,12 @@ class TrainedRobot:
 
     @cached_property
     def body(self) -> LeggedRobot:
-        """Its figures in robot_sim."""
+        """The robot's figures in `robot_sim`."""
         return load_robot(self.figures)
 
     @cached_property
     def contract(self) -> JointContract:
-        """The contract of the named bundle."""
+        """The contract of the bundle named `bundle`."""
         file = BUNDLES / self.bundle / CONTRACT_FILE
         return parse_contract(file.read_bytes(), file, kind=JointContract)
 
@@ -77,18 +77,18 @@ class TrainedRobot:
 
     @property
     def scan_term(self) -> Term | None:
-        """The term of the contract's height scan, which is the last of the observation."""
+        """The contract's height-scan term, always the last in the observation; None without one."""
         last = self.contract.observations["obs"].terms[-1]
         return last if last.scan is not None else None
 
     @property
     def scan(self) -> HeightScan | None:
-        """Height scan in the policy's observation."""
+        """Height scan in the policy's observation; None if there is none."""
         return None if self.scan_term is None else self.scan_term.scan
 
     @cached_property
     def pose_rad(self) -> Array:
-        """The default pose [12], rad: target of an action of 0."""
+        """The default pose [12], rad, which is the target for an action of 0."""
         if self.default_rad is None:
             return self.body.standing_rad
         return np.tile(self.default_rad, LEGS)
@@ -100,19 +100,19 @@ class TrainedRobot:
 
     @cached_property
     def outward(self) -> Array:
-        """Sign of the first joint of each leg that moves its foot outward [4]: 1 or -1."""
+        """Sign of motion in each leg's first joint that moves the foot outward [4]: 1 or -1."""
         return np.sign(self._hips[:, 1]) * self._axes[0::LEG_JOINTS, 0]
 
     @cached_property
     def backward(self) -> Array:
-        """Sign that swings thighs and shanks backward [4]: 1 or -1."""
+        """Sign of motion that swings each leg's thigh and shank backward [4]: 1 or -1."""
         return self._axes[1::LEG_JOINTS, 1]
 
     def standing_height_m(self, joint_pos: Array) -> Array:
-        """Return the base heights of level robots [robots] that stand in these poses.
+        """Return the base heights [robots], m, of level robots that stand in these poses.
 
         Args:
-            joint_pos: Joints [robots, 12], rad.
+            joint_pos: Joint positions [robots, 12], rad.
         """
         hip_x, hip_y, knee = np.moveaxis(joint_pos.reshape(-1, LEGS, LEG_JOINTS), -1, 0)
         bodies = self.body.bodies[1:]
@@ -137,7 +137,7 @@ class TrainedRobot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commands:
-    """Range of commands."""
+    """Ranges and shares of the commands."""
 
     largest: Growing
     still_share: Growing
@@ -145,24 +145,24 @@ class Commands:
     single_axis_least: float
     deadband: float
     forward_share: float = 0.0
-    """Share that goes forward, by at least `single_axis_least` of the range, and turns a little."""
+    """Share of forward commands (at least `single_axis_least` of the range) with little turning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyPose:
-    """Pose of the base at one time in a motion, relative to the standing pose."""
+    """Pose of the base at one time in a motion, relative to that of the standing robot."""
 
     name: str
     at_s: float
     forward_m: float = 0.0
     up_m: float = 0.0
     pitch_rad: float = 0.0
-    """Positive: nose down."""
+    """Positive means nose down."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandedOver:
-    """Robots that start like one that has just stood up."""
+    """Parameters of robots that start as if they had just stood up."""
 
     share: float
     ticks: int
@@ -172,7 +172,7 @@ class HandedOver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noise:
-    """Largest noise of the sensors."""
+    """Maximum noise of the sensors."""
 
     ang_vel_radps: float
     gravity: float
@@ -183,16 +183,16 @@ class Noise:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapNoise:
-    """Largest errors of an elevation map."""
+    """Maximum errors of an elevation map."""
 
     drift_m: float = 0.0
-    """Along each axis, drawn per episode."""
+    """Shift along each axis, drawn per episode."""
     noise_m: float = 0.0
-    """Of each point, at every tick."""
+    """Noise of each point, drawn at every tick."""
     unknown_share: float = 0.0
-    """Share of unknown points, which the nearest known one replaces."""
+    """Share of unknown points, each of which is replaced by its neighbor."""
     late_ticks: int = 0
-    """Age of the pose for which the scan was made."""
+    """Age of the scan, in ticks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +222,7 @@ class Disturbances:
 
     @property
     def rough(self) -> dict[Terrain, tuple[float, tuple[float, float]]]:
-        """Share of the robots that walk on a terrain; its lowest and highest steps, m."""
+        """Per terrain: share of the robots that walk on it; its lowest and highest steps, m."""
         every: dict[Terrain, tuple[float, tuple[float, float]]] = {
             "tiles": (self.tile_share, self.tile_m),
             "stairs": (self.stairs_share, self.stairs_m),
@@ -274,11 +274,11 @@ class Task:
     disturbances: Disturbances
     rewards: RewardWeights
     started_difficulty: float = 0.5
-    """Initial difficulty of a policy that already walks or moves."""
+    """Initial difficulty for a policy that can already walk or track a motion."""
     difficulty_step: float = 0.0012
-    """Rise of the difficulty after an update in which the robots followed."""
+    """Increase in difficulty after an update in which the robots followed."""
     motion: tuple[KeyPose, ...] = ()
-    """The motion that robots track; empty: they walk as commanded."""
+    """The motion that robots track; if empty, they walk as commanded."""
 
 
 def load_trained_robot(name: str) -> TrainedRobot:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""All random numbers of the task, from one generator: the same seed draws the same.
+"""All random numbers of the task, from one generator: the same seed gives the same numbers.
 
 `difficulty` in [0, 1] scales them.
 """
@@ -20,10 +20,10 @@ Rows = npt.NDArray[np.int_]
 
 
 class Draws:
-    """Draws for `count` robots, or for some of them."""
+    """Draws random numbers for `count` robots, or for some of them."""
 
     def __init__(self, robot: TrainedRobot, task: Task, count: int, *, seed: int) -> None:
-        """Start; some of the robots stay close to the nominal dynamics."""
+        """Start; a share of the robots stays close to the nominal dynamics."""
         self._robot, self._task, self._hard = robot, task, task.disturbances
         self._count, self._random = count, np.random.default_rng(seed)
         self._near = np.arange(count) < self._hard.near_share * count
@@ -50,7 +50,7 @@ class Draws:
         return int(self._random.integers(1 << 30))
 
     def ages(self, longest: int) -> Rows:
-        """Draw the age of each robot in its episode, in ticks below `longest` [count]."""
+        """Draw how far each robot is in its episode, in ticks [count], less than `longest`."""
         return self._random.integers(0, longest, self._count)
 
     def dynamics(self, difficulty: float) -> Dynamics:
@@ -79,29 +79,29 @@ class Draws:
         return np.stack([x, y, -np.cos(angle)], axis=1)
 
     def noise(self, difficulty: float) -> Array:
-        """Draw the sensor noise of every robot's observation [count, obs_size]."""
+        """Draw the sensor noise of each robot's observation [count, own_size]."""
         largest = difficulty * self._reach * self._noise
         return np.asarray(largest * self._random.uniform(-1.0, 1.0, largest.shape))
 
     def velocity_noise(self, difficulty: float) -> Array:
-        """Draw the error of the base's velocity of every robot [count, 3], m/s."""
+        """Draw the error in each robot's base velocity [count, 3], m/s."""
         largest = difficulty * self._hard.noise.lin_vel_mps
         return largest * self._random.uniform(-1.0, 1.0, (self._count, 3))
 
     @property
     def latest_map(self) -> int:
-        """Largest age of a scan, in ticks."""
+        """Maximum age of a scan, in ticks."""
         return self._hard.map.late_ticks
 
     def map_errors(self, n: int, difficulty: float) -> tuple[Array, Rows]:
-        """Draw the shift of a map [n, 3], m, and the delay of a scan in ticks [n]."""
+        """Draw the shift of the map [n, 3], m, and the delay of the scan, in ticks [n]."""
         wrong = self._hard.map
         shift = difficulty * wrong.drift_m * self._random.uniform(-1.0, 1.0, (n, 3))
         late = np.floor(self._random.random(n) * (1 + difficulty * wrong.late_ticks))
         return shift, late.astype(int)
 
     def with_map_errors(self, ground_z: Array, difficulty: float) -> Array:
-        """Return heights [robots, points] with noise; a neighbor replaces an unknown one."""
+        """Return heights [robots, points] with noise; unknown ones are replaced by a neighbor."""
         wrong = self._hard.map
         noise = difficulty * wrong.noise_m * self._random.uniform(-1.0, 1.0, ground_z.shape)
         share = difficulty * wrong.unknown_share * self._random.random((len(ground_z), 1))
@@ -109,7 +109,7 @@ class Draws:
         return np.where(unknown, np.roll(ground_z, 1, axis=1), ground_z) + noise
 
     def kicks(self, n: int, difficulty: float) -> Array:
-        """Draw jumps in velocity: linear in the world, m/s, and angular, rad/s [n, 6]."""
+        """Draw jumps in velocity [n, 6]: linear, world frame, m/s, and angular, rad/s."""
         kick = difficulty * self._random.uniform(-1.0, 1.0, (n, 6))
         mps, radps = self._hard.kick_mps, self._hard.kick_radps
         return kick * [mps, mps, 0.0, radps, radps, radps]
@@ -133,17 +133,17 @@ class Draws:
         return command
 
     def delays(self, n: int, difficulty: float) -> Rows:
-        """Draw latencies in physics steps [n]: up to a period, for some robots up to two."""
+        """Draw latencies in physics steps [n]: up to one period, or two for some robots."""
         late = self._random.random(n) < self._hard.late_share
         longest = np.where(late, 2 * DECIMATION, DECIMATION)
         return np.floor(self._random.random(n) * (1 + difficulty * longest)).astype(int)
 
     def handed_over(self, n: int, difficulty: float) -> Bools:
-        """Draw which robots start like one that has just stood up [n]; the others are thrown."""
+        """Draw which robots start as if they had just stood up [n]; the others are thrown."""
         return self._random.random(n) < self._task.handed_over.share * difficulty
 
     def poses(self, handed: Bools) -> tuple[Array, Array]:
-        """Draw the start of robots: positions [n, 19] and velocities [n, 18]."""
+        """Draw the start states of robots: positions [n, 19] and velocities [n, 18]."""
         n, random, robot = len(handed), self._random, self._robot
         given = self._task.handed_over
         reach = np.where(handed, 0.1, 1.0)[:, None]

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The task: walk as commanded or track a motion, under varying mass, terrain and disturbances.
+"""The task: walk as commanded or track a motion, with varying mass, terrain and disturbances.
 
-`difficulty` in [0, 1] scales everything that makes walking harder; `draws` has all randomness.
+`difficulty` in [0, 1] scales everything that makes walking harder; all randomness is in `draws`.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from tools.train_walk.reward import Motion, following, mean_square_torque, rewar
 
 TOUCH_N = 1.0
 AHEAD_S = (0.15, 0.3)
-"""A swinging foot clears the ground as far ahead as the base travels in these times."""
+"""A swinging foot must clear the ground as far ahead as the base travels in these times."""
 RANDOMISE_TICKS = 1200
-"""Steps from one draw of all dynamics to the next."""
+"""Ticks from one draw of all dynamics to the next."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """Results of a policy period; arrays have a row per robot.
+    """Results of a policy period; arrays have one row per robot.
 
     Attributes:
         obs: Next observation of the policy [robots, obs_size].
         critic_obs: Next observation of the critic [robots, critic_size].
         reward: Reward of the period [robots].
-        terminated: Robots that fell, and were reset.
-        truncated: Robots whose time was over, or whose terrain changed, and were reset.
+        terminated: Robots that were reset because they fell.
+        truncated: Robots that were reset because their time was over or their terrain changed.
     """
 
     obs: Array
@@ -57,8 +57,9 @@ def delayed(targets: Array, delay: Rows) -> Array:
     """Return the targets that reach the drives at each physics step of a period.
 
     Args:
-        targets: Targets of this period and of previous ones, newest first [periods, robots, 12].
-        delay: Latency of each robot in physics steps [robots], less than all the periods.
+        targets: Targets of this period and the previous ones, newest first [periods, robots, 12].
+        delay: Latency of each robot in physics steps [robots], less than the duration of all these
+            periods.
 
     Returns:
         Targets [robots, DECIMATION, 12].
@@ -74,13 +75,13 @@ class Environment:
     Attributes:
         difficulty: 0 to 1, set by the trainer.
         layout: Layout of the observation.
-        means: Mean of each reward term and of the tracking quality in the latest step.
+        means: Means of each reward term and of the tracking quality in the latest step.
     """
 
     def __init__(
         self, robot: TrainedRobot, task: Task, count: int, *, seed: int, threads: int = 1
     ) -> None:
-        """Make `count` robots; `seed` determines all randomness."""
+        """Create `count` robots; `seed` determines all randomness."""
         self.robot, self.task = robot, task
         self.count, self.difficulty, self.layout = count, 0.0, make_layout(robot, task)
         self.means: dict[str, float] = {}
@@ -105,7 +106,7 @@ class Environment:
         self._ticks = 0
 
     def reset(self) -> tuple[Array, Array]:
-        """Draw all dynamics and start all episodes, at random ages that end at different times."""
+        """Draw all dynamics, and start all episodes at random ages, so that their ends differ."""
         self._draw_dynamics()
         self._start(np.arange(self.count))
         self._age = self._draws.ages(self.task.episode_ticks)
@@ -142,7 +143,7 @@ class Environment:
         )
 
     def _draw_dynamics(self) -> None:
-        """Draw the dynamics of every robot and the rough ground."""
+        """Draw the dynamics of each robot, and the rough ground."""
         self._dynamics = self._draws.dynamics(self.difficulty)
         self._robots.randomise(
             self._dynamics,
@@ -196,9 +197,9 @@ class Environment:
         )
 
     def _update_drift(self, velocity: Array) -> None:
-        """Smooth the error of steady walking; it is 0 until a robot has settled, and after a kick.
+        """Smooth the error of steady walking; the result is 0 before settling and after a kick.
 
-        Otherwise, a robot would compensate for the lag while it speeds up by walking too fast.
+        Otherwise, a robot would make up for its lag during acceleration by walking too fast later.
         """
         task, phase = self.task, self._age % self.task.command_ticks
         steady = (phase >= task.settled_ticks) & (phase < task.kick_phase_ticks)
@@ -206,14 +207,14 @@ class Environment:
         self._drift *= steady[:, None]
 
     def _reward(self, motion: Motion) -> Array:
-        """Return the reward of the period [robots], and store the means of its terms."""
+        """Return the reward for the period [robots], and store the means of its terms."""
         terms = reward_terms(self.robot, self.task, motion, self.difficulty)
         shown = terms | following(self.task, motion)
         self.means = {name: float(np.nanmean(value)) for name, value in shown.items()}
         return np.asarray(POLICY_DT_S * np.sum(list(terms.values()), axis=0))
 
     def _fallen(self) -> Bools:
-        """Return which robots are tilted over 60 degrees, on their bellies, or numerically lost."""
+        """Return which robots are tilted over 60 degrees, on their bellies, or not finite."""
         qpos = self._robots.qpos
         up = 1.0 - 2.0 * (qpos[:, 4] ** 2 + qpos[:, 5] ** 2)
         finite = np.isfinite(qpos).all(axis=1) & np.isfinite(self._robots.qvel).all(axis=1)
@@ -230,7 +231,7 @@ class Environment:
         return np.minimum(self._age, len(self._reference.joint_pos) - 1)
 
     def _goal(self) -> Array:
-        """Return the policy's goal."""
+        """Return the part of the policy's observation that states its goal."""
         if not self.task.motion:
             return self._command
         frame, reference = self._frame(), self._reference
@@ -273,7 +274,7 @@ class Environment:
         return noisy, np.concatenate([exact, *extras], axis=1)
 
     def _scanned(self, quat_xyzw: Array) -> tuple[Array, Array]:
-        """Return the true ground, and a map of it with errors [robots, points]."""
+        """Return scans of the true ground and of a map with errors [robots, points]."""
         robots, shift = self._robots, self._shift
         assert self.robot.scan is not None
         points = place_level(self.robot.scan.points, robots.qpos[:, :3], quat_xyzw)[..., :2]
@@ -298,7 +299,7 @@ class Environment:
         self._drift[rows] = 0.0
 
     def _start(self, rows: Rows) -> None:
-        """Reset the given robots: handed over standing, or thrown near the same pose."""
+        """Reset the given robots: each is handed over standing, or thrown in a similar pose."""
         draws, n = self._draws, len(rows)
         handed = draws.handed_over(n, self.difficulty)
         qpos, qvel = draws.poses(handed)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Exports a training run's checkpoint as a bundle, made by `model_tools` under the contract."""
+"""Exports a training run's checkpoint as a bundle, which `model_tools` makes from the contract."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ CLIMB = Walk(
     latency_ns=10_000_000,
     ground=Ground(terrain="stairs", step_m=0.1),
 )
-"""Additional walk that is measured for a policy with a height scan."""
+"""Additional walk with which a policy with a height scan is measured."""
 LICENCE = "Apache-2.0"
 
 
@@ -68,11 +68,11 @@ def export(run: Path, layout: Layout = COMMAND) -> None:
 
 
 def make_bundle(robot: TrainedRobot, task: Task, run: Path, *, source: str) -> JointBundle:
-    """Make the folder `bundle` in a run's folder, from its `policy.onnx` and checkpoint.
+    """Create the folder `bundle` in a run's folder, from the run's `policy.onnx` and checkpoint.
 
     Args:
         robot: The trained robot.
-        task: Its task.
+        task: The robot's task.
         run: Folder of the training run.
         source: Origin of the policy, for its provenance.
     """

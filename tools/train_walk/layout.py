@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Inputs and outputs of the policy, ordered and scaled as in its bundle's contract."""
+"""The policy's inputs and outputs, ordered and scaled as in the bundle's contract."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _EXTRA_SIZE = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """The inputs of a policy; one part of them is its goal.
+    """The inputs of a policy, one part of which is the goal.
 
     Attributes:
-        mirrored: Index of each value of the goal for the mirrored robot.
-        signs: Factor of each value of the goal for the mirrored robot.
-        seen: Index of each last input for the mirrored robot: points of a height scan, or the
-            velocity of the base.
-        seen_signs: Factor of each last input for the mirrored robot.
+        mirrored: Index from which the mirrored robot takes each value of the goal.
+        signs: Factor for each value of the mirrored robot's goal.
+        seen: Index from which the mirrored robot takes each of the last inputs: points of a height
+            scan, or the velocity of the base.
+        seen_signs: Factor for each of the mirrored robot's last inputs.
     """
 
     mirrored: tuple[int, ...]
@@ -41,7 +41,7 @@ class Layout:
 
     @property
     def goal_size(self) -> int:
-        """Number of values of the goal."""
+        """Number of values in the goal."""
         return len(self.mirrored)
 
     @property
@@ -61,7 +61,7 @@ class Layout:
 
     @property
     def mirrored_obs(self) -> tuple[list[int], list[float]]:
-        """Index of each input for the mirrored robot, and its factor."""
+        """Index from which the mirrored robot takes each input, and the factor for it."""
         places, signs = [*range(6)], [-1.0, 1.0, -1.0, 1.0, -1.0, 1.0]
         for mirrored, own in (
             (self.mirrored, self.signs),
@@ -74,11 +74,11 @@ class Layout:
 
 
 COMMAND = Layout(mirrored=(0, 1, 2), signs=(1.0, -1.0, -1.0))
-"""A velocity: vx, vy (m/s), yaw rate (rad/s)."""
+"""The goal is a velocity: vx, vy (m/s), yaw rate (rad/s)."""
 FRAME = Layout(
     mirrored=(*MIRRORED_LEGS, *(ACTION_SIZE + leg for leg in MIRRORED_LEGS)), signs=LEG_SIGNS * 2
 )
-"""The frame of a motion: positions of the joints (rad), and their velocities, scaled."""
+"""The goal is a frame of a motion: joint positions (rad) and scaled joint velocities."""
 
 
 def make_layout(robot: TrainedRobot, task: Task) -> Layout:
@@ -98,9 +98,9 @@ def observe_ground(robot: TrainedRobot, base_z: Array, ground_z: Array) -> Array
     """Return the policy's observation of the ground [robots, points].
 
     Args:
-        robot: Its contract defines the values.
-        base_z: Height of the bases [robots], m.
-        ground_z: Height of the ground at the points of the scan [robots, points], m.
+        robot: The robot, whose contract defines the values.
+        base_z: Heights of the bases [robots], m.
+        ground_z: Heights of the ground at the points of the scan [robots, points], m.
     """
     assert robot.scan is not None
     assert robot.scan_term is not None
@@ -120,7 +120,7 @@ def observe(
     joint_vel: Array,
     last_action: Array,
 ) -> Array:
-    """Return the policy's inputs [robots, obs_size]; `joint_pos_rel` is relative to the default."""
+    """Return the inputs [robots, own_size]; `joint_pos_rel` is relative to the default pose."""
     parts = [
         ang_vel_body * ANG_VEL_SCALE,
         rotate_inverse(quat_xyzw, gravity_unit),

@@ -42,7 +42,7 @@ IMITATIONS, IMITATED, IMITATION_RATE, IMITATED_STD = 1000, 512, 1e-3, 0.3
 
 
 class WalkEnv(VecEnv):
-    """Robots in rsl_rl's interface; the difficulty rises while they follow."""
+    """Robots behind rsl_rl's interface; the difficulty rises while they follow."""
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
@@ -57,7 +57,7 @@ class WalkEnv(VecEnv):
         return self._obs
 
     def step(self, actions: Tensor) -> tuple[TensorDict, Tensor, Tensor, dict[str, Any]]:
-        """Apply outputs of the policy [robots, 12] for a period."""
+        """Apply the policy's outputs [robots, 12] for one period."""
         environment = self.environment
         step = environment.step(actions.numpy())
         figures = environment.means | {
@@ -87,7 +87,7 @@ class WalkEnv(VecEnv):
 
 
 class CalmingPPO(PPO):
-    """PPO whose last updates are small; the final actor is their mean."""
+    """PPO whose last updates are small; the final actor is an average over them."""
 
     def __init__(self, *args: Any, updates: int, **kwargs: Any) -> None:
         """Take rsl_rl's arguments, and the number of updates in the whole training run."""
@@ -117,7 +117,7 @@ class CalmingPPO(PPO):
         return losses
 
     def _blend(self, calm: float, usual: float) -> float:
-        """Return `usual`, and in the calm part a value between it and `calm`."""
+        """Return `usual`, or, in the final calm part, a value between it and `calm`."""
         return calm + (usual - calm) * min(1.0, self._left / CALM_SHARE)
 
 
@@ -127,7 +127,7 @@ def new_runner(environment: Environment, folder: Path | None, *, samples: int) -
     Args:
         environment: The robots.
         folder: Folder for checkpoints and TensorBoard curves; None for neither.
-        samples: Policy steps, over all robots.
+        samples: Number of policy steps, summed over all robots.
     """
     network = {"class_name": "MLPModel", "hidden_dims": HIDDEN, "activation": "elu"}
     runner = OnPolicyRunner(
@@ -179,20 +179,20 @@ def with_mirrored(
 
 
 def mirror_obs(obs: Tensor, layout: Layout) -> Tensor:
-    """Return the observation of the mirrored robot, [n, obs_size]."""
+    """Return the observation of the mirrored robot [n, obs_size]."""
     places, signs = layout.mirrored_obs
     return obs[:, places] * torch.tensor(signs)
 
 
 def mirror_action(action: Tensor) -> Tensor:
-    """Return the action of the mirrored robot, [n, 12]."""
+    """Return the action of the mirrored robot [n, 12]."""
     return action[:, [*MIRRORED_LEGS]] * torch.tensor(LEG_SIGNS)
 
 
 def start_from(alg: PPO, checkpoint: Path) -> None:
-    """Load actor and critic from another training run, which may lack the ground observation.
+    """Load actor and critic from another training run, which may lack the last inputs.
 
-    The last inputs, which it lacks, start without effect.
+    Such inputs (a height scan, or the velocity of the base) start without effect.
     """
     try:
         content = torch.load(checkpoint, weights_only=True)
@@ -207,7 +207,7 @@ def start_from(alg: PPO, checkpoint: Path) -> None:
 
 
 def _weights(content: dict[str, Any], part: str) -> dict[str, Tensor]:
-    """Return one network's layers, from rsl_rl 4 or later, or an earlier combined network."""
+    """Return one network's weights, from rsl_rl 4 or later or an earlier combined network."""
     if (own := f"{part}_state_dict") in content:
         content, part = content[own], "mlp"
     return {
@@ -218,14 +218,14 @@ def _weights(content: dict[str, Any], part: str) -> dict[str, Tensor]:
 
 
 def imitate(actor: Any, frames: Array, pose_rad: Array, scale_rad: Array) -> None:
-    """Initialise a policy that targets the joints of the observed frame plus the remaining error.
+    """Initialize a policy that targets the joints of the observed frame plus the remaining error.
 
-    So the error counts twice: with the gains of walking alone, a robot sinks and tips over.
+    The error thus counts twice: with only the gains used for walking, a robot sinks and tips over.
 
     Args:
-        actor: Its layers; it observes by the layout `FRAME`.
-        frames: Joints of a motion [frames, 12], rad.
-        pose_rad: Target of an action of 0 [12].
+        actor: Layers of the policy, whose observation has the layout `FRAME`.
+        frames: Joint positions of a motion [frames, 12], rad.
+        pose_rad: Target for an action of 0 [12].
         scale_rad: Change of the target for an action of 1 [12].
     """
     optimizer = torch.optim.Adam(actor.parameters(), lr=IMITATION_RATE)

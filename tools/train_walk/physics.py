@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Many robots stepped together: robot_sim's own model, with different dynamics for each robot."""
+"""Many robots stepped together: `robot_sim`'s model, with different dynamics for each robot."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class Dynamics:
     """Random dynamics of each robot; arrays [robots, ...].
 
     Attributes:
-        friction: Sliding friction of feet and floor.
-        payload_kg: Mass added to the base; negative: removed.
+        friction: Sliding friction between feet and floor.
+        payload_kg: Mass added to the base; removed if negative.
         com_offset_m: Shift of the base's center of mass [robots, 3].
-        stiffness, damping: Factors of the gains.
+        stiffness, damping: Factors for the gains.
         armature_kgm2: Rotor inertia at the joints, in addition to the robot's own.
         joint_friction_nm, joint_damping: Dry and viscous (N m s/rad) friction of every joint.
         gravity_unit: Direction of gravity [robots, 3] in the frame of the floor: a slope.
@@ -62,10 +62,10 @@ class Dynamics:
 
 
 def training_model(robot: TrainedRobot, ground: Ground = LEVEL) -> Model:
-    """Compile robot_sim's robot for training: coarser steps, no visuals, feet observed.
+    """Compile a robot of `robot_sim` for training: coarser steps, no visuals, sensors on the feet.
 
-    Only feet and base collide with the ground: a robot on its knees counts as fallen anyway. On
-    stairs, shanks collide too.
+    Only feet and base collide with the ground, since a robot on its knees counts as fallen anyway.
+    On stairs, shanks collide too.
     """
     spec = build_spec(robot.body, friction=NOMINAL_FRICTION, timestep_s=PHYSICS_DT_S)
     # takes half the time of elliptic cones, which the acceptance uses
@@ -93,7 +93,7 @@ class _Patches:
     """The grounds of one terrain, and the robots on them."""
 
     def __init__(self, terrain: Terrain, rows: slice, grounds: int) -> None:
-        """Place the robots of these rows on this many grounds."""
+        """Distribute the robots of these rows over this many grounds."""
         self.rows = rows
         self.ground = np.arange(rows.stop - rows.start) % grounds
         self.tile_m, self._count = TERRAINS[terrain]
@@ -110,7 +110,7 @@ class _Patches:
 
 
 class Robots:
-    """The physics of many robots. Rows are robots; arrays are views that a step overwrites.
+    """The physics of many robots. Each row is a robot; arrays are views that a step overwrites.
 
     Attributes:
         qpos: Positions [robots, 19]: base x, y, z, quaternion w, x, y, z, joints.
@@ -133,8 +133,8 @@ class Robots:
             robot: The robot.
             count: Number of robots.
             rough: Number of robots on each terrain; they are the last rows.
-            grounds: Number of different grounds of each terrain.
-            threads: Number of threads that step them; the result does not depend on it.
+            grounds: Number of different grounds for each terrain.
+            threads: Number of threads that step the robots; the result does not depend on it.
         """
         self.robot = robot
         self.count, self._flat, self._threads = count, count - sum(rough.values()), threads
@@ -156,7 +156,7 @@ class Robots:
     def randomise(
         self, dynamics: Dynamics, *, steps_m: Mapping[Terrain, tuple[float, float]], seed: int
     ) -> None:
-        """Give every robot its dynamics, and each terrain new steps between the given heights."""
+        """Give each robot its dynamics, and each terrain new steps with heights in this range."""
         models = [copy.copy(self._nominal) for _ in range(self._flat)]
         for terrain, patches in self._patches.items():
             grounds = [
@@ -224,12 +224,12 @@ class Robots:
         self._state[:] = self._trajectory[:, -1]
 
     def place(self, rows: npt.NDArray[np.int_], qpos: Array, qvel: Array) -> None:
-        """Put robots at rest at their episode's start: `qpos` [rows, 19], `qvel` [rows, 18]."""
+        """Put robots in their start states: `qpos` [rows, 19], `qvel` [rows, 18]."""
         self._state[rows] = 0.0
         self.qpos[rows], self.qvel[rows] = qpos, qvel
 
     def wrap(self) -> None:
-        """Move robots that have left their period of tiles back by that period."""
+        """Move robots that have left the central period of the tiles back by whole periods."""
         for patches in self._patches.values():
             xy = self.qpos[patches.rows, :2]
             xy -= patches.period_m * np.round(xy / patches.period_m)
@@ -253,7 +253,7 @@ class Robots:
 
     @property
     def foot_pos_world(self) -> Array:
-        """Feet [robots, 4, 3], m."""
+        """Positions of the feet [robots, 4, 3], m."""
         return self._sensors[:, _LOOKED_AT, _POSITION].reshape(self.count, LEGS, 3)
 
     @property

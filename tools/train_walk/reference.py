@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reference for training: the pose in which a robot walks, or a motion made of key poses.
+"""Reference for training: the pose in which a robot walks, or a motion defined by key poses.
 
-The feet of a motion do not move; its key poses define the base, and the joints follow from the
-lengths of the legs. Between two of them the base moves with minimum jerk (Flash and Hogan 1985), at
-rest in each.
+In a motion, the feet stay in place; key poses define the base, and the joints follow from the
+geometry of the legs. Between two key poses, the base moves with minimum jerk (Flash and Hogan
+1985); it is at rest in each.
 
     python -m tools.train_walk.reference --robot lite3_bow --task bow --output motion.npz
 """
@@ -42,13 +42,13 @@ _log = logging.getLogger("reference")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """A frame per tick; a single frame for walking.
+    """One frame per tick; a single frame for walking.
 
     Attributes:
         joint_pos, joint_vel: [frames, 12], rad and rad/s.
-        base_x_m: Distance of the base ahead of where it is when the robot stands [frames].
-        base_z_m: Height of the base above the ground [frames].
-        pitch_rad: Pitch [frames]; positive: nose down.
+        base_x_m: Distance of the base ahead of its position when the robot stands [frames], m.
+        base_z_m: Height of the base above the ground [frames], m.
+        pitch_rad: Pitch [frames], rad; positive means nose down.
     """
 
     joint_pos: Array
@@ -63,7 +63,7 @@ class Reference:
         return np.column_stack([-np.sin(self.pitch_rad), np.zeros_like(self.pitch_rad)])
 
     def arrays(self, robot: TrainedRobot) -> dict[str, Tensor]:
-        """Return the arrays of a clip, with the robot's names; docs/motion.md lists them."""
+        """Return a clip's arrays, with the robot's names; docs/motion.md lists the arrays."""
         frames = len(self.joint_pos)
         half, zero = 0.5 * self.pitch_rad, np.zeros(frames)
         pos = np.column_stack([self.base_x_m, zero, self.base_z_m])
@@ -80,7 +80,7 @@ class Reference:
 
 
 def make_reference(robot: TrainedRobot, task: Task) -> Reference:
-    """Return the reference of a task's robots."""
+    """Return the reference for a task's robots."""
     if task.motion:
         return _between(robot, task.motion)
     still = np.zeros(1)
@@ -121,10 +121,10 @@ def _between(robot: TrainedRobot, keys: Sequence[KeyPose]) -> Reference:
 
 
 def _joints(robot: TrainedRobot, forward: Array, up: Array, pitch: Array) -> Array:
-    """Return the joints [frames, 12] that keep the feet in their place of the default pose.
+    """Return the joint positions [frames, 12] that keep the feet where the default pose has them.
 
-    The first joint turns the plane of a leg about the x axis, at a distance from that plane. A leg
-    has two links in it; the law of cosines gives the knee. NaN if a leg is too short.
+    A leg's first joint turns the leg's plane about an x axis at a distance from that plane. Thigh
+    and shank lie in the plane; the law of cosines gives the knee. NaN if a leg is too short.
     """
     bodies, backward = robot.body.bodies[1:], robot.backward
     hip = np.array([body.pos for body in bodies[0::LEG_JOINTS]])
@@ -136,7 +136,7 @@ def _joints(robot: TrainedRobot, forward: Array, up: Array, pitch: Array) -> Arr
     about_x = robot.outward * np.sign(hip[:, 1])
 
     def in_plane(first: Array, second: Array) -> tuple[Array, Array]:
-        """Return x and z of the foot from the hip; angles about the y axis, backward."""
+        """Return x and z of the foot from the hip; angles about y are positive backward."""
         x = -thigh * np.sin(first) - shank * np.sin(first + second)
         return x, -thigh * np.cos(first) - shank * np.cos(first + second)
 
@@ -159,7 +159,7 @@ def _joints(robot: TrainedRobot, forward: Array, up: Array, pitch: Array) -> Arr
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Write the clip of a task; return the exit status."""
+    """Write the clip for a task; return the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(
         prog="reference",

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reward terms used in training, with a row per robot; the task has the weights."""
+"""Reward terms used in training, with one row per robot; the task has the weights."""
 
 from __future__ import annotations
 
@@ -35,15 +35,16 @@ class Motion:
         height_m: Height of the base above the ground below the feet [robots].
         joint_pos: [robots, 12], rad.
         joint_vel, joint_vel_before: [robots, 12], rad/s, now and a period ago.
-        expected_normal_xy, expected_height_m, expected_pos: References of `floor_normal_xy`,
+        expected_normal_xy, expected_height_m, expected_pos: References for `floor_normal_xy`,
             `height_m` and `joint_pos`.
-        torque_squared: Mean square of the torque of each joint in the period [robots, 12], (N m)^2.
+        torque_squared: Mean square torque of each joint in the period [robots, 12], (N m)^2.
         target: Joint position targets of the latest action [robots, 12], rad.
         action, action_before, action_two_before: Outputs of the policy [robots, 12].
-        touch: True if each foot touched the ground [robots, 4].
-        landed: True if it has just landed after a swing [robots, 4].
-        air_s: Time in the air; for `landed` feet, before landing [robots, 4].
-        foot_height_m: Feet above the highest ground below and just ahead of them [robots, 4].
+        touch: True for each foot that touched the ground [robots, 4].
+        landed: True for each foot that has just landed after a swing [robots, 4].
+        air_s: Time in the air, for `landed` feet until landing [robots, 4], s.
+        foot_height_m: Height of the feet above the highest ground below and just ahead of them
+            [robots, 4], m.
         foot_speed: Horizontal speed of the feet [robots, 4], m/s.
     """
 
@@ -75,20 +76,20 @@ class Motion:
 def mean_square_torque(
     robot: TrainedRobot, targets: Array, joint_pos: Array, joint_vel: Array
 ) -> Array:
-    """Return mean squares [robots, 12] of the torques at each physics step, [robots, steps, 12]."""
+    """Return mean square torques [robots, 12], from values per physics step [robots, steps, 12]."""
     torque = robot.stiffness * (targets - joint_pos) - robot.damping * joint_vel
     limit_nm = robot.body.effort_limit_nm
     return np.asarray(np.mean(np.clip(torque, -limit_nm, limit_nm) ** 2, axis=1))
 
 
 def tracking(motion: Motion) -> tuple[Array, Array]:
-    """Return the tracking quality, 0 to 1 each: in the plane and in turning [robots]."""
+    """Return the tracking quality [robots] in the plane and in turning, each from 0 to 1."""
     error = (motion.velocity - motion.command) ** 2
     return _nearness(error[:, :2].sum(axis=1)), _nearness(error[:, 2])
 
 
 def following(task: Task, motion: Motion) -> dict[str, Array]:
-    """Return the quality of the task by name, 0 to 1 each [robots]."""
+    """Return the measures of how well robots follow [robots], by name, each from 0 to 1."""
     if task.motion:
         return {"follow_joints": _near_joints(motion)}
     follow_xy, follow_wz = tracking(motion)
@@ -99,12 +100,12 @@ def following(task: Task, motion: Motion) -> dict[str, Array]:
 
 
 def _near_joints(motion: Motion) -> Array:
-    """Return the proximity of all joints to the reference, 0 to 1 [robots]."""
+    """Return the proximity of all joints to the reference [robots], from 0 to 1."""
     return _nearness(((motion.joint_pos - motion.expected_pos) ** 2).sum(axis=1))
 
 
 def _nearness(squared: Array) -> Array:
-    """Return 1 for no error, falling to 0, for squared errors [robots]."""
+    """Map squared errors [robots] to 1 for no error, falling to 0."""
     # the wide bell gives a gradient from afar, the narrow one rewards accuracy
     return np.asarray((2.0 * np.exp(-squared / 0.25) + np.exp(-squared / 0.04)) / 3.0)
 
@@ -133,7 +134,7 @@ def _from_pose(motion: Motion) -> Array:
 
 
 def _following(motion: Motion) -> dict[str, Array]:
-    """Reward following the command, also on average, with the base level and at its height."""
+    """Reward following the command, also on average, with the base level at the right height."""
     follow_xy, follow_wz = tracking(motion)
     drift = motion.drift**2
     aim = _accuracy(drift[:, :2].sum(axis=1)) + _accuracy(drift[:, 2])
@@ -156,12 +157,12 @@ def _stalled(motion: Motion) -> Bools:
 
 
 def _accuracy(squared: Array) -> Array:
-    """Return 1 for no error, falling steeply to 0, for squared errors [robots]."""
+    """Map squared errors [robots] to 1 for no error, falling steeply to 0."""
     return np.asarray((np.exp(-squared / 0.01) + np.exp(-squared / 0.0025)) / 2.0)
 
 
 def _smoothness(robot: TrainedRobot, motion: Motion) -> dict[str, Array]:
-    """Penalise strain on the drives."""
+    """Penalize strain on the drives."""
     change = motion.action - motion.action_before
     bend = change - (motion.action_before - motion.action_two_before)
     acceleration = (motion.joint_vel - motion.joint_vel_before) / POLICY_DT_S
@@ -175,14 +176,14 @@ def _smoothness(robot: TrainedRobot, motion: Motion) -> dict[str, Array]:
 
 
 def _beyond_range(robot: TrainedRobot, target: Array) -> Array:
-    """Return by how much targets [robots, 12] exceed the joints' range, rad."""
+    """Return by how much targets [robots, 12] exceed the joints' range less a margin, rad."""
     lower, upper = robot.body.range_rad.T
     below, above = lower + _MARGIN_RAD - target, target - (upper - _MARGIN_RAD)
     return np.asarray(np.maximum(below, 0.0) + np.maximum(above, 0.0))
 
 
 def _gait(robot: TrainedRobot, task: Task, motion: Motion, moving: Array) -> dict[str, Array]:
-    """Reward a trot with feet that clear the ground, legs below their hips."""
+    """Reward a trot in which the feet clear the ground and the legs stay below the hips."""
     touch = motion.touch
     pairs = (touch[:, :2] == touch[:, [3, 2]]).all(axis=1) & (touch[:, 0] != touch[:, 1])
     hips = _from_pose(motion)[:, 0::LEG_JOINTS]

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the scan of a tilted robot beside steps, to verify its policy's contract.
+"""Writes the scan of a tilted robot beside steps, to verify the contract of the robot's policy.
 
     python -m tools.train_walk.scene --robot lite3_stairs --output scan_scene.npz
 
-The ground is found by the physics engine's rays, not by the formula used in training.
+The ground is found with the physics engine's rays, not with the formula used in training.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ABOVE_M = 2.0
 
 
 def make_scene(robot: TrainedRobot) -> dict[str, Array]:
-    """Return the arrays of `policy_core.observation.scan_scene`.
+    """Return the arrays that `policy_core.observation.scan_scene` defines.
 
     Raises:
         SimError: The policy has no height scan.

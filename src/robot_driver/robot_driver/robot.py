@@ -125,7 +125,7 @@ class RobotInterface(ABC, Generic[StateT]):
     @property
     @abstractmethod
     def place(self) -> str:
-        """Where the robot's state is received and from whom, for messages."""
+        """Where, and from whom, the robot's state is received; for use in messages."""
 
     @abstractmethod
     def open(self) -> RobotTransport:
@@ -147,8 +147,8 @@ class RobotInterface(ABC, Generic[StateT]):
     def encode(self, values: F64) -> bytes:
         """Return the frame that sends values [n, 5] (columns as in COMMAND_FIELDS) to the drives.
 
-        The node's process calls this only in the shutdown sequence; in that process, `see` was
-        never called, only `decode`.
+        The node's process calls this only in the shutdown sequence; there, `decode` has been
+        called, but `see` never has.
         """
 
     def rest(self, state: StateT | None) -> F64:
@@ -162,12 +162,12 @@ class RobotInterface(ABC, Generic[StateT]):
         return values
 
     def see(self, state: StateT, now_ns: int) -> None:
-        """Update the robot's own checks with a new state; called for each one."""
+        """Update this robot's own checks; called for each new state."""
 
     def obstacles(self, now_ns: int) -> list[str]:
-        """Return this robot's specific reasons to refuse control, as sentences.
+        """Return reasons to refuse control that are specific to this robot, as sentences.
 
-        `Link` checks the state's age, rate and joint ranges.
+        `Link` itself checks the state's age and rate, and the joint ranges.
         """
         return []
 
@@ -190,8 +190,8 @@ class RobotInterface(ABC, Generic[StateT]):
     def await_ready(self, elapsed_s: float) -> list[bytes] | None:
         """Return more frames to send before control is taken; None once the robot is ready.
 
-        Called about 20 times per second and at each new state, with the time since `prepare`. For a
-        robot that does not become ready, return None eventually, and the reason in `obstacles`.
+        Called about 20 times per second and at each new state, with the time since `prepare`. If
+        the robot does not become ready, eventually return None here and the reason in `obstacles`.
         """
         return None
 
@@ -200,17 +200,17 @@ class RobotInterface(ABC, Generic[StateT]):
         return []
 
     def keep_control(self, now_ns: int) -> list[bytes]:
-        """Return frames to send besides the command frames, to keep or check control.
+        """Return frames to send in addition to the command frames, to keep or check control.
 
         Called before each frame while the robot is under control.
         """
         return []
 
     def lower(self, sent: F64, elapsed_s: float) -> F64 | None:
-        """Return values [n, 5] that lower the robot gently, if it would drop when brought to rest.
+        """Return values [n, 5] that gently lower a robot that would drop if brought to rest.
 
         If a command is being followed when control is to be given back, this is called before each
-        frame, for at most `figures.lower_s`, while the robot's state is fresh and without `fault`.
+        frame, for at most `figures.lower_s`, while the robot's state is fresh and `fault` is empty.
 
         Args:
             sent: The values [n, 5] last sent to the drives.
@@ -223,15 +223,15 @@ class RobotInterface(ABC, Generic[StateT]):
         return None
 
     def recall(self, details: Mapping[str, str | int | float]) -> None:
-        """Store what `give_back` needs; called in the node's process if the link process died.
+        """Store what `give_back` needs; called in the node's process if the link process dies.
 
         Args:
-            details: Details in the link process's last report, including its `notes`.
+            details: Details in the link process's last report, including the result of `notes`.
         """
 
     @property
     def given_back(self) -> str:
-        """Answer to `release_control`, including what the robot may do on its own afterwards.
+        """Answer to `release_control`, which also says what the robot may do on its own afterwards.
 
         Read right before `give_back` is called.
         """

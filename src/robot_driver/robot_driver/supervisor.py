@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The node's side of the link process: starts it, watches it, and takes over if it dies."""
+"""The node's side of the link process: starts it, monitors it, and takes over if it dies."""
 
 import select
 import signal
@@ -25,24 +25,24 @@ _START_S = 20.0
 _START_SLICE_S = 0.05
 _END_AFTER_REST_S = 3.0
 _HANGS_S = 3.0
-"""Silence after which the process, which reports several times a second, counts as hanging."""
+"""Silence after which the process, which reports several times a second, counts as hung."""
 _SILENCES = 4
-"""Multiple of `_HANGS_S` allowed without control, since a busy machine may delay the process."""
+"""Multiple of `_HANGS_S` allowed while not in control, as a busy machine may delay the process."""
 
 
 class LinkSupervisor(Generic[StateT]):
     """Starts the link process, receives from it on a separate thread, and sends it requests.
 
-    No request ever blocks, whatever the process does. A hanging process does not read, so once the
+    No request ever blocks, whatever the process does. A hung process does not read, so once the
     channel is full, further requests are lost and return False. Only a request to bring the robot
-    to rest is kept and sent as soon as the process continues.
+    to rest is kept; it is sent as soon as the process reads again.
 
-    If the process dies while the robot is under control, that thread runs the shutdown sequence in
-    its place: it brings the robot to rest and gives control back over the same transport. A
-    hanging process is killed first.
+    If the process dies while the robot is under control, the receiving thread runs the shutdown
+    sequence in its place: it brings the robot to rest and gives control back over the same
+    transport. A hung process is killed first.
 
     Attributes:
-        refused: Parts of `realtime.*` that the machine refused to grant the process, with remedies.
+        refused: Parts of `realtime.*` that the machine refused the process, with remedies.
     """
 
     def __init__(
@@ -66,7 +66,8 @@ class LinkSupervisor(Generic[StateT]):
             ends: Returns True to abort the start, because the caller wants to end.
 
         Raises:
-            DriverError: As in `RobotInterface.open`; or the process does not start; or `ends`.
+            DriverError: As in `RobotInterface.open`; or the process did not start; or `ends`
+                returned True.
         """
         self._robot = robot
         self._on_state, self._on_report, self._on_lost = on_state, on_report, on_lost
@@ -94,11 +95,11 @@ class LinkSupervisor(Generic[StateT]):
         return self._process.pid
 
     def follow(self, command: WireCommand) -> None:
-        """Follow a command from now on, if possible; reports state when it ends or is refused."""
+        """Follow a command from now on, if possible; reports say if it is refused or has ended."""
         self._ask(command)
 
     def take(self, other_obstacles: Sequence[str] = ()) -> bool:
-        """Take control; a report brings the answer, at once or after the robot has prepared.
+        """Take control; a report brings the answer, at once or after the robot has become ready.
 
         Args:
             other_obstacles: The caller's own reasons to refuse.
@@ -120,7 +121,7 @@ class LinkSupervisor(Generic[StateT]):
         """Bring the robot to rest, and follow no command until one in the rest mode arrives.
 
         Returns:
-            True if the request was sent; if False, it is sent as soon as the process continues.
+            True if the request was sent; if False, it is sent as soon as the process reads again.
         """
         request = channel.DampRequest(reason)
         asked = self._ask(request)
@@ -207,7 +208,7 @@ class LinkSupervisor(Generic[StateT]):
             self._on_lost(reason)
 
     def _receive(self) -> bytes:
-        """Return the next datagram; empty if the process has ended, or hung and was killed."""
+        """Return the next datagram; empty if the process has exited or was killed for hanging."""
         silences = 0
         while not self._heard_within(_HANGS_S):
             silences += 1
@@ -221,7 +222,7 @@ class LinkSupervisor(Generic[StateT]):
             return b""
 
     def _heard_within(self, time_s: float) -> bool:
-        """Wait for the process to send something or end; return False if the time runs out."""
+        """Wait for the process to send something or exit; return False if the time runs out."""
         heard = select.poll()
         heard.register(self._channel, select.POLLIN)
         return bool(heard.poll(1e3 * time_s))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Interface between a screen and the node behind it: content to show, and keys pressed."""
+"""Interface between a screen and the node behind it: the content shown and the keys pressed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Turn joystick and keys into one velocity and requests. No ROS or clock: time is an argument."""
+"""Turn joystick and keys into one velocity and requests, without ROS or a clock."""
 
 import math
 from collections import deque
@@ -28,15 +28,15 @@ class VelocityLimits:
     deceleration_radps2: float
 
     def scaled(self, shares: Velocity) -> Velocity:
-        """Return the velocity for these shares of the maximum, each in -1..1."""
+        """Return the velocity at these shares of the maximum, each in -1..1."""
         vx, vy, wz = (min(max(share, -1.0), 1.0) for share in shares)
         return vx * self.max_vx_mps, vy * self.max_vy_mps, wz * self.max_wz_radps
 
     def towards(self, now: Velocity, wanted: Velocity, duration_s: float) -> Velocity:
-        """Return the velocity `duration_s` after `now`, on the way to `wanted`.
+        """Return the velocity that is reached from `now` after `duration_s` on the way to `wanted`.
 
-        Moving away from zero, each axis is limited by its acceleration; moving toward zero, by its
-        deceleration. A reversal stops at zero and takes two steps.
+        Away from zero, each axis is limited by its acceleration; toward zero, by its deceleration.
+        A reversal stops at zero and so takes two calls.
         """
         faster = (self.acceleration_mps2, self.acceleration_mps2, self.acceleration_radps2)
         slower = (self.deceleration_mps2, self.deceleration_mps2, self.deceleration_radps2)
@@ -58,15 +58,15 @@ NO_BUTTON = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoystickLayout:
-    """Layout of the joystick: indices into the axes and buttons of its messages."""
+    """Layout of a joystick: indices into the axes and buttons of its messages."""
 
     axis_vx: int
     axis_vy: int
     axis_wz: int
     inverted: tuple[bool, bool, bool]
-    """True if vx, vy, wz have the opposite sign of their axis."""
+    """For each of vx, vy, wz: True if its sign is opposite to that of its axis."""
     deadband: float
-    """Dead band: share of an axis, 0 to 1, that counts as zero."""
+    """Dead band: share of an axis's range, 0 to 1, that counts as zero."""
     button_deadman: int
     buttons: Mapping[OperatorRequest, int]
     """Button of each request; NO_BUTTON for none."""
@@ -104,11 +104,11 @@ class JoystickLayout:
 
 
 class Joystick:
-    """Accepts a joystick only while it sends messages, and only once it has been seen released.
+    """Accepts a joystick only while it sends messages and once it has been seen released.
 
-    A joystick that hangs, or is deflected at the start or after a loss, therefore moves nothing:
-    the dead-man's switch must be seen released first. A stick that is deflected when the switch is
-    pressed moves nothing either: it must be seen centered with the switch held first.
+    A joystick that hangs, or is deflected at startup or after being lost, therefore moves nothing:
+    the dead-man's switch must first be seen released. Nor does a stick that is deflected when the
+    switch is pressed: it must first be seen centered with the switch held.
     """
 
     def __init__(self, layout: JoystickLayout, timeout_ns: int, unchanged_ns: int) -> None:
@@ -118,8 +118,8 @@ class Joystick:
             layout: Joystick axes and buttons.
             timeout_ns: Time after the last message at which the joystick counts as lost.
             unchanged_ns: Time without a change in deflection after which the joystick counts as
-                frozen, since the receiver of a joystick that is out of range repeats the last
-                values.
+                frozen, since a wireless receiver repeats the last values when the joystick is out
+                of range.
         """
         self._layout, self._timeout_ns, self._unchanged_ns = layout, timeout_ns, unchanged_ns
         self._heard_ns: int | None = None
@@ -133,7 +133,7 @@ class Joystick:
         self.trouble = ""
         """Reason why the joystick may not drive, in words for a person."""
         self.unheard: frozenset[OperatorRequest] = frozenset()
-        """Requests that the last message's buttons would make with the dead-man's switch held."""
+        """Requests that the buttons in the last message make if the dead-man's switch is held."""
 
     @property
     def present(self) -> bool:
@@ -156,7 +156,7 @@ class Joystick:
     def hear(
         self, axes: Sequence[float], buttons: Sequence[int], now_ns: int, *, trouble: str = ""
     ) -> list[OperatorRequest]:
-        """Handle a message; return the requests of its buttons, each once when it is pressed.
+        """Handle a message; return the requests of the buttons newly pressed in it.
 
         Args:
             axes: Axis values, each in -1..1.
@@ -213,7 +213,7 @@ class Joystick:
         self._released_once = self.deadman = self._centred = False
 
     def lost(self, now_ns: int) -> bool:
-        """Return whether the joystick has just been lost; from then on, it counts as absent."""
+        """Return whether the joystick has just been lost; it then counts as absent."""
         if self._heard_ns is None or now_ns - self._heard_ns <= self._timeout_ns:
             return False
         self.let_go()
@@ -223,7 +223,7 @@ class Joystick:
 
 
 def _share(value: float, deadband: float) -> float:
-    """Return the share (-1..1) for an axis value; it is zero up to the edge of the dead band."""
+    """Return the share (-1..1) for an axis value; zero within the dead band."""
     outside = max(abs(value) - deadband, 0.0) / (1.0 - deadband)
     return math.copysign(min(outside, 1.0), value)
 
@@ -259,13 +259,13 @@ _DRIVING = {
     "left": (2, 1.0),
     "right": (2, -1.0),
 }
-"""Axis (vx, vy, wz) and direction by name of the key."""
+"""Axis (index into vx, vy, wz) and direction, by key name."""
 _SHARES = {"plus": 0.1, "minus": -0.1}
 _SMALLEST_SHARE = 0.1
 _CONFIRM_AFTER_NS, _CONFIRM_WITHIN_NS = 100_000_000, 5_000_000_000
-"""Minimum and maximum time to CONFIRM: keys closer together were pasted or queued."""
+"""Minimum and maximum time from a key to CONFIRM: keys closer together were pasted or queued."""
 _BURST, _BURST_NS = 10, 100_000_000
-"""Burst of keys faster than any keyboard repeats: such keys were queued, e.g. by the network."""
+"""Burst of keys faster than any keyboard repeats: these keys were queued, e.g. by the network."""
 
 
 class Keys:
@@ -275,7 +275,7 @@ class Keys:
         """Start with no key held.
 
         Args:
-            timeout_ns: Time of silence after which a key counts as released.
+            timeout_ns: Time without repetition after which a key counts as released.
             share: Velocity per key as a share of the maximum, 0.1..1; `+` and `-` change it.
         """
         self._timeout_ns = timeout_ns
@@ -286,7 +286,7 @@ class Keys:
         self._wish: tuple[OperatorRequest, int] | None = None
 
     def press(self, key: str, now_ns: int) -> OperatorRequest | None:
-        """Handle a key press or its repetition; return the key's request, if any.
+        """Handle a key press or repetition; return the key's request, if any.
 
         Args:
             key: Name: a letter, `up`, `space`, `enter`, `escape`, `plus`, `full_stop`, ...
@@ -306,7 +306,7 @@ class Keys:
         return None
 
     def wish(self, now_ns: int) -> OperatorRequest | None:
-        """Return the request that CONFIRM as the next key would make."""
+        """Return the request that would be made if the next key were CONFIRM."""
         request, pressed_ns = self._wish or (None, 0)
         return request if now_ns <= pressed_ns + _CONFIRM_WITHIN_NS else None
 
@@ -320,7 +320,7 @@ class Keys:
         return vx, vy, wz
 
     def let_go(self, now_ns: int) -> None:
-        """Count all keys as released; none drives until all have been silent for the time-out."""
+        """Count all keys as released; none drives until all have been silent for the timeout."""
         self._held.clear()
         self._wish = None
         self._barred_until_ns = now_ns + self._timeout_ns
@@ -339,7 +339,7 @@ class Keys:
 
 
 def read_keys(request: OperatorRequest) -> str:
-    """Return the keys for requests, for a person."""
+    """Return the keys for requests, as text for a person."""
     key = next(key for key, asked in ASKING.items() if asked is request)
     return f"{key}, Enter" if request in MOVING else key
 
@@ -348,12 +348,12 @@ _NS_PER_S = 1e9
 _LONGEST_STEP_S = 0.2
 """Maximum duration of a step, so that the velocity does not jump after a late one."""
 _LATE_NS = 300_000_000
-"""Keys that waited for a step this late are obsolete and drive nothing."""
+"""If a step is this late, the keys that waited for it are obsolete and drive nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PilotSettings:
-    """Velocity limits, joystick layout, and time-outs."""
+    """Velocity limits, joystick layout, and timeouts."""
 
     limits: VelocityLimits
     layout: JoystickLayout
@@ -396,7 +396,7 @@ class Pilot:
         return [asked] if asked else []
 
     def stop(self, now_ns: int) -> None:
-        """Go to zero velocity; joystick and keys must be released before they drive again."""
+        """Go to zero velocity; joystick and keys drive again only after being released."""
         self.joystick.let_go()
         self.keys.let_go(now_ns)
 
@@ -414,8 +414,8 @@ class Pilot:
         Args:
             now_ns: Current time on the steady clock, not before the last step's time.
             driving: True if the robot follows velocities at all; if not, the velocity is zero at
-                once and still zero when the robot follows again; the sticks must be seen centered
-                before they drive.
+                once, starts from zero when the robot follows again, and the sticks must be seen
+                centered before they drive.
         """
         self._heed_lateness(now_ns)
         before_ns = now_ns if self._stepped_ns is None else self._stepped_ns

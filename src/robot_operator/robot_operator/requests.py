@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Requests by button, key or script, and the error raised when one fails."""
+"""Requests made by button, key or script, and the error raised when one fails."""
 
 from enum import Enum
 
@@ -8,7 +8,7 @@ from policy_core.errors import PolicyError
 
 
 class OperatorRequest(Enum):
-    """One request; the value is the name of the service that grants it, except for the dial's."""
+    """A request; its value is the name of the service that grants it, except for dial requests."""
 
     TAKE_CONTROL = "take_control"
     RELEASE_CONTROL = "release_control"
@@ -35,7 +35,7 @@ MOVING = frozenset(
         OperatorRequest.HAND_BACK,
     )
 )
-"""Requests that make a robot move, or move differently: never made by accident."""
+"""Requests that make a robot move, or move differently: they must not be made by accident."""
 STOPPING = frozenset((OperatorRequest.DAMP, OperatorRequest.ESTOP, OperatorRequest.RELEASE_CONTROL))
 """Requests that end any motion."""
 OF_DRIVER = frozenset((OperatorRequest.TAKE_CONTROL, OperatorRequest.RELEASE_CONTROL))
@@ -47,7 +47,7 @@ OF_DIAL = {OperatorRequest.MORE_AUTHORITY: 0.1, OperatorRequest.LESS_AUTHORITY: 
 OF_CHUNKS = frozenset((OperatorRequest.TAKE_OVER, OperatorRequest.HAND_BACK))
 """Granted only by the node of a chunk policy: a person with a leader arm takes or ends control."""
 OF_BOTH = frozenset((OperatorRequest.DAMP, OperatorRequest.RESET))
-"""Requests granted by the policy node and also by the driver."""
+"""Requests granted by both the policy node and the driver."""
 COMMANDED_VALUES = "commanded_values"
 """Default topic for commanded values besides the velocity; the contract may name another."""
 ANSWER_TIMEOUT_S = 10.0

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Terminal screen: no display, no mouse, 80 columns by 24 lines; also works over SSH."""
+"""Terminal screen, 80 columns by 24 lines; needs no display or mouse, and works over SSH."""
 
 import signal
 import textwrap
@@ -30,7 +30,7 @@ _HELP = (
 
 
 class _Output:
-    """Writes to a terminal until it closes, then discards the output: the caller must continue."""
+    """Writes to a terminal until it closes, then discards the output, so the caller can go on."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -63,7 +63,7 @@ class _Terminal(LinuxDriver):
         signal.signal(signal.SIGTSTP, signal.SIG_IGN)
 
     def run_input_thread(self) -> None:
-        """Read keys until the end, including those that arrive together with an invalid byte."""
+        """Read keys until the end, including keys that arrive together with an invalid byte."""
         while True:
             try:
                 super().run_input_thread()
@@ -126,7 +126,7 @@ class Screen(App[None]):
         self._put(self._news, "\n".join(news[-_NEWS_LINES:]))
 
     def _put(self, place: Static, text: str) -> None:
-        """Show a text, unless it is already shown, since the connection may be slow."""
+        """Show a text unless it is already shown, since the connection may be slow."""
         if self._shown.get(place) != text:
             self._shown[place] = text
             place.update(printable(text))  # part of it is from the robot

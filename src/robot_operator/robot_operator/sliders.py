@@ -31,10 +31,10 @@ class _Slider:
 
 
 class Sliders:
-    """One slider per value; it is commanded once a key moves it or another slider on its topic."""
+    """One slider per value; commanded once a key has moved it or another on the same topic."""
 
     def __init__(self, by_topic: Mapping[str, Sequence[CommandedValue]]) -> None:
-        """Start from the defaults; `by_topic` has the values of each topic's message in order."""
+        """Start from the defaults; `by_topic` lists the values of each topic's message in order."""
         self._sliders = [
             _Slider(topic, limits, limits.default)
             for topic, values in by_topic.items()
@@ -69,7 +69,7 @@ class Sliders:
 
     @property
     def lines(self) -> list[tuple[str, str]]:
-        """Name and drawing of each slider; `>` marks the one that the keys move."""
+        """Name of each slider, and the slider as text; `>` marks the one that the keys move."""
         return [
             (slider.limits.name, ("> " if place == self._chosen else "  ") + slider.draw())
             for place, slider in enumerate(self._sliders)

@@ -3,8 +3,8 @@
 """A Lite3 that carries an SO-101 and its table on its back: deterministic, without ROS.
 
 The arm's links have mass and move with the robot that carries them; the table, the cube, the
-cameras and the arm's base are massless. The cameras render the arm's own scene, because all of it
-moves with the robot; only things beyond the table would look different.
+cameras and the arm's base are massless. The cameras render only the arm's own scene, because all of
+it moves with the robot; only things beyond the table would look different.
 """
 
 import dataclasses
@@ -40,11 +40,11 @@ class ArmCarrier(World):
         pose: Pose | None = None,
         image_size: tuple[int, int] = IMAGE_SIZE,
     ) -> None:
-        """Put the robot on the floor, and the arm near its home pose.
+        """Put the robot on the floor, with the arm near its home pose.
 
         Args:
             friction: Same as for `World`.
-            seed: Same as for `World`; sets the cube's position as well, as for `ArmWorld`.
+            seed: Same as for `World`; also sets the cube's position, as in `ArmWorld`.
             pose: Same as for `World`.
             image_size: Height and width of the cameras' images.
         """

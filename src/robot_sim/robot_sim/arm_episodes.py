@@ -22,8 +22,8 @@ class ArmTrace(StoredArrays):
         time_s: Simulated time [T].
         pose: Rows of `ArmWorld.pose` [T, 13].
         target: Commanded joint positions [T, 6], rad; NaN where there was no command.
-        mode: Mode of the latest command [T], a number of policy_msgs/JointCommand, or NaN.
-        episode: Episode that a row belongs to [T], from 0; -1 between episodes.
+        mode: Mode of the latest command [T], as numbered in policy_msgs/JointCommand, or NaN.
+        episode: Episode to which each row belongs [T], from 0; -1 between episodes.
         seed: Seed of each episode [E].
         succeeded: True for each episode that succeeded [E].
         closest_m: Smallest distance between tip and goal in each episode [E], m.
@@ -86,7 +86,7 @@ class Episodes:
 
         Args:
             seed: Seed of the first episode; each later one has the next number.
-            longest_ns: Time in which an episode has to succeed.
+            longest_ns: Maximum duration of an episode.
         """
         self.results: list[Result] = []
         self._seed = self._asked = seed
@@ -106,7 +106,7 @@ class Episodes:
         return self._asked
 
     def cube_to_move(self, now_ns: int) -> int | None:
-        """Return the seed of a newly requested episode on the first call, otherwise None.
+        """Return the seed of a requested episode, once per request; otherwise None.
 
         This ends an episode that is still running; it counts as failed.
         """
@@ -121,7 +121,7 @@ class Episodes:
         """Update from one moment of the simulation.
 
         Args:
-            sensed: The world.
+            sensed: State of the world.
             running: True if the policy moves the arm.
 
         Returns:

@@ -20,7 +20,7 @@ STAY_NS = NS_PER_S // 2
 EPISODE_NS = 6 * NS_PER_S
 """Time limit for an episode; one that has not succeeded by then has failed."""
 CLEARANCE_M = 0.012
-"""Height above the cube at which the expert stops: the jaws' ends are 6 mm below the tip."""
+"""Height above the cube at which the expert stops, since the jaws' ends are 6 mm below the tip."""
 MEAN_SPEED_M_PER_S = 0.05
 DURATION_S = (2.0, 4.0)
 _ARM = slice(0, 4)  # pan, lift, elbow, wrist: all but roll and gripper
@@ -39,7 +39,7 @@ class ReachJudge:
     """Detects when the tip has stayed within `REACHED_M` of the cube's top for `STAY_NS`.
 
     Attributes:
-        succeeded: True if it has, since the judge was made.
+        succeeded: True if the tip has done so since the judge was created.
         closest_m: Smallest distance so far, m.
     """
 
@@ -48,7 +48,7 @@ class ReachJudge:
     _since_ns: int | None = field(default=None, repr=False)
 
     def look(self, sensed: ArmSensors) -> bool:
-        """Update from one moment, in time order; return `succeeded`."""
+        """Process one moment, in order of time; return `succeeded`."""
         distance_m = float(np.linalg.norm(sensed.tip_world - cube_top(sensed)))
         self.closest_m = min(self.closest_m, distance_m)
         if distance_m > REACHED_M:
@@ -63,8 +63,8 @@ class ReachJudge:
 class JointMove:
     """A straight line in joint space, with a smooth time profile.
 
-    The command leads the arm by the amount by which the servos sag under its weight, like a
-    person's hand on a leader arm.
+    The command leads the arm by as much as the servos sag under the arm's weight, as a person's
+    hand on a leader arm does.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class JointMove:
 
 
 class ReachExpert(JointMove):
-    """Moves the arm from its current pose to above the cube."""
+    """Moves the arm from its current pose to a point above the cube."""
 
     def __init__(self, world: ArmWorld, began_ns: int | None = None) -> None:
         """Plan from the current state of the world.
@@ -123,7 +123,7 @@ class ReachExpert(JointMove):
 
 
 def minimum_jerk(part: float) -> float:
-    """Return the fraction of the path covered at a fraction of the time; both 0 to 1.
+    """Return the fraction of the path covered after a fraction of the time; both 0 to 1.
 
     Source: Flash and Hogan 1985, 10 s^3 - 15 s^4 + 6 s^5.
     """
@@ -132,9 +132,9 @@ def minimum_jerk(part: float) -> float:
 
 
 def solve(model: mujoco.MjModel, tip_world: Array, *, start_rad: Array) -> Array:
-    """Return joint positions [6] that put the tip at a point, the gripper downward if possible.
+    """Return joint positions [6] that put the tip at a point, with the gripper down if possible.
 
-    Damped least squares on the tip's position; the remaining freedom turns the gripper downward.
+    Uses damped least squares on the tip's position; the remaining freedom turns the gripper down.
     The roll and jaw joints keep their positions.
 
     Args:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Data of an arm, read from its folder: a chain of links, each turned by a servo."""
+"""Data on an arm, read from its folder: a chain of links, each turned by a servo."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +17,7 @@ class ArmLink:
     Attributes:
         joint: Name of the joint.
         name: Name of the link.
-        pos: Origin of the link's frame, m.
+        pos: Origin of the link's frame in its parent's frame, m.
         quat_wxyz: Orientation of the link's frame with the joint at zero.
         lower: Lowest position of the joint, rad.
         upper: Highest position of the joint, rad.
@@ -60,7 +60,7 @@ class ServoFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmBox:
-    """A box on a link, or on `base`, which carries the first link: its center and half-sizes, m."""
+    """A box on a link, or on `base`, which carries the first link: center and half-extents, m."""
 
     body: str
     material: str
@@ -70,7 +70,7 @@ class ArmBox:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmCamera:
-    """A camera on a link: position, right and up directions, vertical field of view."""
+    """A camera on a link: its position, right and up directions, and vertical field of view."""
 
     name: str
     body: str
@@ -99,7 +99,7 @@ class ArmFigures:
 
     @cached_property
     def joint_names(self) -> tuple[str, ...]:
-        """Joint names, from the base outwards: the order of all joint arrays [n]."""
+        """Joint names from the base outward: the order of all joint arrays [n]."""
         return tuple(link.joint for link in self.links)
 
     @cached_property

@@ -16,20 +16,20 @@ _AT_ONCE_S = 1e-3
 
 
 class LeaderMoment(Enum):
-    """Event of a demonstration that has just happened."""
+    """A demonstration event that has just happened."""
 
     BEGAN, SUCCEEDED, FAILED = range(3)
 
 
 class Leader:
-    """Leads an arm to a cube, given the joint positions and the cube's position.
+    """Leads an arm to a cube, given the positions of the joints and the cube.
 
     Attributes:
-        demonstrating: True if it reaches for the cube.
+        demonstrating: True while the leader reaches for the cube.
     """
 
     def __init__(self) -> None:
-        """Wait for the first `look`, then go home."""
+        """Prepare to go home at the first `look`."""
         self._world = ArmWorld()  # never stepped: used for kinematics only
         self._move: JointMove | None = None
         self._judge: ReachJudge | None = None
@@ -41,7 +41,7 @@ class Leader:
         return self._judge is not None
 
     def demonstrate(self) -> None:
-        """Go home and reach for the cube; abandon any current motion."""
+        """Go home, then reach for the cube; abandon any current motion."""
         self.go_home()
         self.reach()
 
@@ -50,14 +50,14 @@ class Leader:
         self._move, self._judge, self._wanted = None, None, False
 
     def reach(self) -> None:
-        """Reach for the cube as soon as the current motion ends, for instance at home."""
+        """Reach for the cube as soon as the current motion, such as going home, ends."""
         self._judge, self._wanted = None, True
 
     def reach_from(self, now_ns: int, joint_pos: Array) -> None:
         """Reach for the cube from the arm's current pose, without going home first.
 
         Args:
-            now_ns: Time of the moment.
+            now_ns: Current time.
             joint_pos: Positions of the arm [6], rad.
         """
         self._move = JointMove(
@@ -71,15 +71,15 @@ class Leader:
         self.reach()
 
     def look(self, now_ns: int, joint_pos: Array, cube_world: Array | None) -> LeaderMoment | None:
-        """Advance to a moment; calling it again with the same time changes nothing.
+        """Advance to this time; a second call with the same time changes nothing.
 
         Args:
-            now_ns: Time of the moment; if time jumps back, the leader goes home.
+            now_ns: Current time; if time jumps back, the leader goes home.
             joint_pos: Positions of the follower arm [6], rad.
             cube_world: Center of the cube [3], m; None if it is unknown.
 
         Returns:
-            The latest event in the demonstration.
+            The event of the demonstration that has just happened, if any.
         """
         if self._move is None or now_ns < self._now_ns:
             self._judge = None

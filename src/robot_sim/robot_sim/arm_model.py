@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""MuJoCo model of the SO-101 on a table: published data, simplified shapes.
+"""MuJoCo model of the SO-101 on a table, from published data, with simplified shapes.
 
-A physics step is 1/480 s, so that control periods at 60, 30, 20, 15 and 10 Hz
-are whole numbers of steps.
+A physics step is 1/480 s, so that a control period at 60, 30, 20, 15 or 10 Hz is a whole number of
+steps.
 """
 
 from typing import Any
@@ -35,7 +35,7 @@ Body = Any
 
 
 def build_arm_model() -> mujoco.MjModel:
-    """Compile an arm at the edge of a table, at the world's origin, with a cube in front of it.
+    """Compile an arm at the edge of a table, with its base at the world origin, and a cube.
 
     Returns:
         A model whose first 6 joints and degrees of freedom, and whose actuators, are in the order
@@ -58,9 +58,9 @@ def add_arm(spec: Spec, carrier: Body, pos: Vec3 = (0.0, 0.0, 0.0)) -> None:
     """Add the arm, with a massless base, to a body that carries it.
 
     Args:
-        spec: Model that contains the body; it has the materials of `COLOURS`.
+        spec: Model that contains the carrier and has the materials of `COLOURS`.
         carrier: The body.
-        pos: Position of the arm's base in the frame of the body, m.
+        pos: Position of the arm's base in the carrier's frame, m.
     """
     parent = carrier.add_body(name="base", pos=pos)
     _add_shapes(parent)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Render arm episodes: a view from outside, with the policy's images next to it."""
+"""Render arm episodes: an outside view, with the policy's images next to it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ from robot_sim.offscreen import Frame
 from robot_sim.video import caption, write_frames
 
 WIDTH, HEIGHT = 960, 480
-"""Size of a frame: 640 x 480 from outside, and 320 x 240 from each policy camera."""
+"""Size of a frame: 640 x 480 for the outside view, and 320 x 240 for each policy camera."""
 RUN_MODE = 3.0
 """JointCommand.MODE_RUN, as stored in the trace."""
 _SHOWN_AFTER_S = 0.6
@@ -49,7 +49,7 @@ def write_episodes(
 
 
 def shown(trace: ArmTrace) -> _Rows:
-    """Return the rows to show: each episode, and a short time after it."""
+    """Return the rows to show: those of each episode and of a short time after it."""
     under_way = trace.episode >= 0
     if not under_way.any():
         raise SimError("trace: expected rows of an episode, found none; the policy never ran")
@@ -70,7 +70,7 @@ def _images(trace: ArmTrace, rows: _Rows, image_size: tuple[int, int]) -> Iterat
 
 
 def _composed(world: ArmWorld, text: str) -> Frame:
-    """Return the captioned view from outside, with the policy's images next to it."""
+    """Return the captioned outside view, with the policy's images next to it."""
     outside = caption(world.render("outside", (HEIGHT, WIDTH * 2 // 3)), text)
     small = (WIDTH // 3, HEIGHT // 2)
     seen = [

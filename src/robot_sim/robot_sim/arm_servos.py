@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Servos of the simulated SO-101, between its joints and its bus, with a calibration file."""
+"""Servos of the simulated SO-101, which connect its joints to its bus; with a calibration file."""
 
 import json
 from pathlib import Path
@@ -31,18 +31,18 @@ _ALWAYS_NS: Final = 1 << 40
 
 
 class ArmServos:
-    """Six servos, numbered from the base outwards, that turn the joints of a world.
+    """Six servos, numbered from the base outward, that turn the joints of a world.
 
     Attributes:
         bus: The bus to which they are connected.
     """
 
     def __init__(self, family: str = "feetech", *, seed: int = 0) -> None:
-        """Make servos with the calibration of an arm.
+        """Create servos with the calibration of one particular arm.
 
         Args:
             family: One of FAMILIES.
-            seed: Seed for the mounting angles of the horns, and so for the calibration.
+            seed: Seed for the mounting angles of the horns, and hence the calibration.
         """
         if family not in FAMILIES:
             raise SimError(f"servos: expected one of {', '.join(FAMILIES)}, found '{family}'")
@@ -87,7 +87,7 @@ class ArmServos:
             raise SimError(f"{file}: expected a writable file, found: {error}") from None
 
     def hold(self, world: ArmWorld) -> None:
-        """Make all servos hold their current position, as a driver may have left them."""
+        """Make all servos hold their current positions, as a driver may leave them."""
         self._sense(world)
         for servo in self.bus.servos:
             servo.put("goal", servo.get("position"))

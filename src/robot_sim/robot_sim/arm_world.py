@@ -22,8 +22,7 @@ IMAGE_SIZE = (96, 128)
 CUBE_DISTANCE_M = (0.15, 0.26)
 """Range of the cube's distance from the shoulder-pan axis."""
 CUBE_BEARING_RAD = (-0.7, 0.7)
-"""Range of the cube's direction from the shoulder-pan axis; positive is left, seen from the
-base.
+"""Range of the cube's direction from the shoulder-pan axis; positive is left as seen from the base.
 """
 HOME_JITTER_RAD = 0.10
 
@@ -80,10 +79,10 @@ class ArmWorld(DrivenWorld):
         self.reset(seed=seed)
 
     def reset(self, *, seed: int = 0) -> None:
-        """Start an episode at time 0: the arm near its home, the cube within its reach.
+        """Start an episode at time 0, with the arm near its home and the cube within reach.
 
         Args:
-            seed: Seed for both poses; 0 is the exact home pose and a cube straight ahead.
+            seed: Seed for both poses; 0 gives the exact home pose and a cube straight ahead.
         """
         self._start_again()
         home, cube = _places(self.model, seed)
@@ -132,7 +131,7 @@ class ArmWorld(DrivenWorld):
         return self._offscreen.image(self._data, self._views[camera], width=width, height=height)
 
     def close(self) -> None:
-        """Free the resources used by `render`; call on the thread that rendered."""
+        """Free the resources used by `render`; call this on the thread that called `render`."""
         if self._offscreen is not None:
             self._offscreen.close()
             self._offscreen = None
@@ -150,7 +149,7 @@ def arm_command(position: npt.ArrayLike, *, valid_for_ns: int = 200_000_000) -> 
 
 
 def _places(model: mujoco.MjModel, seed: int) -> tuple[Array, Array]:
-    """Return joint positions [6], and the cube's position and orientation w x y z [7]."""
+    """Return the joint positions [6], then the cube's position and orientation (w x y z) [7]."""
     home, distance_m = SO101.home_rad, float(np.mean(CUBE_DISTANCE_M))
     bearing_rad = turn_rad = 0.0
     if seed:

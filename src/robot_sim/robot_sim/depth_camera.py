@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A depth camera on the base of a simulated robot, by ray casting; it needs no graphics.
 
-The simulated clock switches its faults on and off; they are written like those of a robot
+Its faults begin and end by simulated time and are written like those of a robot
 (`robot_sim.faults`):
 
 ===============================  =================================================================
@@ -76,9 +76,9 @@ class DepthCameraFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DepthFrame:
-    """Depth along the optical axis [height, width], m, and the simulated time of its measurement.
+    """Depth along the optical axis [height, width], m, and the simulated time of measurement.
 
-    NaN means unknown, infinity out of range.
+    NaN means unknown; infinity means out of range.
     """
 
     metres: npt.NDArray[np.float32]
@@ -86,7 +86,7 @@ class DepthFrame:
 
 
 class DepthCamera:
-    """Takes `rate_hz` depth images of a robot's world per second.
+    """Takes depth images of a robot's world at `rate_hz`.
 
     Attributes:
         figures: Figures of the camera.
@@ -94,7 +94,7 @@ class DepthCamera:
     """
 
     def __init__(self, figures: DepthCameraFigures, seed: int = 0) -> None:
-        """Compute the rays; `seed` is for noise and unknown pixels."""
+        """Compute the rays; `seed` is for the noise and the unknown pixels."""
         height, width = figures.size
         if min(height, width) < 1 or len(figures.position_m) != 3:
             raise SimError(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Base class for simulated robots: time, drives with command expiry and latency, stepping."""
+"""Base class for simulated robots: time, stepping, and drives with command expiry and latency."""
 
 import time
 from collections.abc import Callable
@@ -42,7 +42,7 @@ class DrivenWorld:
     """
 
     def __init__(self, model: mujoco.MjModel) -> None:
-        """Wrap a model with a whole number of steps per second; `Drives` lists other conditions."""
+        """Wrap a model, which must have a whole number of steps per second and satisfy `Drives`."""
         self.model = model
         self.steps_per_s: int = round(1.0 / model.opt.timestep)
         self._data = mujoco.MjData(model)
@@ -56,7 +56,7 @@ class DrivenWorld:
 
     @property
     def pose(self) -> Array:
-        """Model positions [nq], as a copy; for a free body, its position, then w x y z."""
+        """Copy of the model's positions [nq]; for a free body, its position, then w x y z."""
         return np.array(self._data.qpos)
 
     @property
@@ -103,7 +103,7 @@ class DrivenWorld:
         self._drives.forget()
 
     def whole_steps(self, duration_ns: int, name: str = "duration_ns") -> int:
-        """Convert a duration to a number of physics steps; its name is used in messages."""
+        """Convert a duration to a number of physics steps; `name` is used in error messages."""
         count = round(duration_ns * self.steps_per_s / NS_PER_S)
         if count < 1 or abs(count * NS_PER_S - duration_ns * self.steps_per_s) > self.steps_per_s:
             raise SimError(
@@ -145,7 +145,7 @@ class DrivenWorld:
 
 
 class RealTimePacer:
-    """Keeps a simulation in real time; if the machine is too slow, resets the clock and warns."""
+    """Keeps a simulation in real time; if the machine is too slow, shifts the clock and warns."""
 
     def __init__(self, warn: Callable[[str], object]) -> None:
         """Start at simulated time 0; `warn` logs a message, at most every 5 s."""

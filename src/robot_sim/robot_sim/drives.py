@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The robot's joint drives: a PD law per joint, with torque limit, expiry and latency."""
+"""The robot's joint drives: a PD law per joint, with torque limits, command expiry and latency."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -58,7 +58,8 @@ def position_command(
 ) -> DriveCommand:
     """Return a command to hold `position` [n], rad, with gains for all joints or each joint [n].
 
-    Only the joints' rated torques limit it. The joint names default to the Lite3's.
+    The torques are limited only by the joints' rated torques. The joint names default to the
+    Lite3's.
     """
     target = np.array(position, dtype=np.float64)
     zeros = np.zeros_like(target)
@@ -87,16 +88,16 @@ def write_pd_law(
 
 
 class Drives:
-    """The n drives of one simulated robot. Without a valid command they damp.
+    """The n drives of one simulated robot; they damp while there is no valid command.
 
-    Before the first command, they may hold the positions passed to `hold`.
+    After `hold`, they instead hold the positions passed to it until the first command.
     """
 
     def __init__(self, model: mujoco.MjModel) -> None:
         """Use the actuators of `model`; they damp until a command arrives.
 
         Args:
-            model: A robot whose affine actuators bear the names of their joints, and whose force
+            model: A robot whose affine actuators are named after their joints, and whose force
                 ranges are the joints' rated torques.
         """
         self.latency_ns = 0
@@ -115,7 +116,7 @@ class Drives:
         return self._expires_ns is None
 
     def send(self, command: DriveCommand, now_ns: int) -> None:
-        """Check a command, and deliver it after `latency_ns`."""
+        """Check a command; it reaches the drives after `latency_ns`."""
         order = _order(command.joint_names, self.joint_names)
         for name in _FIELDS:
             _check_field(name, getattr(command, name), len(self.joint_names))
@@ -158,7 +159,7 @@ class Drives:
         self._expires_ns = _NEVER_NS
 
     def forget(self) -> None:
-        """Drop undelivered commands and damp, as after a power cycle; motors stay off."""
+        """Drop undelivered commands and damp, as after a power cycle; disabled motors stay off."""
         self._on_the_way.clear()
         self.damp()
 
@@ -190,7 +191,7 @@ class Drives:
 
 
 def _order(given: tuple[str, ...], expected: tuple[str, ...]) -> npt.NDArray[np.intp]:
-    """Return the index of each joint of the robot, `expected`, in the given names."""
+    """Return the index of each of the robot's joints (`expected`) in the given names."""
     if given == expected:
         return np.arange(len(expected))
     if sorted(given) != sorted(expected):
@@ -204,7 +205,7 @@ def _order(given: tuple[str, ...], expected: tuple[str, ...]) -> npt.NDArray[np.
 
 
 def _check_field(name: str, values: Array, count: int) -> None:
-    """Raise unless `values` is a finite [count] array, and not negative where required."""
+    """Raise SimError unless `values` is [count], finite and, where required, not negative."""
     expected = (count,)
     if np.shape(values) != expected:
         raise SimError(f"command.{name}: expected shape {expected}, found {np.shape(values)}")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Run a robot's host in real time, with faults and a network; log events and a trace."""
+"""Run a robot's host in real time, with faults and a network; log events and record a trace."""
 
 import json
 import math
@@ -55,12 +55,12 @@ class Emulator:
             host: The robot's computer.
             planned: Returns the plan for faults given as strings, at a simulated time (ns).
             faults: Initial faults.
-            latency_s: Time that a command takes to reach the drives, unless a fault changes it.
+            latency_s: Time for a command to reach the drives, unless a fault changes it.
             period_s: Time between rows of the trace.
-            duration_s: Simulated time after which `run` returns; 0: never.
-            event_file: File to which events are appended as lines of JSON; empty: none.
-            trace_file: File to which `save` writes the trace; empty: none.
-            log: Log for events and warnings.
+            duration_s: Simulated time after which `run` returns; 0 for never.
+            event_file: File to which events are appended as lines of JSON; empty for none.
+            trace_file: File to which `save` writes the trace; empty for none.
+            log: Receives events and warnings.
         """
         world = host.world
         world.latency_ns = self._latency_ns = round(latency_s * NS_PER_S)
@@ -102,7 +102,7 @@ class Emulator:
         self.stopped = True
 
     def save(self) -> None:
-        """Write the trace, if a file is given and the trace has rows."""
+        """Write the trace if a file was given and the trace has rows."""
         self.record.save()
 
     def close(self) -> None:
@@ -110,11 +110,11 @@ class Emulator:
             self._events.close()
 
     def ask(self, action: Callable[[], None]) -> None:
-        """Make the thread in `run` call a function between two steps."""
+        """Have the thread that executes `run` call a function between two steps."""
         self._asked.append(action)
 
     def change_faults(self, texts: Sequence[str]) -> None:
-        """Replace the planned faults, and log that as an event; motors and latency are reset."""
+        """Replace the planned faults, and log this as an event; motors and latency are reset."""
         plan = self._planned(texts, self.host.world.time_ns)
 
         def change() -> None:

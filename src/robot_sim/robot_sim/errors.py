@@ -4,4 +4,4 @@
 
 
 class SimError(ValueError):
-    """Invalid input; the message gives the place, the expected and found values, and the remedy."""
+    """Invalid input; the message names the place, what was expected and found, and the remedy."""

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Faults of a robot, switched on and off by simulated time.
+"""Faults of a robot, which begin and end by simulated time.
 
 A fault is written `kind[:target][@start_s][+duration_s][=value]`. The default start is 0; without a
-duration it lasts to the end:
+duration, a fault lasts to the end:
 
 ==========================================  ======================================================
 `freeze:<stream>`                           the stream repeats its last message, stamp included
@@ -105,9 +105,9 @@ class Fault:
     Attributes:
         kind: One of the keys of `targets`.
         target: One of the kind's targets.
-        start_s: Simulated time at which it begins.
+        start_s: Simulated time at which the fault begins.
         duration_s: Duration; infinite if the fault never ends.
-        value: Noise in the field's unit, times in s, push in N; unused by other kinds.
+        value: Noise and bias in the field's unit, times in s, push in N; unused by other kinds.
     """
 
     targets: ClassVar[Mapping[str, tuple[str, ...]]] = TARGETS
@@ -169,7 +169,7 @@ class Fault:
 
     @property
     def end_s(self) -> float:
-        """Simulated time at which it ends."""
+        """Simulated time at which the fault ends."""
         return self.start_s + self.duration_s
 
     def active(self, time_ns: int) -> bool:
@@ -177,26 +177,26 @@ class Fault:
 
 
 def starting(text: str, start_s: float) -> str:
-    """Return the text of a fault that has no start, with one inserted before duration and value."""
+    """Insert a start into the text of a fault without one, before its duration and value."""
     place = min((text.index(mark) for mark in "+=" if mark in text), default=len(text))
     return f"{text[:place]}@{start_s:.3f}{text[place:]}"
 
 
 class FaultFile:
-    """A file with one fault per line, read again whenever it changes."""
+    """A file with one fault per line, reread whenever it changes."""
 
     def __init__(self, path: str, change: Callable[[Sequence[str]], None]) -> None:
-        """Watch a file.
+        """Prepare to watch a file; nothing is read yet.
 
         Args:
-            path: The file, which may not exist yet; empty: none.
-            change: Replaces the faults with the ones in these lines; may raise SimError.
+            path: The file, which may not exist yet; empty for none.
+            change: Replaces all faults with those in the given lines; may raise SimError.
         """
         self._path, self._change = path, change
         self._read: tuple[int, int] | None = None
 
     def look(self) -> None:
-        """Replace the faults if the file has changed; log an error if they are invalid."""
+        """Replace the faults if the file has changed; log an error if the new ones are invalid."""
         if not self._path:
             return
         try:
@@ -214,9 +214,9 @@ class FaultFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Streams:
-    """Sensor output per stream; None while a stream is silent.
+    """Sensor output of each stream; None while the stream is silent.
 
-    From each entry, only the stream's own fields and its stamp, `time_ns`, are used.
+    Only the stream's own fields and the stamp, `time_ns`, of each entry are used.
     """
 
     joint_states: Sensors | None
@@ -252,7 +252,7 @@ class FaultPlan:
 
         Args:
             faults: The faults; faults on the same stream apply in this order.
-            seed: Seed of the noise.
+            seed: Seed for the noise.
             joint_names: The robot's joints.
         """
         self.faults = tuple(faults)
@@ -302,7 +302,7 @@ class FaultPlan:
         return Streams(**{stream: self.stream(stream, sensors) for stream in STREAM_FIELDS})
 
     def stream(self, stream: str, sensors: Sensors) -> Sensors | None:
-        """Return what one stream contains of these `sensors`; None if it is silent."""
+        """Return what one stream publishes for these `sensors`; None if it is silent."""
         for fault, earlier in self._earlier.items():
             if fault.target == stream:
                 earlier.append(sensors)
@@ -369,7 +369,7 @@ class FaultPlan:
 
 
 def find_stream(fault: Fault) -> str:
-    """Return the stream that a fault affects, or for a fault of the body a word that names none."""
+    """Return the stream that a fault affects; for a fault of the body, a word that names none."""
     if fault.kind in ("stuck", "swapped"):
         return "joint_states"
     return fault.target.split(".")[0]

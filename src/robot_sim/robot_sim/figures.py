@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Data of a robot, read from its folder: the only place that knows the robot's name.
+"""Data on a robot, read from its folder, the only place that is specific to the robot.
 
-A folder holds `figures.yaml`; `robots/lite3` and `robots/g1` have every key of a legged robot.
+The folder holds `figures.yaml`; `robots/lite3` and `robots/g1` show every key for legged robots.
 Units are m, kg, kg m^2, rad, N m and rad/s; in the base, x is forward, y left, z up.
 """
 
@@ -71,7 +71,7 @@ class BodyFigures:
         com: Center of mass, m.
         inertia: Inertia about the center of mass, in the body's axes, kg m^2: xx, yy, zz, and xy,
             xz, yz if not 0.
-        joint: The hinge that moves it, if any.
+        joint: The hinge that moves the body, if any.
     """
 
     name: str
@@ -86,7 +86,7 @@ class BodyFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Foot:
-    """Rubber spheres at the end of a leg, on which the ground reaction force is measured.
+    """Rubber spheres at the end of a leg, where the ground reaction force is measured.
 
     Attributes:
         name: LEG_foot.
@@ -111,7 +111,7 @@ class Foot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartPose:
-    """Base height at which the robot touches the floor, and its joint positions by limb, rad."""
+    """Base height at which the robot just touches the floor, and joint positions by limb, rad."""
 
     height_m: float
     joints: tuple[tuple[float, ...], ...]
@@ -133,13 +133,13 @@ class Poses:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """A shape of one body, or of that body in every limb, given as for the front left one.
+    """A shape of one body, or of the same body in every limb, specified for the front left limb.
 
     Attributes:
         body: Name of a body; `hip` means every body NAME_hip, too.
         kind: One of KINDS.
         places: A point, or the two end points of a capsule or cylinder.
-        size: Half sizes of a box, otherwise the radius.
+        size: Half-extents of a box, otherwise the radius.
         material: One of MATERIALS; empty for invisible shapes.
         mirror: Axes whose signs change: `x` in bodies behind the base, `y` on its right.
     """
@@ -161,13 +161,13 @@ class LeggedRobot:
     """All data on a legged robot that the model and the world use.
 
     Attributes:
-        bodies: Bodies, the base first; each one's parent is the body before it, or an ancestor of
-            that body.
+        bodies: Bodies in depth-first order: each body's parent is the preceding body or an ancestor
+            of it.
         feet: One foot per leg.
         fallen_height_m: Height of the base above the ground below which the robot has fallen.
-        hulls: Shapes that touch the floor, besides the feet.
+        hulls: Shapes that can touch the floor, besides the feet.
         looks: Visible shapes.
-        imu: Position of the IMU in the base, m.
+        imu: Position of the IMU in the base frame, m.
         starts: The pose in which its policy takes control.
     """
 
@@ -182,7 +182,7 @@ class LeggedRobot:
     starts: str = "lying"
 
     def __post_init__(self) -> None:
-        """Check the rules that the types do not express."""
+        """Check the rules that the types cannot express."""
         self._check_tree()
         if self.starts not in get_args(Pose):
             raise SimError(f"starts: expected one of {get_args(Pose)}, found {self.starts!r}")
@@ -209,7 +209,7 @@ class LeggedRobot:
                 )
 
     def _check_tree(self) -> None:
-        """Check the order of the bodies: MuJoCo visits them depth first and must keep it."""
+        """Check the order of the bodies: it must be depth-first, as in MuJoCo."""
         path: list[str] = []
         for number, body in enumerate(self.bodies):
             if body.parent not in (path or [""]):
@@ -241,7 +241,7 @@ class LeggedRobot:
 
     @cached_property
     def foot_names(self) -> tuple[str, ...]:
-        """LEG_foot, in the order of the legs."""
+        """Names of the feet, LEG_foot, in the order of the legs."""
         return tuple(foot.name for foot in self.feet)
 
     @cached_property
@@ -281,7 +281,7 @@ def load_figures(kind: type[FiguresT], robot: str | Path) -> FiguresT:
     """Return a robot's data.
 
     Args:
-        kind: Dataclass of the file's content: numbers, strings, tuples of these, and dataclasses.
+        kind: Dataclass for the file's content: numbers, strings, tuples of these, and dataclasses.
         robot: Name of a folder in ROBOTS, or any folder; see `figures_file`.
     """
     file = figures_file(robot)
@@ -299,7 +299,7 @@ def figures_file(robot: str | Path) -> Path:
 
     Args:
         robot: Name of a folder in ROBOTS, otherwise a folder relative to the current one. A string
-            with a slash, such as `./go2`, is always a folder.
+            with a slash, such as `./go2`, is never a name in ROBOTS.
     """
     named = ROBOTS / robot / FILE
     if os.sep not in str(robot) and named.is_file():
@@ -308,7 +308,7 @@ def figures_file(robot: str | Path) -> Path:
 
 
 def _instead(file: Path) -> str:
-    """Return a description of what exists instead, with the remedy."""
+    """Return a description of what was found instead of a robot's data, with the remedy."""
     found = file.parent
     if found.is_dir():
         return "a different kind of robot" if file.is_file() else f"{found} without that file"
@@ -332,7 +332,7 @@ def robot_names(kind: type[Any] = LeggedRobot) -> list[str]:
 
 
 class _FigureReader(Reader):
-    """Takes the length of a list from its type; these classes have no other rules."""
+    """Takes the required length of a list from its type; the dataclasses have no other rules."""
 
     def value(self, kind: Any, value: object, key: str, rules: Mapping[str, Any]) -> Any:
         parts = get_args(kind) if get_origin(kind) is tuple else ()

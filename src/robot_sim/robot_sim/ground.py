@@ -36,11 +36,11 @@ class Ground:
         slope_rad: Angle of the plane; it rises along the world's x axis.
         step_m: Height of a step; 0 means no tiles.
         terrain: Kind of tiles. tiles: random heights from 0 to `step_m`; stairs: a pit, from which
-            `_STEPS` steps of 0.3 m lead up on each side, and down again beyond; stones: level, with
-            a third of the tiles missing, `step_m` deep; gaps: level, with 0.15 m wide trenches
-            across x, `step_m` deep.
-        seed: Seed of the random terrain.
-        reach_m: Minimum distance from the origin that the tiles cover.
+            `_STEPS` steps of 0.3 m lead up on each side, and down again beyond; stones: level, but
+            with holes `step_m` deep in place of a third of the tiles; gaps: level, with trenches
+            across x, 0.15 m wide and `step_m` deep.
+        seed: Seed for the random terrain.
+        reach_m: Minimum distance from the origin to which the tiles extend.
     """
 
     slope_rad: float = 0.0
@@ -51,18 +51,18 @@ class Ground:
 
     @property
     def quat_wxyz(self) -> Array:
-        """Orientation [4] of the plane: a turn about y; a positive angle would lower it along x."""
+        """Orientation [4] of the plane: a turn about y, negative since the plane rises along x."""
         half_rad = -self.slope_rad / 2.0
         return np.array([np.cos(half_rad), 0.0, np.sin(half_rad), 0.0])
 
     @property
     def normal(self) -> Array:
-        """Unit vector [3] that points up out of the plane, world frame."""
+        """Upward unit normal [3] of the plane, world frame."""
         return np.array([-np.sin(self.slope_rad), 0.0, np.cos(self.slope_rad)])
 
     @property
     def tile_m(self) -> float:
-        """Edge of a tile."""
+        """Edge length of a tile."""
         return TERRAINS[self.terrain][0]
 
     def heights_m(self) -> Array:
@@ -87,7 +87,7 @@ class Ground:
     def height_m(self, xy: Array) -> Array:
         """Return the world-frame ground height [...] at points [..., 2], m.
 
-        On a slope, a tile's edge is off in x by up to the tile's height times the slope.
+        On a slope, the edge of a tile may be off in x by up to the tile's height times the slope.
         """
         slope, x = self.slope_rad, xy[..., 0]
         tiles = self._tile(np.stack([x / np.cos(slope), xy[..., 1]], axis=-1))
@@ -99,7 +99,7 @@ class Ground:
         return float(place_m @ self.normal - self._tile(np.array([along, place_m[1]])))
 
     def _tile(self, xy: Array) -> Array:
-        """Return heights over the plane [...] at points on it [..., 2], m."""
+        """Return heights above the plane [...] at points on it [..., 2], m."""
         if not self.step_m:
             return np.zeros(xy.shape[:-1])
         heights = self.heights_m()
@@ -121,7 +121,7 @@ def add_ground(spec: Spec, ground: Ground, *, friction: float) -> None:
 
 
 def _boxes(ground: Ground) -> Iterator[tuple[Array, Array, float]]:
-    """Yield corners [2] on the plane and heights of boxes of adjacent tiles of equal height."""
+    """Yield boxes of adjacent, equally high tiles: two corners [2] on the plane, and a height."""
     heights, tile_m = ground.heights_m(), ground.tile_m
     count = int(np.ceil(ground.reach_m / tile_m))
     places, period = range(-count, count + 1), len(heights)

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Faults of a robot's computer and of its network, in addition to those of the robot.
+"""Faults of a robot's computer and network, in addition to those of the robot itself.
 
-They are written like those of `robot_sim.faults`, `kind:target[@start_s][+duration_s][=value]`:
+They are written as in `robot_sim.faults`: `kind:target[@start_s][+duration_s][=value]`.
 
 ==========================  ======================================================================
 `loss:state|command=share`  this share of the datagrams in one direction is lost (0 to 1)
@@ -61,10 +61,10 @@ class HostFault(Fault):
 
 
 class Impaired(Generic[T]):
-    """One direction of a network with faults: takes datagrams sent and returns those arriving."""
+    """One direction of a network with faults: takes what is sent and returns what arrives."""
 
     def __init__(self, direction: Direction, faults: Iterable[Fault], *, seed: int = 0) -> None:
-        """Plan the faults of this direction; `seed` selects the affected datagrams."""
+        """Plan the faults of this direction; `seed` determines the datagrams affected."""
         self._faults = [fault for fault in faults if fault.target == direction]
         self._rng = np.random.default_rng([seed, _BOTH.index(direction)])
         self._on_the_way: list[tuple[int, int, T]] = []
@@ -115,19 +115,19 @@ class Impaired(Generic[T]):
 
 
 def _inverted(datagram: Any) -> Any:
-    """Return a datagram with all bits inverted; addresses and topics do not change."""
+    """Return a datagram with all bits inverted, but with its address or topic unchanged."""
     if type(datagram) is tuple:  # not a request, which is a named one
         return tuple(_inverted(part) for part in datagram)
     return bytes(255 - byte for byte in datagram) if isinstance(datagram, bytes) else datagram
 
 
 class HostFaultPlan(Generic[StateT, CommandT]):
-    """Planned faults of a robot, its computer and the network.
+    """Planned faults of a robot, its computer and its network.
 
     Attributes:
         faults: All faults.
-        robot: Faults of the robot's body and sensors.
-        state, command: The directions of the network.
+        robot: Plan for the faults of the robot's body and sensors.
+        state, command: The two directions of the network.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class HostFaultPlan(Generic[StateT, CommandT]):
 
         Args:
             faults: The faults; faults of the same kind apply in this order.
-            seed: Seed of the noise and the losses.
+            seed: Seed for the noise and the losses.
             joint_names: The robot's joints.
         """
         self.faults = tuple(faults)
@@ -156,7 +156,7 @@ class HostFaultPlan(Generic[StateT, CommandT]):
         return [fault for fault in self.faults if fault.active(now_ns)]
 
     def changes(self, now_ns: int) -> list[tuple[HostFault, bool]]:
-        """Return the faults of the host itself that begin (True) or end (False) now."""
+        """Return the host's own faults that began (True) or ended (False) since the last call."""
         changed = []
         for fault in self._of_host:
             if (active := fault.active(now_ns)) != (fault in self._begun):
@@ -165,11 +165,11 @@ class HostFaultPlan(Generic[StateT, CommandT]):
         return changed
 
     def end(self) -> list[HostFault]:
-        """End all faults of the host itself; return those that had begun, in order."""
+        """End all of the host's own faults; return those that were active, in order."""
         begun = [fault for fault in self._of_host if fault in self._begun]
         self._begun.clear()
         return begun
 
 
 AnyPlan = HostFaultPlan[Any, Any]
-"""Plan for any robot."""
+"""A plan for any robot."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A simulated robot's legs, in the form of the contract's `estimation`."""
+"""A simulated robot's legs, in the form of a contract's `estimation` section."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from robot_sim.figures import Foot, LeggedRobot
 
 
 def make_estimation(robot: LeggedRobot, error_mps: float = 0.05) -> Estimation:
-    """Return the contract's `estimation` section for a robot's legs and IMU.
+    """Return a contract's `estimation` section for a robot's legs and IMU.
 
     Args:
         robot: The robot's data.

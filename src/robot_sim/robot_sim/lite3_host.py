@@ -1,17 +1,17 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A Lite3 behind the UDP interface of its motion host, without sockets: time is the world's.
+"""A Lite3 behind the UDP interface of its motion host, without sockets and in simulated time.
 
-The vendor documents only part of how a robot's host handles datagrams, and no real host was
-observed for this module. These rules come from a careful reading of the sources that
-`lite3_driver.wire` names:
+The vendor documents only part of how the robot's host handles datagrams, and no real host was
+observed for this module. The following rules come from a careful reading of the sources that
+`lite3_driver.wire` names.
 
 - The host sends state frames from the start, with or without a controller.
 - FOLD moves the legs to the folded pose and keeps them there, unless a controller has control.
-- TAKE_CONTROL gives control to its sender if it is free; the legs stay as they are until the first
-  command.
-- The host follows only the sender in control. Its silence for `watchdog_s` ends control.
-- After GIVE_BACK or a watchdog timeout the drives damp, and nothing moves until FOLD.
+- TAKE_CONTROL gives its sender control if no other sender has it; the legs stay as they are until
+  the first command.
+- The host follows only the sender in control, which loses control after `watchdog_s` of silence.
+- After GIVE_BACK or a watchdog timeout, the drives damp, and nothing moves until FOLD.
 - A datagram that is invalid, or comes from a sender without control, is ignored and counted.
 
 Its faults are those in `robot_sim.host_faults`, and:
@@ -46,12 +46,12 @@ from robot_sim.world import World
 Address = tuple[str, int]
 AngularVelocityUnit = Literal["rad/s", "deg/s"]
 FOLDED_RAD: Array = np.tile([0.0, -1.35, 2.55], 4)
-"""Leg pose after FOLD; the vendor's simulator starts in it (Lite3_rl_deploy 7871b47)."""
+"""Leg pose after FOLD, in which the vendor's simulator starts (Lite3_rl_deploy 7871b47)."""
 FOLD_NS = 5 * NS_PER_S
 _FOLD_STIFFNESS, _FOLD_DAMPING = 100.0, 2.5
 IGNORED = ("no_header", "unknown_code", "wrong_form", "not_in_control", "unfit_command")
-"""Kinds of ignored datagrams: shorter than a header, unknown code, known code with wrong length,
-type or size, from a sender without control, and commands that no drive can follow.
+"""Kinds of ignored datagrams: shorter than a header; unknown code; known code with wrong length,
+type or size; from a sender not in control; command that no drive can follow.
 """
 _HEAD = 12
 """Header bytes shown in the report of an ignored datagram."""
@@ -62,12 +62,12 @@ _FOREIGN_AHEAD = 1000
 
 
 class MotionHost(RobotHost):
-    """The robot's own computer. Each `step` is one physics step of the world.
+    """The robot's onboard computer. Each `step` is one physics step of the world.
 
     Additional events: `folding`, `control_taken`, `control_refused`, `control_given_back`.
 
     Attributes:
-        controller: Sender in control; None: the host itself.
+        controller: Sender in control; None if it is the host itself.
     """
 
     plan: "Lite3FaultPlan"
@@ -83,7 +83,7 @@ class MotionHost(RobotHost):
 
         Args:
             world: The robot; only this host may command it.
-            watchdog_s: Time of silence from the controller after which its control ends.
+            watchdog_s: Silence of the sender in control after which it loses control.
             angular_velocity_unit: Unit of the IMU's angular velocity in state frames.
         """
         if not watchdog_s > 0.0:
@@ -120,20 +120,20 @@ class MotionHost(RobotHost):
         """Advance by one physics step.
 
         Returns:
-            The state frame after the step; None while the host is off or lacks a sensor.
+            The state frame after the step; None while the host is off or a sensor is silent.
         """
         streams = self._advance()
         return None if streams is None else self._frame(streams)
 
     def _begin(self, fault: HostFault) -> None:
-        """Begin a fault of the host; another controller takes control, if it is free, and folds."""
+        """Begin a fault of the host; for `occupied`, another controller folds and takes control."""
         super()._begin(fault)
         if fault.kind == "occupied" and self.controller is None:
             self._begin_to_fold(ANOTHER)
             self._hand_over(ANOTHER)
 
     def _end(self, fault: HostFault) -> None:
-        """End a fault of the host; the other controller gives control back."""
+        """End a fault of the host; after `occupied`, the other controller gives control back."""
         super()._end(fault)
         if fault.kind == "occupied" and self.controller == ANOTHER:
             self._damp("control_given_back", _text(ANOTHER))
@@ -151,7 +151,7 @@ class MotionHost(RobotHost):
         self._damp("watchdog", _text(self.controller))
 
     def _damp(self, what: str, who: str) -> None:
-        """Damp; control is then free."""
+        """Damp; any sender can then take control."""
         self.controller = None
         super()._damp(what, who)
 
@@ -214,7 +214,7 @@ class Lite3Fault(HostFault):
 
 
 class Lite3FaultPlan(HostFaultPlan[bytes, tuple[bytes, Address]]):
-    """Planned faults of a robot, its motion host and the network."""
+    """Planned faults of a robot, its motion host and its network."""
 
     def __init__(self, faults: Iterable[Lite3Fault] = (), *, seed: int = 0) -> None:
         super().__init__(faults, seed=seed, joint_names=LITE3.joint_names)
@@ -229,7 +229,7 @@ class Lite3FaultPlan(HostFaultPlan[bytes, tuple[bytes, Address]]):
         return frame
 
     def foreign(self, frame: bytes, now_ns: int) -> bytes | None:
-        """Return a foreign sender's forged frame to go with this state frame, with a newer tick."""
+        """Return a frame with a newer tick, for a foreign sender to send with this one, or None."""
         if not any(fault.kind == "foreign" for fault in self.active(now_ns)):
             return None
         return _false_frame(frame, _FOREIGN_AHEAD)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A robot's elevation map of the ground, with typical errors.
 
-Its faults are switched on and off by the simulated clock, and written like those of a robot
+Its faults begin and end by simulated time and are written like those of a robot
 (`robot_sim.faults`):
 
 ================================  ================================================================
@@ -10,9 +10,9 @@ Its faults are switched on and off by the simulated clock, and written like thos
 `drop:elevation_map`              no map is sent
 `stuck:elevation_map`             the last map repeats with fresh stamps
 `latency:elevation_map=seconds`   maps arrive this long after their measurement
-`drift:elevation_map=metres`      the map is shifted against the ground, along each axis
+`drift:elevation_map=meters`      the map is shifted against the ground, along each axis
 `unknown:elevation_map=share`     this share of the cells, 0 to 1, is unknown
-`blind:elevation_map=metres`      all cells within this radius of the base are unknown
+`blind:elevation_map=meters`      all cells within this radius of the base are unknown
 ================================  ================================================================
 """
 
@@ -32,7 +32,7 @@ from robot_sim.ground import LEVEL, Ground
 from robot_sim.world import Sensors
 
 FRAME = "odom"
-"""Frame of the map, in which the base's pose is known."""
+"""Frame of the map; the base's pose in this frame is known."""
 CELLS, RESOLUTION_M, RATE_HZ = 100, 0.04, 10.0
 
 
@@ -50,14 +50,14 @@ class MapFault(Fault):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MadeMap:
-    """A map and its simulated time of measurement."""
+    """A map and the simulated time of its measurement."""
 
     elevation: ElevationMap
     time_ns: int
 
 
 class Mapper:
-    """Measures the ground around the robot `RATE_HZ` times per second.
+    """Maps the ground around the robot `RATE_HZ` times per second.
 
     Attributes:
         faults: Faults and their times.
@@ -83,7 +83,7 @@ class Mapper:
         self._apart = np.stack(np.meshgrid(along, along, indexing="ij"), axis=-1)
 
     def look(self, sensors: Sensors) -> MadeMap | None:
-        """Measure if a measurement is due, and return the map that arrives now, if any.
+        """Measure if a measurement is due; return the map that arrives now, if any.
 
         Args:
             sensors: The true pose of the robot, and the time.

@@ -3,7 +3,7 @@
 """Walking quality, computed from the ground truth in a `Trace`.
 
 Velocities are those of the base in the yaw-aligned base frame: x along the heading, z vertical.
-Means exclude the first 2 s of each command, because a robot needs time to follow.
+Means exclude the first 2 s of each command, since a robot needs time to respond.
 """
 
 from dataclasses import dataclass
@@ -18,22 +18,22 @@ from robot_sim.trace import Trace
 from robot_sim.world import UPRIGHT_TILT_RAD
 
 SETTLE_S = 2.0
-# A trotting base sways by millimetres at each step; points this far apart leave the sway out.
+# A trotting base sways by millimeters at each step; points this far apart leave the sway out.
 DISTANCE_STEP_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """One command, held for longer than the settling time.
+    """A period of one command, held for longer than the settling time.
 
     Attributes:
         start_s: Time of the first row with this command.
         end_s: Time of the last row with this command.
         command: vx, vy in m/s, wz in rad/s.
-        mean_velocity: Mean velocity (same three components) once settled.
+        mean_velocity: Mean velocity (same three components) after settling.
         error: |mean velocity - command| for the same three components.
         max_tilt_deg: Largest tilt in the whole segment.
-        mean_action_change: Mean |change of the action from row to row| once settled.
+        mean_action_change: Mean |change of the action from row to row| after settling.
     """
 
     start_s: float
@@ -46,7 +46,7 @@ class Segment:
 
     @property
     def planar_error_mps(self) -> float:
-        """Length of the error vector in the plane, m/s."""
+        """Length of the error vector (vx, vy), m/s."""
         return float(np.hypot(*self.error[:2]))
 
 
@@ -61,9 +61,10 @@ class WalkMetrics:
         mean_turn_error_radps: Mean of the segments' |wz| errors; NaN without segments.
         max_tilt_deg: Largest tilt.
         min_height_m: Lowest height of the base.
-        falls: Number of times the robot went from upright to fallen: tilted by more than 60
-            degrees, or its base too low.
-        torque_limit_share: Share of samples (joint x row) in which a drive gave its rated torque.
+        falls: Number of times the robot went from upright to fallen: tilted by more than 60 degrees
+            or with its base too low.
+        torque_limit_share: Share of samples (joint x row) in which a drive exerted its rated
+            torque.
         segments: Commands held long enough, in order.
     """
 
@@ -85,12 +86,12 @@ def measure(
     effort_limit_nm: npt.ArrayLike = LITE3.effort_limit_nm,
     fallen_height_m: float = LITE3.fallen_height_m,
 ) -> WalkMetrics:
-    """Measure a walk. A robot that starts lying down has not fallen: only going down counts.
+    """Measure a walk. Starting on the ground is not a fall: only going down from upright counts.
 
     Args:
         trace: The walk.
         action_scale: Change of a joint target (rad) per unit of the policy's action, one number or
-            [n]. Action changes are in that unit, by default in rad.
+            [n]. Action changes are reported in that unit, by default rad.
         effort_limit_nm: Rated torques of the drives [n], N m; a Lite3's by default.
         fallen_height_m: Height of the base below which the robot is down; a Lite3's by default.
     """
@@ -123,16 +124,16 @@ def velocity_yaw_aligned(trace: Trace) -> Array:
 def fallen(
     quat_xyzw: Array, pos_world: Array, fallen_height_m: float = LITE3.fallen_height_m
 ) -> npt.NDArray[np.bool_]:
-    """Return whether the robot is down [...], for orientations [..., 4] and positions [..., 3].
+    """Return whether the robot is down [...] at orientations [..., 4] and positions [..., 3].
 
-    This is for level ground only; `World.fallen` takes slopes into account.
+    Valid for level ground only; `World.fallen` takes slopes into account.
     """
     low = pos_world[..., 2] < fallen_height_m
     return np.asarray((tilt_rad(quat_xyzw) > UPRIGHT_TILT_RAD) | low)
 
 
 def _segment_bounds(command: Array) -> list[int]:
-    """Return the rows at which the command changes, including both ends."""
+    """Return the rows at which the command changes, preceded by 0 and followed by the row count."""
     changes = np.flatnonzero((np.diff(command, axis=0) != 0.0).any(axis=1)) + 1
     return [0, *changes.tolist(), len(command)]
 

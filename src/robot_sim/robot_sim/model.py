@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A MuJoCo model of a legged robot, built from its data.
 
-**Numerics.** The real drive closes its PD loop at 20 kHz. A PD torque computed outside the
-simulator and held for a step of dt is unstable when kd * dt * lambda exceeds 2, lambda being the
-largest eigenvalue of the inverse joint inertia: for a leg of the Lite3 in the air, with kd 1 and no
+**Numerics.** A real drive closes its PD loop at 20 kHz. A PD torque computed outside the simulator
+and held for a step of dt is unstable when kd * dt * lambda exceeds 2, where lambda is the largest
+eigenvalue of the inverse joint inertia. For a leg of the Lite3 in the air, with kd = 1 and no
 armature, kd * dt * lambda reaches 3.25 at 200 Hz. So the PD law lives *inside* the integrator: each
 motor is an affine actuator, torque = kp * ctrl + bias - kp * q - kd * dq, clipped to a torque
-limit, and `implicitfast` treats its damping implicitly. That is stable for every kd; the stiffness
-stays explicit, and kp * dt^2 * lambda is 0.07 at kp 100 and the step used here.
+limit, and `implicitfast` treats its damping implicitly. That is stable for every kd. The stiffness
+is treated explicitly; kp * dt^2 * lambda is 0.07 with kp = 100 and the step used here.
 
 The step is 1 ms so that every sensor rate in use (50, 100, 200, 500 Hz) and every latency in whole
 milliseconds is a multiple of it.
@@ -34,7 +34,7 @@ from robot_sim.figures import (
 from robot_sim.ground import LEVEL, Ground, add_ground
 
 HOIST = "hoist"
-"""Name of the weld that can hold the base; initially inactive."""
+"""Name of the weld constraint that can hold the base; initially inactive."""
 TIMESTEP_S = 0.001
 # Time constant and damping ratio of contacts: rubber on a hard floor. A static load of a quarter of
 # the robot sinks a foot by 0.1 mm; five steps per time constant keep it well resolved.
@@ -58,7 +58,7 @@ _KINDS = {
     "cylinder": _GEOM.mjGEOM_CYLINDER,
 }
 _ABOVE_FLOOR_M = 0.36
-"""Base height in the model; a world moves it to the height of its pose."""
+"""Base height in the model; a world moves the base to the height of its start pose."""
 Spec = Any
 Element = Any
 
@@ -190,7 +190,7 @@ def _add_robot(spec: Spec, robot: LeggedRobot, friction: float) -> None:
 
 
 def _mirrored(robot: LeggedRobot) -> dict[str, tuple[float, float]]:
-    """Return two signs for each body: -1 if behind the base, and -1 if on its right; else 1."""
+    """Return x and y signs for each body: -1 behind the base and on its right, otherwise 1."""
     found = dict[str, tuple[float, float]]()
     frames = dict[str, tuple[Array, Array]]()
     for body in robot.bodies:
@@ -205,7 +205,7 @@ def _mirrored(robot: LeggedRobot) -> dict[str, tuple[float, float]]:
 
 
 def _add_sun(base: Element) -> None:
-    """Add a light that moves with the robot, as does the part of the floor that has shadows."""
+    """Add a light that moves with the robot, so that the floor around it always shows shadows."""
     base.add_light(
         name="sun",
         mode=mujoco.mjtCamLight.mjCAMLIGHT_TRACKCOM,
@@ -280,7 +280,7 @@ def _add_sensors(spec: Spec, robot: LeggedRobot) -> None:
 
 
 def _set_inertial(added: Element, body: BodyFigures) -> None:
-    """Give a body its published mass properties; shapes do not change them."""
+    """Give a body its published mass properties; its shapes do not affect them."""
     added.explicitinertial = True
     added.mass, added.ipos = body.mass_kg, body.com
     if len(body.inertia) == 3:
@@ -290,13 +290,13 @@ def _set_inertial(added: Element, body: BodyFigures) -> None:
 
 
 def _add_shapes(body: Element, robot: LeggedRobot, end: float, side: float) -> None:
-    """Add a body's colliding and visible shapes, all massless.
+    """Add a body's collision shapes and visible shapes, all massless.
 
     Args:
         body: Body to which the shapes are added.
         robot: The robot's data.
-        end: 1 in front, -1 behind.
-        side: 1 on the left, -1 on the right.
+        end: 1 in front of the base, -1 behind it.
+        side: 1 on the left of the base, -1 on its right.
     """
     for number, hull in enumerate(shape for shape in robot.hulls if shape.covers(body.name)):
         body.add_geom(
@@ -314,7 +314,7 @@ def _add_shapes(body: Element, robot: LeggedRobot, end: float, side: float) -> N
 
 
 def _form(shape: Shape, end: float, side: float) -> dict[str, Any]:
-    """Return the arguments for a shape's form and position in one of the legs."""
+    """Return the geom arguments for a shape's form and position, mirrored by end and side."""
     signs = (end if "x" in shape.mirror else 1.0, side if "y" in shape.mirror else 1.0, 1.0)
     places = [[sign * value for sign, value in zip(signs, at, strict=True)] for at in shape.places]
     where = {"pos": places[0]} if len(places) == 1 else {"fromto": [*places[0], *places[1]]}

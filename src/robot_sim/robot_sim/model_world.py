@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A robot from its vendor's model file, MJCF or URDF, on the ground or on a fixed base.
+"""A robot from its vendor's model file (MJCF or URDF), on the ground or with a fixed base.
 
 Bodies, shapes, joint limits and friction come from the file. Drives with torque limits
-(`robot_sim.drives`) and an IMU replace its actuators, sensors and key frames. Purely visual
-shapes are left out, because their meshes are often missing.
+(`robot_sim.drives`) and an IMU replace its actuators and sensors. Keyframes are left out, and so
+are purely visual shapes, because their meshes are often missing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _FREE, _DRIVABLE = (
 _GROUND = (mujoco.mjtGeom.mjGEOM_PLANE, mujoco.mjtGeom.mjGEOM_HFIELD)
 _EVERY_BIT = 0x7FFFFFFF
 _ABOVE_M, _SEARCH_M, _NEAR_M = 1e-3, 5e-3, 1e-5
-"""Start height above the ground; step of the search for the ground; its accuracy."""
+"""Start height above the ground; step of the search for the ground; accuracy of the search."""
 _FALLEN_SHARE = 0.5
 """Fraction of the base's standing height below which the robot has fallen."""
 _log = logging.getLogger("robot_sim")
@@ -41,8 +41,8 @@ _Spec = Any
 class ModelWorld(WalkingWorld):
     """A robot of any shape, in its standing pose.
 
-    A robot with a free base stands on the ground, which is added if the model has none. Its IMU
-    has the frame in which the policy observes the body: z is up when the robot stands.
+    A robot with a free base stands on the ground, which is added if the model has none. The IMU has
+    the frame in which the policy observes the body: z is up when the robot stands.
     """
 
     def __init__(
@@ -64,8 +64,9 @@ class ModelWorld(WalkingWorld):
                 fixed at their positions in the model.
             standing_rad: Standing positions of the driven joints [n], rad or m.
             effort_limit_nm: Torque limits of the drives [n], N m or N; the model's own also apply.
-            free_base: True if the base moves freely; used if the model does not say, like any URDF.
-            rate_hz: Control rate: each period is a whole number of physics steps.
+            free_base: True if the base moves freely; used only if the file does not say, as in any
+                URDF.
+            rate_hz: Control rate; each period is a whole number of physics steps.
             imu: Site or body whose frame is the IMU's; the base if empty.
         """
         self._file, self._standing = file, np.array(standing_rad, float)
@@ -91,7 +92,7 @@ class ModelWorld(WalkingWorld):
 
     @property
     def fallen(self) -> bool:
-        """True if the robot is tilted by 60 degrees or more, or its base is below half height."""
+        """True if the robot is tilted by at least 60 degrees, or its base is below half height."""
         low = self._data.xpos[self._base, 2] < self.fallen_height_m
         return bool(np.isfinite(self.fallen_height_m) and (low or not self.upright))
 
@@ -123,7 +124,7 @@ class ModelWorld(WalkingWorld):
         return float(self._data.xpos[self._base, 2]) - self._ground_m
 
     def _without_own_contacts(self, spec: _Spec, joint_names: Sequence[str]) -> mujoco.MjModel:
-        """Compile; links that overlap in the standing pose never touch, as in most training."""
+        """Compile with no contact between links that overlap when standing, as in most training."""
         model = _compiled(spec, self._file)
         data = mujoco.MjData(model)
         for name, value in zip(joint_names, self._standing, strict=True):
@@ -250,7 +251,7 @@ def _prepare(
 
 
 def _keep_what_acts(spec: _Spec) -> None:
-    """Remove actuators, sensors, key frames, and purely visual meshes."""
+    """Remove actuators, sensors, keyframes, and purely visual meshes."""
     for part in (*spec.sensors, *spec.actuators, *spec.keys):
         spec.delete(part)
     mesh = mujoco.mjtGeom.mjGEOM_MESH
@@ -292,7 +293,7 @@ def _fix_the_others(spec: _Spec, file: Path, names: Sequence[str]) -> None:
 
 
 def _add_drive(spec: _Spec, name: str, limit_nm: float) -> None:
-    """Add an affine actuator named after the joint, without the model's defaults."""
+    """Add an affine actuator named after its joint, without the model's defaults."""
     spec.add_actuator(
         name=name,
         target=name,
@@ -310,7 +311,7 @@ def _add_drive(spec: _Spec, name: str, limit_nm: float) -> None:
 
 
 def _add_imu(spec: _Spec, file: Path, base: Any, name: str) -> None:
-    """Add the IMU to the base, or in the frame of a site or body."""
+    """Add the IMU in the frame of the base, or of a given site or body."""
     sites = {site.name: site for site in spec.sites}
     bodies = {body.name: body for body in spec.bodies}
     if name and name not in sites and name not in bodies:

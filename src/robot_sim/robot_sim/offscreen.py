@@ -47,7 +47,7 @@ class Offscreen:
         height: int,
         dots: Array | None = None,
     ) -> Frame:
-        """Render what `view` shows, as an image [height, width, 3], RGB.
+        """Render the view of a camera as an image [height, width, 3], RGB.
 
         Args:
             data: State of the model.
@@ -86,7 +86,7 @@ def fixed_view(model: mujoco.MjModel, camera: str) -> mujoco.MjvCamera:
 def _gl_module() -> str:
     """Return MuJoCo's module for the first OpenGL back end that works without a display.
 
-    Each is tried in its own process, because PyOpenGL binds itself to the first one imported.
+    Each one is tried in its own process, because PyOpenGL stays bound to the first one imported.
     """
     problems: list[str] = []
     for name, module in _GL_MODULES.items():

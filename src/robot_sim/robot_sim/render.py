@@ -33,7 +33,7 @@ class FollowingCamera:
         height: int,
         ground: Ground = LEVEL,
     ) -> None:
-        """Make an image buffer.
+        """Create an image buffer.
 
         Args:
             robot: The robot's data.
@@ -74,7 +74,7 @@ class FollowingCamera:
         )
 
     def below(self, place: Array) -> Array:
-        """Return the point [3] of the ground on the vertical through a point [3], m, world."""
+        """Return the point [3] on the ground vertically below or above a point [3], m, world."""
         return np.array([*place[:2], self._ground.height_m(place[:2])])
 
 
@@ -89,17 +89,17 @@ def write_video(
     ground: Ground = LEVEL,
     dots: Callable[[int], Array | None] = lambda _: None,
 ) -> None:
-    """Write an H.264 video (`.mp4`) of a walk in real time, with time and command in each image.
+    """Write an H.264 video (`.mp4`) of a walk in real time; each image shows the time and command.
 
     Args:
         trace: The walk.
         path: The file to write.
         robot: The robot that walked.
         rate_hz: Images per second.
-        width: Width of the images; a multiple of 16, for H.264.
-        height: Height of the images; a multiple of 16.
+        width: Width of the images; must be a multiple of 16 for H.264.
+        height: Height of the images; must also be a multiple of 16.
         ground: The ground of the walk.
-        dots: Returns the points to mark [n, 3] at a row of the trace, m, world.
+        dots: Returns the points to mark [n, 3] for a row of the trace, m, world.
     """
     with closing(FollowingCamera(robot, width=width, height=height, ground=ground)) as camera:
         images = _following(camera, trace, rate_hz, dots)
@@ -124,7 +124,7 @@ def _following(
 def write_contact_sheet(
     trace: Trace, path: Path, robot: LeggedRobot = LITE3, ground: Ground = LEVEL
 ) -> None:
-    """Write one image of 4 x 3 moments, evenly spread over the walk."""
+    """Write one image that shows 4 x 3 moments spread evenly over the walk."""
     columns, rows, width, height = 4, 3, 480, 270
     chosen = np.linspace(0, len(trace.time_s) - 1, columns * rows).astype(int)
     sheet = Image.new("RGB", (columns * width, rows * height))

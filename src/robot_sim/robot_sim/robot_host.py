@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Base class of the computers of emulated robots, without a network; simulated time.
+"""Base class for the computers of emulated robots, without a network and in simulated time.
 
 A host sits between the drives and the network. It steps the world with the robot's faults, moves
 the legs slowly on request, passes valid commands to the drives, damps when a watched controller
-is silent, and counts what it ignores.
+falls silent, and counts the inputs that it ignores.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ _FOREVER_NS = 10**6 * NS_PER_S
 _SORTS_REPORTED = 32
 """Maximum number of `ignored` events, to limit floods."""
 _TEMPERATURE_C = 30.0
-"""Temperature of the drives, constant."""
+"""Constant temperature of the drives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +35,8 @@ class HostEvent:
     Attributes:
         time_ns: Time on the world's clock.
         what: `following` (commands with stiffness begin), `damped` (they end), `watchdog`,
-            `ignored` (input without effect; the first of each sort), `stopped`, `started`, or an
-            event of the host's own module.
+            `ignored` (the first input of each sort that has no effect), `stopped`, `started`, or an
+            event defined by the host's own module.
         who: The sender, or the reason; empty if there is neither.
     """
 
@@ -46,12 +46,12 @@ class HostEvent:
 
 
 class RobotHost:
-    """The robot's own computer.
+    """The robot's onboard computer.
 
     Attributes:
         world: The robot.
         plan: Planned faults; `adopt` replaces them.
-        target: Position targets [n], rad, of a controller that commands stiffness; otherwise None.
+        target: Position targets [n], rad, while a controller commands stiffness; otherwise None.
         ignored: Number of ignored inputs, by kind.
         on_event: Called with each event.
     """
@@ -69,7 +69,7 @@ class RobotHost:
         Args:
             world: The robot; only this host may command it.
             ignores: Kinds of inputs that are ignored.
-            watchdog_s: Silence after which `_on_silence` is called; 0: never.
+            watchdog_s: Silence after which `_on_silence` is called; 0 for never.
             plan: Initial plan, without faults.
         """
         self.world, self.plan = world, plan
@@ -80,13 +80,13 @@ class RobotHost:
         self._watchdog_ns = round(watchdog_s * NS_PER_S)
         self._on, self._started_ns = True, world.time_ns
         self._heard_ns: int | None = None
-        """Newest command from the controller under watch; None if there is none."""
+        """Time of the newest command from the watched controller; None if none is watched."""
         self._following = False
         self._motion: _Motion | None = None
         self._temperature_c = np.full(len(world.joint_names), _TEMPERATURE_C)
 
     def stop(self) -> None:
-        """Switch the host off: it neither receives nor sends, control ends, the drives damp."""
+        """Switch the host off: it neither receives nor sends, control ends, and the drives damp."""
         self._damp("stopped", "")
         self._on = False
 
@@ -100,13 +100,13 @@ class RobotHost:
         raise NotImplementedError
 
     def adopt(self, plan: AnyPlan) -> None:
-        """Replace the plan of faults; active faults of the host end."""
+        """Replace the fault plan; active faults of the host end."""
         for fault in self.plan.end():
             self._end(fault)
         self.plan = plan
 
     def act(self) -> None:
-        """Begin and end the faults of the host itself that are due; call it before each step."""
+        """Begin and end the host's own faults as they fall due; call before each step."""
         for fault, begins in self.plan.changes(self.world.time_ns):
             (self._begin if begins else self._end)(fault)
 
@@ -140,7 +140,7 @@ class RobotHost:
         return streams if self._on else None
 
     def _on_silence(self) -> None:
-        """Act on the silence of a watched controller; by default, damp."""
+        """React to the silence of a watched controller; by default, damp."""
         self._damp("watchdog", "")
 
     def _move(
@@ -151,7 +151,7 @@ class RobotHost:
         stiffness: npt.ArrayLike,
         damping: npt.ArrayLike,
     ) -> None:
-        """Move the joints to a pose [n], rad, on a straight line from now on, and hold it."""
+        """From now on, move the joints in a straight line to a pose [n], rad, and hold it."""
         self._motion = _Motion(
             began_ns=self.world.time_ns,
             duration_ns=duration_ns,
@@ -185,7 +185,7 @@ class RobotHost:
         damping: Array,
         who: str,
     ) -> None:
-        """Give a controller's command to the drives, arrays [n]; valid until the next one."""
+        """Give a controller's command (arrays [n]) to the drives; it holds until the next one."""
         self.world.apply(
             DriveCommand(
                 joint_names=self.world.joint_names,
@@ -206,7 +206,7 @@ class RobotHost:
             self._say("following" if follows else "damped", who)
 
     def _damp(self, what: str, who: str) -> None:
-        """Damp, with an event that gives the reason; stop watching the controller."""
+        """Damp, with an event that states why; stop watching the controller."""
         self._motion, self.target, self._heard_ns = None, None, None
         self.world.expire()
         self._say(what, who)

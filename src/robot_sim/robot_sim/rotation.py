@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rotation functions of the simulator; arrays [..., 4] and [..., 3], float64."""
+"""The simulator's rotation functions; arrays are [..., 4] and [..., 3], float64."""
 
 import math
 
@@ -12,14 +12,14 @@ _UP = np.array([0.0, 0.0, 1.0])
 
 
 def rotate(quat_xyzw: Array, vec_body: Array) -> Array:
-    """Express body vectors [..., 3] in the world; `quat_xyzw` [..., 4] takes body to world."""
+    """Express body vectors [..., 3] in the world; `quat_xyzw` [..., 4] rotates body to world."""
     u, w = quat_xyzw[..., :3], quat_xyzw[..., 3:]
     t = 2.0 * np.cross(u, vec_body)
     return np.asarray(vec_body + w * t + np.cross(u, t))
 
 
 def rotate_inverse(quat_xyzw: Array, vec_world: Array) -> Array:
-    """Express world vectors [..., 3] in the body; `quat_xyzw` [..., 4] takes body to world."""
+    """Express world vectors [..., 3] in the body; `quat_xyzw` [..., 4] rotates body to world."""
     return rotate(quat_xyzw * np.array([-1.0, -1.0, -1.0, 1.0]), vec_world)
 
 
@@ -30,13 +30,13 @@ def tilt_rad(quat_xyzw: Array) -> Array:
 
 
 def yaw_rad(quat_xyzw: Array) -> Array:
-    """Return the heading [...] in rad of the body's x axis, counter-clockwise from world x."""
+    """Return the heading [...] in rad of the body's x axis, counterclockwise from world x."""
     x, y, z, w = np.moveaxis(quat_xyzw, -1, 0)
     return np.asarray(np.arctan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z)))
 
 
 def roll_pitch_yaw(quat_xyzw: Array) -> Array:
-    """Return roll, pitch, yaw [3] in rad: turns about z, then y, then x from world to body [4]."""
+    """Return roll, pitch, yaw [3] in rad of a body [4]: turns about z, then y, then x."""
     x, y, z, w = quat_xyzw.tolist()  # for a single rotation, plain numbers are ten times as fast
     roll = math.atan2(2.0 * (w * x + y * z), 1.0 - 2.0 * (x * x + y * y))
     pitch = math.asin(max(-1.0, min(1.0, 2.0 * (w * y - z * x))))
@@ -45,7 +45,7 @@ def roll_pitch_yaw(quat_xyzw: Array) -> Array:
 
 
 def turn(vec: Array, angle_rad: Array) -> Array:
-    """Turn vectors [..., 3] about the vertical by `angle_rad` [...], counter-clockwise."""
+    """Turn vectors [..., 3] about the vertical by `angle_rad` [...], counterclockwise."""
     cos, sin = np.cos(angle_rad), np.sin(angle_rad)
     x, y, z = np.moveaxis(vec, -1, 0)
     return np.stack([cos * x - sin * y, sin * x + cos * y, z], axis=-1)
@@ -56,7 +56,7 @@ def place_level(points: Array, position: Array, quat_xyzw: Array) -> Array:
 
     Args:
         points: Points in the heading's frame [n, 2], m.
-        position: Base [..., 3], world, m.
+        position: Position of the base [..., 3], world, m.
         quat_xyzw: Rotation from the base to the world [..., 4].
 
     Returns:

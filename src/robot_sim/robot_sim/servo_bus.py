@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Servos on a bus: bytes in, replies out, with faults.
+"""Servos on a bus, with faults: request bytes in, replies out.
 
-Faults are written like those of `robot_sim.faults`, `kind:servo[@start_s][+duration_s][=value]`.
-The servo is a joint, or `all`:
+Faults are written as in `robot_sim.faults`: `kind:servo[@start_s][+duration_s][=value]`. The servo
+is given by its joint's name, or as `all`:
 
 ====================  =============================================================================
 `silent:servo`        it does not reply
@@ -75,18 +75,18 @@ class ServoFault(Fault):
 
 
 class ServoReply(NamedTuple):
-    """Bytes that a servo sends, and their delay after the request."""
+    """Bytes that a servo sends, and their delay from the request."""
 
     delay_s: float
     data: bytes
 
 
 class ServoBus:
-    """Servos of one family on a line. Two threads may use it: one replies, one moves the servos.
+    """Servos of one family on a bus. Two threads may use it: one replies, one moves the servos.
 
     Attributes:
         servos: Servos, in the order of their ids.
-        wire: Their protocol.
+        wire: The protocol of the bus.
     """
 
     def __init__(self, servos: Sequence[EmulatedServo]) -> None:
@@ -110,7 +110,7 @@ class ServoBus:
             self._faults = planned
 
     def pass_time(self, now_ns: int) -> None:
-        """Begin and end faults, at a simulated time; call it before the servos advance."""
+        """Begin and end faults at a simulated time; call before the servos advance."""
         with self.lock:
             before, self._active = self._active, [f for f in self._faults if f.active(now_ns)]
             for servo in self.servos:
@@ -127,7 +127,7 @@ class ServoBus:
                     servo.put("torque_on", 0)
 
     def exchange(self, data: bytes, baud: int) -> list[ServoReply]:
-        """Take bytes received at a baud rate; return the replies, in order."""
+        """Process bytes received at a baud rate; return the replies, in order."""
         with self.lock:
             return [
                 answer
@@ -150,7 +150,7 @@ class ServoBus:
                         yield self._answer(servo, number, *answer)
 
     def _act(self, servo: EmulatedServo, asked: Instruction) -> tuple[int, bytes] | None:
-        """Execute a request; return the error and the parameters of the reply, if there is one."""
+        """Execute a request; return the reply's error and parameters, or None for no reply."""
         size, parameters = self.wire.address_bytes, asked.parameters
         address = int.from_bytes(parameters[:size], "little")
         level = servo.get("answer_level")
@@ -198,9 +198,9 @@ class ServoBus:
     def _fast_sync_read(
         self, address: int, count: int, numbers: bytes, hearing: Mapping[int, EmulatedServo]
     ) -> Iterator[ServoReply]:
-        """Yield the single packet that all servos assemble together, of protocol 2.0.
+        """Yield the single packet, of protocol 2.0, that the servos assemble together.
 
-        Each adds its error, its id, its values and, except for the last, the CRC so far.
+        Each servo adds its error, its id, its values and a CRC over the packet so far.
         """
         if not all(number in hearing for number in numbers):
             return
@@ -246,7 +246,7 @@ class ServoBus:
         return own == baud and "restart" not in active
 
     def _number(self, servo: EmulatedServo) -> int:
-        """Return the id that a servo replies to."""
+        """Return the id to which a servo replies."""
         own = servo.get("id")
         for fault in self._active:
             if fault.kind != "swap":
@@ -274,7 +274,7 @@ _MOST_BYTES: Final = 4096
 
 
 class ServoPort:
-    """Replies on its own thread until it is closed.
+    """A pseudo terminal that replies, on its own thread, until it is closed.
 
     Attributes:
         name: Name of the terminal, which a driver opens.
@@ -285,7 +285,8 @@ class ServoPort:
 
         Args:
             bus: The servos.
-            link: Path of a symbolic link to it; an existing link to a terminal is replaced.
+            link: Path of a symbolic link to the terminal; an existing link to a terminal is
+                replaced.
         """
         self._bus, self._link = bus, link
         self._host, self._device = os.openpty()
@@ -302,7 +303,7 @@ class ServoPort:
         self._thread.start()
 
     def close(self) -> None:
-        """Close the terminal, which a driver sees as an unplugged cable."""
+        """Close the terminal, which looks to a driver like an unplugged cable."""
         os.write(self._ends, b"e")
         self._thread.join()
         if self._link is not None:
@@ -329,7 +330,7 @@ class ServoPort:
                 os.write(self._host, answer)
 
     def _rate(self) -> int:
-        """Return the baud rate that the driver has set, bit/s; 0: unknown rate."""
+        """Return the baud rate that the driver has set, bit/s; 0 if unknown."""
         return _RATES.get(termios.tcgetattr(self._device)[5], 0)
 
 

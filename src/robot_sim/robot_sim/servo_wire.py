@@ -13,7 +13,8 @@ Dynamixel, protocol 2.0 (ROBOTIS e-Manual)::
     FF FF FD 00  id  length  55         error  parameters...  CRC-16    length: parameters + 4
 
 In protocol 2.0, length and CRC have two bytes, the low one first. The CRC has the polynomial 8005
-and covers all bytes before it. FF FF FD among instruction and parameters is followed by another FD.
+and covers all bytes before it. FF FF FD within the instruction and parameters is followed by an
+extra FD.
 """
 
 from abc import ABC, abstractmethod
@@ -27,7 +28,7 @@ _HEADER: Final = b"\xff\xff\xfd"
 
 
 class Instruction(NamedTuple):
-    """Request of a packet to one servo or to all."""
+    """The request in a packet, to one servo or to all."""
 
     servo_id: int
     code: int
@@ -35,11 +36,11 @@ class Instruction(NamedTuple):
 
 
 class ServoWire(ABC):
-    """Finds packets in a stream of bytes; drops other bytes.
+    """Finds packets in a byte stream; drops other bytes.
 
     Attributes:
         dropped: Number of bytes outside packets.
-        address_bytes: Size of an address, and of a byte count, in parameters.
+        address_bytes: Size in bytes of an address, and of a byte count, in parameters.
     """
 
     head: ClassVar[bytes]
@@ -50,7 +51,7 @@ class ServoWire(ABC):
         self.dropped = 0
 
     def feed(self, data: bytes) -> list[Instruction]:
-        """Add received bytes; return the instructions completed by them."""
+        """Add received bytes; return the instructions that they complete."""
         heard = self._heard
         heard += data
         found: list[Instruction] = []
@@ -70,16 +71,16 @@ class ServoWire(ABC):
         return found
 
     def forget(self) -> None:
-        """Drop an incomplete packet: its rest is overdue."""
+        """Drop an incomplete packet, the rest of which is overdue."""
         self._drop(len(self._heard))
 
     @abstractmethod
     def instruction(self, servo_id: int, code: int, parameters: bytes = b"") -> bytes:
-        """Return the packet of an instruction."""
+        """Return the packet that carries an instruction."""
 
     @abstractmethod
     def status(self, servo_id: int, error: int, parameters: bytes = b"") -> bytes:
-        """Return the packet of a reply."""
+        """Return the packet that carries a reply."""
 
     @abstractmethod
     def _size(self, packet: bytearray) -> int | None:
@@ -95,7 +96,7 @@ class ServoWire(ABC):
 
 
 class FeetechWire(ServoWire):
-    """Protocol 0 of Feetech."""
+    """Feetech's protocol 0."""
 
     head = b"\xff\xff"
     address_bytes = 1
@@ -105,7 +106,7 @@ class FeetechWire(ServoWire):
         return self.head + content + bytes([_checksum(content)])
 
     def status(self, servo_id: int, error: int, parameters: bytes = b"") -> bytes:
-        """Return the packet of a reply, in which the error replaces the instruction code."""
+        """Return a reply's packet, in which the error replaces the instruction code."""
         return self.instruction(servo_id, error, parameters)
 
     def _size(self, packet: bytearray) -> int | None:
@@ -120,7 +121,7 @@ class FeetechWire(ServoWire):
 
 
 class DynamixelWire(ServoWire):
-    """Protocol 2.0 of ROBOTIS."""
+    """ROBOTIS's protocol 2.0."""
 
     head = _HEADER + b"\x00"
     address_bytes = 2

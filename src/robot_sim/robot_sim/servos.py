@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Position servos as seen from their bus: a table of registers, and its effect on the servo.
+"""Position servos as seen from their bus: a register table, and its effect on the servo.
 
 Sources: Feetech, memory table of the magnetic-encoder STS servos; ROBOTIS e-Manual, XL430-W250 and
 XL330-M288. Registers that no LeRobot arm uses are plain memory.
@@ -13,29 +13,30 @@ from typing import Final
 TURN_TICKS: Final = 4096
 MIDDLE: Final = 2048
 VOLTAGE, OVERLOAD = 1 << 0, 1 << 5
-"""Error bits, the same in both families."""
+"""Error bits, which are the same in both families."""
 _FULL: Final = 1000
-"""Value of the largest load."""
+"""Register value of full load or torque."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServoModel:
-    """A model of servo.
+    """A servo model.
 
     Attributes:
         name: Name under which it is sold.
-        registers: Address and bytes by name; the names used here are common to both families.
-        initial: Values other than 0.
+        registers: Address and size in bytes, by name; the names are the same here for both
+            families.
+        initial: Initial values other than 0.
         eeprom_end: Registers below this address keep their values without power.
         read_only: Registers that a packet cannot change.
-        signed: Sign bit by register, of values stored as sign and magnitude.
-        twos_complement: True if they are stored as two's complement instead.
+        signed: Sign bit of each register that is stored as sign and magnitude.
+        twos_complement: True if the signed registers are stored as two's complement instead.
         position_mode: Operating mode in which the position limits clip goals.
-        homing_sign: Sign of the homing offset in the reported position.
-        baud: Baud rate by value of the register.
+        homing_sign: Sign with which the homing offset enters the reported position.
+        baud: Baud rate by register value.
         locks: True if EEPROM writes are refused while torque is on; if not, the register `lock`
             decides whether writes are permanent.
-        alert: Bit of a reply's error that reports any hardware error; 0: all error bits are sent.
+        alert: Bit of a reply's error that reports any hardware error; 0 if all error bits are sent.
         gain: Register of the proportional gain.
         nominal_gain: Gain at which `EmulatedServo.stiffness` is 1.
     """
@@ -208,17 +209,17 @@ XL330: Final = _x_series("XL330-M288", 1200, 400, (35, 50, 70))
 
 
 class EmulatedServo:
-    """One servo. Its world reads `target` and `limit`, and reports the motion through `sense`.
+    """One servo. The world reads `target` and `limit`, and reports the motion through `sense`.
 
     Attributes:
         model: Its model.
         name: Name of the joint that it turns.
         wrong: Error bits that the world adds.
-        misread: Offset of the reported position, ticks; the servo moves by the true position.
+        misread: Offset of the reported position, ticks; the servo itself uses the true position.
     """
 
     def __init__(self, model: ServoModel, servo_id: int, *, name: str = "") -> None:
-        """Create a servo as delivered, with this id and the highest usual baud rate.
+        """Create a servo as delivered, but with this id and 1 Mbit/s.
 
         Args:
             model: Its model.
@@ -257,7 +258,7 @@ class EmulatedServo:
         self._memory[address : address + size] = (value & mask).to_bytes(size, "little")
 
     def read(self, address: int, count: int) -> bytes:
-        """Read the memory as the bus does."""
+        """Read memory as over the bus."""
         if not self.misread:
             return bytes(self._memory[address : address + count])
         memory, position = bytes(self._memory), self.get("position")
@@ -267,7 +268,7 @@ class EmulatedServo:
         return answer
 
     def write(self, address: int, data: bytes) -> int:
-        """Write memory as the bus does; return an error number, or 0."""
+        """Write memory as over the bus; return an error number, or 0."""
         model = self.model
         if model.locks and self.get("torque_on") and address < model.eeprom_end:
             return _ACCESS
@@ -302,7 +303,7 @@ class EmulatedServo:
 
     @property
     def limit(self) -> float:
-        """Fraction of its largest torque that it may exert."""
+        """Fraction of its maximum torque that the servo may exert."""
         if self.model.locks:
             return 1.0
         share = min(self.get("torque_limit"), self.get("torque_max")) / _FULL
@@ -310,7 +311,7 @@ class EmulatedServo:
 
     @property
     def target(self) -> float:
-        """Goal position: ticks of its shaft, independent of homing."""
+        """Goal position in ticks of the shaft, independent of homing."""
         return float(self._within_limits() - self.model.homing_sign * self.get("homing"))
 
     @property
@@ -325,9 +326,9 @@ class EmulatedServo:
         """Update the measured state of the shaft.
 
         Args:
-            absolute: Ticks of the shaft.
+            absolute: Position of the shaft, ticks, independent of homing.
             velocity: Ticks per second.
-            load: Signed fraction of its largest torque.
+            load: Signed fraction of the servo's maximum torque.
             passed_s: Time since the last call.
         """
         self._absolute = absolute
@@ -345,7 +346,7 @@ class EmulatedServo:
         self.sense(self._absolute)
 
     def lose_power(self) -> None:
-        """Reset all but the EEPROM."""
+        """Reset all memory but the EEPROM, as a loss of power does."""
         kept, model = self._kept, self.model
         self._memory[model.eeprom_end :] = bytes(len(self._memory) - model.eeprom_end)
         for register, value in model.initial.items():
@@ -366,7 +367,7 @@ class EmulatedServo:
             self._protects = True
 
     def _within_limits(self) -> int:
-        """Return the goal, clipped to the position limits in the modes that use them."""
+        """Return the goal, clipped to the position limits in the mode that uses them."""
         goal = self.get("goal")
         if self.get("mode") != self.model.position_mode:
             return goal

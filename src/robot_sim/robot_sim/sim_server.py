@@ -4,12 +4,12 @@
 
     python3 -m robot_sim.sim_server --channel 3 --robot go2
 
-The client starts it and keeps one end of a pair of Unix sockets (SOCK_SEQPACKET, which preserves
-message boundaries); `--channel` is the file descriptor of the other end. The robot exits when the
-client's end closes. Time advances only on the client's request.
+The client starts this process and keeps one end of a pair of Unix sockets (SOCK_SEQPACKET, which
+preserves message boundaries); `--channel` is the file descriptor of the other end. The process
+exits when the client's end closes. Time advances only on the client's request.
 
-Integers have 64 bits, numbers are float64, both in the machine's byte order; n is the number of
-joints, in the order of the greeting.
+Integers have 64 bits and other numbers are float64, both in the machine's byte order; n is the
+number of joints, which are in the order of the greeting.
 
 ==========  =====================================================================================
 greeting    `ROBOTSIM`, version (1), n, physics step in ns, the names of the joints, each with a
@@ -49,7 +49,7 @@ from robot_sim.world import Sensors, World
 
 MAGIC, VERSION = b"ROBOTSIM", 1
 VALID_FOR_NS = 100_000_000
-"""Validity of a command; relevant when latency grows, because a client repeats it each time."""
+"""Validity of a command; matters only when latency grows, as each request repeats the command."""
 _ROW_NS = 20_000_000
 _LARGEST_BYTES = 1 << 16
 _COMMAND = ("position", "velocity", "effort", "stiffness", "damping")
@@ -59,7 +59,7 @@ _log = logging.getLogger("sim_server")
 
 
 class SimServer:
-    """A robot that answers requests; the module's docstring defines the messages."""
+    """A robot that answers requests; the module docstring defines the messages."""
 
     def __init__(self, world: World, given: argparse.Namespace) -> None:
         self._world, self._given = world, given
@@ -79,7 +79,7 @@ class SimServer:
         return head + b"".join(name.encode() + b"\0" for name in names)
 
     def sensed(self) -> bytes:
-        """Return the current sensor output, as the faults change it."""
+        """Return the current sensor output, as modified by the faults."""
         world, truth = self._world, self._world.sense()
         if truth.time_ns % _ROW_NS == 0:
             self._record.append(truth)
@@ -125,7 +125,7 @@ class SimServer:
         """Serve a client until its end closes.
 
         Returns:
-            0; 2 after an invalid request.
+            0, or 2 after an invalid request.
         """
         viewer = Viewer(self._world) if self._given.viewer == "true" else None
         try:
@@ -160,7 +160,7 @@ class SimServer:
         self._record.target = rows["position"]
 
     def _change_faults(self, texts: Sequence[str]) -> None:
-        """Replace the faults; motors and latency are reset."""
+        """Replace all faults; motors and latency are reset."""
         world = self._world
         self._plan = FaultPlan.parse(
             texts, seed=self._given.seed, now_ns=world.time_ns, joint_names=world.joint_names
@@ -173,7 +173,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Serve one client.
 
     Returns:
-        0; 2 if an argument or a request is wrong.
+        0, or 2 if an argument or a request is invalid.
     """
     logging.basicConfig(
         level=logging.INFO, format="[%(levelname)s] [%(name)s]: %(message)s", stream=sys.stderr

@@ -19,7 +19,7 @@ StoredT = TypeVar("StoredT", bound="StoredArrays")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredArrays:
-    """Arrays that a NumPy file (`.npz`) stores by name."""
+    """Arrays that are stored by name in a NumPy file (`.npz`)."""
 
     def save(self, path: Path) -> None:
         arrays = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
@@ -39,7 +39,7 @@ class StoredArrays:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace(StoredArrays):
-    """Rows of a walk, one per tick of the policy; all arrays float64.
+    """Rows of a walk, one per tick of the policy; all arrays are float64.
 
     Attributes:
         time_s: Simulated time [T].
@@ -47,15 +47,15 @@ class Trace(StoredArrays):
         quat_xyzw: Orientation [T, 4], body to world.
         lin_vel_body: Base velocity [T, 3], m/s, body frame.
         ang_vel_body: Angular velocity [T, 3], rad/s, body frame.
-        lin_acc_body: Accelerometer [T, 3], m/s^2, body frame.
+        lin_acc_body: Accelerometer readings [T, 3], m/s^2, body frame.
         joint_pos: Joint positions [T, n], rad; n is 12 in a quadruped.
         joint_vel: Joint velocities [T, n], rad/s.
         joint_effort: Torques of the drives [T, n], N m.
         foot_force_world: Force of the floor on each foot [T, feet, 3], N.
         command: Velocity command [T, 3]: vx, vy in m/s, wz in rad/s.
         target: Joint position targets of the tick [T, n], rad; NaN where there was none.
-        mode: Mode of the latest command [T], a number of policy_msgs/JointCommand; NaN where there
-            was none.
+        mode: Mode of the latest command [T], as numbered in policy_msgs/JointCommand; NaN where
+            there was none.
     """
 
     time_s: Array
@@ -104,7 +104,7 @@ class TraceRecorder:
             sensors: The ground truth.
             command: Velocity command [3]: m/s, m/s, rad/s.
             target: Joint position targets [n], rad, in the order of `sensors.joint_names`.
-            mode: Mode of the command, a number of policy_msgs/JointCommand.
+            mode: Mode of the command, as numbered in policy_msgs/JointCommand.
         """
         if target is None:
             target = np.full(len(sensors.joint_names), np.nan)
@@ -134,8 +134,8 @@ class WalkRecord:
 
     Attributes:
         velocity: Newest velocity command [3]: m/s, m/s, rad/s.
-        target: Newest position targets [n], rad; None without a target.
-        mode: Mode of the newest command; NaN if it is unknown.
+        target: Newest position targets [n], rad; None if there are none.
+        mode: Mode of the newest command; NaN if unknown.
     """
 
     def __init__(self, trace_file: str) -> None:

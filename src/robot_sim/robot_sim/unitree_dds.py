@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Unitree robot's side of its DDS topics, with Eclipse Cyclone DDS (robots use an older version).
 
-This DDS implementation differs from that of our ROS 2 nodes. Programs that use Unitree's SDK
-treat it as a real robot. By default it is visible on this computer only.
+This is not the DDS implementation that our ROS 2 nodes use. To programs that use Unitree's SDK, the
+emulator looks like a real robot. By default, it is visible on this computer only.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class WireType(NamedTuple):
 
     Attributes:
         name: The type's name in DDS.
-        size: Number of bytes, not counting the 4 bytes of encapsulation. Additional bytes are
+        size: Number of bytes, not counting the 4 bytes of encapsulation. Any bytes beyond that are
             ignored.
         text: True if a string and an unused sequence of bytes follow.
     """
@@ -126,7 +126,7 @@ class RawMessage(NamedTuple):
 
 
 class BytesTopic(Topic):  # type: ignore[misc]
-    """A topic that carries raw bytes, without a description of its type."""
+    """A topic that carries raw bytes, without a type description."""
 
     def __init__(self, participant: Any, name: str, wire: WireType) -> None:
         fields: list[tuple[str, Any]] = [("data", ct.c_ubyte * wire.size)]
@@ -152,7 +152,7 @@ class BytesTopic(Topic):  # type: ignore[misc]
 
 
 class TopicWriter:
-    """Publishes messages of one topic."""
+    """Publishes messages on one topic."""
 
     def __init__(self, participant: Any, name: str, wire: WireType, qos: Any) -> None:
         self._topic = BytesTopic(participant, name, wire)
@@ -169,7 +169,7 @@ class TopicWriter:
 
 
 class TopicReader:
-    """Receives messages of one topic."""
+    """Receives messages from one topic."""
 
     def __init__(self, participant: Any, name: str, wire: WireType, qos: Any) -> None:
         topic = BytesTopic(participant, name, wire)
@@ -181,7 +181,7 @@ class TopicReader:
         self._infos = (_Info * _SAMPLES)()
 
     def take(self) -> list[RawMessage]:
-        """Return up to 16 messages that have arrived, the oldest first."""
+        """Return up to 16 messages that have arrived, oldest first."""
         count = _take(self._reader._ref, self._places, self._infos, _SAMPLES, _SAMPLES)
         if count < 0:
             raise DDSException(count, "Occurred while taking messages")
@@ -198,7 +198,7 @@ _PEERS = """<General><Interfaces><NetworkInterface name="lo" multicast="false"/>
 <AllowMulticast>false</AllowMulticast></General><Discovery><ParticipantIndex>auto</ParticipantIndex>
 <MaxAutoParticipantIndex>32</MaxAutoParticipantIndex><Peers><Peer address="127.0.0.1"/></Peers>
 </Discovery>"""
-"""The loopback interface has no multicast: discovery tries 33 ports on it."""
+"""The loopback interface has no multicast, so discovery tries 33 ports on it."""
 _AT_ONCE = 16
 _RELIABLE = Policy.Reliability.Reliable(duration(milliseconds=100))
 _FORM = Policy.DataRepresentation(use_cdrv0_representation=True)
@@ -218,7 +218,7 @@ _TARGETS = WireType("policy_msgs::msg::dds_::JointCommand_", _MODE_BYTE + 1)
 
 
 def wire_type(name: str) -> WireType:
-    """Return the wire format of a message of `unitree_messages`."""
+    """Return the wire format of a message type in `unitree_messages`."""
     package, _, short = name.partition(".")
     size = len(encode(name, blank(name))) - len(HEADER)
     return WireType(f"unitree_{package}::msg::dds_::{short}_", size)
@@ -243,8 +243,8 @@ class RobotTopics:
 
         Args:
             model: The robot.
-            domain: Number of the domain, as ROS_DOMAIN_ID.
-            interface: Network interface; empty: Cyclone DDS chooses (CYCLONEDDS_URI).
+            domain: Number of the domain, as in ROS_DOMAIN_ID.
+            interface: Network interface; if empty, Cyclone DDS chooses (CYCLONEDDS_URI).
         """
         try:
             self._domain = Domain(domain, configuration(interface)) if interface else None
@@ -287,9 +287,10 @@ class RobotTopics:
         ]
 
     def velocity(self) -> Array | None:
-        """Return the newest velocity command for a policy [3]; None without a new one.
+        """Return the newest velocity command for a policy [3]; None if there is no new one.
 
-        Like `mode`, it is not a topic of the robot: both are recorded along with the robot's data.
+        Neither this nor `mode` comes from a topic of the robot: they are recorded with the robot's
+            data.
         """
         messages = self._velocities.take()
         if not messages:
@@ -298,12 +299,12 @@ class RobotTopics:
         return np.array([forward, left, turn])
 
     def mode(self) -> float | None:
-        """Return the mode of a policy's newest command; None without a new one."""
+        """Return the mode of a policy's newest command; None if there is no new one."""
         messages = self._targets.take()
         return float(messages[-1].data[_MODE_BYTE]) if messages else None
 
     def send(self, topic: str, data: bytes) -> None:
-        """Publish these bytes, including the encapsulation: a whole message, or half a LowState."""
+        """Publish these bytes, encapsulation included: a whole message, or half a LowState."""
         writer, content = self._writers[topic], data[len(HEADER) :]
         if topic == LOW_STATE and len(content) < self._state.size:
             half = self._state._replace(size=len(content))
@@ -315,7 +316,7 @@ class RobotTopics:
 
 
 def configuration(interface: str) -> str:
-    """Return Cyclone DDS' configuration for one network interface."""
+    """Return the Cyclone DDS configuration for one network interface."""
     chosen = (
         _PEERS
         if interface == LOOPBACK

@@ -1,17 +1,17 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Command `unitree_emulator`: a simulated Go2 or G1 on the DDS topics of the real one, without ROS.
+"""Command `unitree_emulator`: a simulated Go2 or G1 on the real robot's DDS topics, without ROS.
 
     unitree_emulator --robot go2 --pose lying
 
-To a driver it looks like a robot: LowState at 500 Hz, LowCmd, the services `motion_switcher` and,
-on the Go2, `sport`; `robot_sim.unitree_host` lists the rules. The robot's own controller drives
-the joints until it is released. The log and the events contain the first ignored input of each
-sort.
+To a driver, it looks like a real robot: LowState at 500 Hz, LowCmd, the service `motion_switcher`
+and, on the Go2, `sport`; `robot_sim.unitree_host` lists the rules. The robot's own controller
+drives the joints until it is released. The log and the events contain the first ignored input of
+each sort.
 
-Faults, and pressed buttons of the remote control, are given with --faults, or as the lines of
---fault-file, which is read again whenever it changes. `cmd_vel` and the mode of `joint_command`
-are only recorded.
+Faults, and buttons pressed on the remote control, are given with --faults, or as lines of the
+--fault-file, which is reread whenever it changes. `cmd_vel` and the mode of `joint_command` are
+only recorded.
 
 The emulator is visible on this computer only, unless --interface names a network interface.
 """
@@ -34,7 +34,7 @@ from robot_sim.unitree_host import LOW_CMD, MODES, UnitreeHost
 from robot_sim.unitree_state import MODELS, UnitreeFault
 
 _SERVICE_STEPS, _FILE_STEPS = 5, 50
-"""Physics steps of 1 ms between polls for requests, velocities and the faults file."""
+"""Physics steps of 1 ms between polls for requests and velocities, and of the fault file."""
 _log = logging.getLogger("unitree_emulator")
 
 
@@ -90,7 +90,7 @@ class UnitreeEmulator(Emulator):
         )
 
     def arrived(self) -> list[tuple[str, object]]:
-        """Return commands and requests; every few steps also poll the velocity and the faults."""
+        """Return commands; every few steps, also requests, and poll the velocity and the faults."""
         arrived: list[tuple[str, object]] = [(LOW_CMD, data) for data in self._topics.commands()]
         steps = self.host.world.steps
         if steps % _SERVICE_STEPS == 0:
@@ -115,7 +115,7 @@ class UnitreeEmulator(Emulator):
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run the emulator until a signal or its own end; status 2 if an argument is wrong."""
+    """Run the emulator until it ends or a signal arrives; status 2 if an argument is invalid."""
     logging.basicConfig(
         level=logging.INFO, format="[%(levelname)s] [%(name)s]: %(message)s", stream=sys.stderr
     )

@@ -1,18 +1,18 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The computer of a Unitree Go2 or G1 as a driver sees it, without DDS; simulated time.
+"""The computer of a Unitree Go2 or G1 as a driver sees it, without DDS and in simulated time.
 
 No robot was observed for this module. The rules come from the vendor's code and from reports of
 other users; where nothing is known, the host is as strict as a robot could be.
 
-- At the start, the robot's own controller drives the joints and holds the pose. It answers on
+- At startup, the robot's own controller drives the joints and holds the pose. It answers on
   `motion_switcher` and, on a quadruped, on `sport`.
-- ReleaseMode ends it after 0.3 s; then the joints are limp. SelectMode or a fault restarts it: it
-  moves the joints to the standing pose.
+- ReleaseMode ends this controller after 0.3 s; then the joints are limp. SelectMode or a fault
+  restarts it: it moves the joints to the standing pose.
 - A LowCmd is followed only while no such controller drives the joints, and only with the right CRC
   and the right head (`go`) or `mode_machine` and `mode_pr` 0 (`hg`). A motor follows only in mode
   1; otherwise it is limp. Any other LowCmd is ignored and counted.
-- The last command stays in force forever, unless the host has a watchdog: no document gives a
+- The last command stays in force forever unless the host has a watchdog: no document states a
   timeout.
 - The services of a controller that is not running do not answer.
 
@@ -67,9 +67,9 @@ IGNORED = (
     "unfit_command",
     "no_service",
 )
-"""Kinds of ignored inputs: commands while the robot's own controller drives the joints; with a
-wrong length, CRC, head, `mode_machine` or `mode_pr`; to motors in a mode other than 1; that no
-drive can follow; requests to a service that is not running.
+"""Kinds of ignored inputs: commands while the robot's own controller drives the joints; commands
+with a wrong length, CRC, head, `mode_machine` or `mode_pr`; commands to motors in a mode other than
+1; commands that no drive can follow; requests to a service that is not running.
 """
 MODES = ("normal", "ai", "advanced", "mcf")
 """Names of the robot's own controllers."""
@@ -82,11 +82,11 @@ _STATE_STEPS, _BATTERY_STEPS = 2, 1000
 """Physics steps of 1 ms between messages: 500 Hz and 1 Hz."""
 _TURN_RAD, _TURN_S = math.pi / 2.0, 2.0
 Message = tuple[str, bytes]
-"""Topic and bytes with encapsulation."""
+"""Topic, and bytes with encapsulation."""
 
 
 class ApiRequest(NamedTuple):
-    """A request to a service: its number, the api, its JSON, and whether a reply is unwanted."""
+    """A request to a service: its number, its API id, its JSON, and whether a reply is unwanted."""
 
     number: int
     api: int
@@ -95,7 +95,7 @@ class ApiRequest(NamedTuple):
 
 
 class ApiResponse(NamedTuple):
-    """The answer: the request's number and api, an error code or 0, and JSON."""
+    """The answer: the request's number and API id, an error code or 0, and JSON."""
 
     number: int
     api: int
@@ -104,13 +104,13 @@ class ApiResponse(NamedTuple):
 
 
 class UnitreeHost(RobotHost):
-    """The robot's own computer. Each `step` is one physics step of the world.
+    """The robot's onboard computer. Each `step` is one physics step of the world.
 
     Additional events: `mode_selected`, `mode_released`, `mode_returned`, `standing_up`,
     `standing_down`, `damping`.
 
     Attributes:
-        mode: Name of the robot's own controller that drives the joints; empty: released.
+        mode: Name of the robot's own controller that drives the joints; empty if it was released.
     """
 
     def __init__(
@@ -123,15 +123,15 @@ class UnitreeHost(RobotHost):
         mode: str = "ai",
         watchdog_s: float = 0.0,
     ) -> None:
-        """Put a robot on the floor; its own controller holds it in its pose.
+        """Put a robot on the floor; its own controller holds it in the start pose.
 
         Args:
             robot: Name in `MODELS`.
-            friction: Sliding friction of feet and floor.
-            seed: Seed of the start pose; 0 is the exact one.
+            friction: Sliding friction between feet and floor.
+            seed: Seed for the start pose; 0 gives the exact one.
             pose: Start pose.
             mode: Name of the robot's own controller.
-            watchdog_s: Time without commands after which the drives damp; 0: never.
+            watchdog_s: Time without commands after which the drives damp; 0 for never.
         """
         if robot not in MODELS:
             raise SimError(f"robot: expected one of {', '.join(MODELS)}, found '{robot}'")
@@ -157,7 +157,7 @@ class UnitreeHost(RobotHost):
         self._hold(pose)
 
     def receive(self, topic: str, arrived: bytes | ApiRequest) -> None:
-        """Handle a message: the bytes of a LowCmd, or a request to the service of this name."""
+        """Handle a message: the bytes of a LowCmd, or a request to the service named `topic`."""
         if not self._on:
             return
         if isinstance(arrived, ApiRequest):
@@ -194,7 +194,7 @@ class UnitreeHost(RobotHost):
         return waiting
 
     def start(self) -> None:
-        """Switch it on again: the tick starts at 0, and the robot's own controller stands up."""
+        """Switch the host on again: its tick starts at 0, and its own controller stands up."""
         super().start()
         self.mode, self._releases_ns = self._own_mode, None
         self._stand()
@@ -245,7 +245,7 @@ class UnitreeHost(RobotHost):
             self._ignore("unfit_command", str(error))
 
     def _refusal(self, command: Record) -> tuple[str, str] | None:
-        """Return the kind and the reason if a LowCmd is ignored; otherwise None."""
+        """Return the kind and the reason if a LowCmd must be ignored; otherwise None."""
         if int(command["crc"]) != messages.crc(command):
             # the same text for all of them, so that not each one is a new event
             return "wrong_crc", "the CRC does not match the content"
@@ -317,7 +317,7 @@ class UnitreeHost(RobotHost):
         self._stand()
 
     def _release(self) -> None:
-        """Release the joints from the robot's own controller: they are limp."""
+        """Release the joints from the robot's own controller, which leaves them limp."""
         zeros = np.zeros(len(self._motors))
         was, self.mode, self._releases_ns = self.mode, "", None
         self._command(

@@ -5,8 +5,8 @@
 One table lists the fields of each message, written by hand from the vendor's interface files
 (unitree_sdk2 21d0a3b, unitree_ros2 eea2719). Two formats follow from it:
 
-- In memory, as the vendor's C++ object: structs are aligned to their widest member. The CRC covers
-  this format, with zeros as padding.
+- In memory, like the vendor's C++ object: structs are aligned to their widest member. The CRC
+  covers this format, with zeros as padding.
 - On the wire (CDR, little-endian, 4 bytes in front): only numbers are aligned, so the `mode` of the
   first motor directly follows the field before it.
 
@@ -21,20 +21,20 @@ import numpy as np
 import numpy.typing as npt
 
 Record = npt.NDArray[np.void]
-"""One message: shape (), fields by name, those of motors [slots]."""
+"""One message: shape (), with fields by name; those of motors are [slots]."""
 SLOTS = {"go": 20, "hg": 35}
-"""Motor slots in the messages of each family."""
+"""Number of motor slots in the messages of each family."""
 HEADER = bytes([0, 1, 0, 0])
-"""Encapsulation header of each message on the wire: CDR of version 1, little-endian."""
+"""Encapsulation header of each message on the wire: CDR version 1, little-endian."""
 HEAD, LEVEL_FLAG = (0xFE, 0xEF), 0xFF
 """First bytes of a LowCmd and a LowState of `go`."""
 BUTTONS: tuple[str, ...] = (
     *("R1", "L1", "start", "select", "R2", "L2", "F1", "F2"),
     *("A", "B", "X", "Y", "up", "right", "down", "left"),
 )
-"""Buttons of the remote control, by their bits."""
+"""Buttons of the remote control, in the order of their bits."""
 STICKS = {"lx": 4, "rx": 8, "ry": 12, "ly": 20}
-"""Sticks of the remote control: offsets in its 40 bytes, float32 from -1 to 1."""
+"""Sticks of the remote control: offsets in its 40 bytes; values are float32 from -1 to 1."""
 FIELDS: dict[str, str] = {
     "go.IMUState": "quaternion f32[4], gyroscope f32[3], accelerometer f32[3], rpy f32[3], "
     "temperature u8",
@@ -71,11 +71,11 @@ _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 class WrongMessageError(ValueError):
-    """Bytes that are not the expected message."""
+    """Error for bytes that are not the expected message."""
 
 
 def message_fields(name: str) -> list[tuple[str, str, int]]:
-    """Return each field of a message: name, type, count; a count of 0 is a single value."""
+    """Return each field of a message as name, type and count; a count of 0 means a single value."""
     words = (field.split() for field in FIELDS[name].split(", "))
     return [
         (field, kind.partition("[")[0], int(kind.partition("[")[2].rstrip("]") or 0))
@@ -106,7 +106,7 @@ def encode(name: str, message: Record) -> bytes:
 
 
 def decode(name: str, data: bytes) -> Record:
-    """Return the message in these bytes; padding becomes zero."""
+    """Return the message that these bytes contain; padding becomes zero."""
     places, size = _places(name)
     found = len(data) - len(HEADER)
     if data[:2] != HEADER[:2] or not size <= found <= size + 3:
@@ -120,10 +120,10 @@ def decode(name: str, data: bytes) -> Record:
 
 
 def crc(message: Record) -> int:
-    """Return the CRC of a message over all but its last field: CRC-32/MPEG-2 of its words.
+    """Return the CRC of a message, over all but its last field: CRC-32/MPEG-2 of its words.
 
-    zlib's CRC-32 processes the bits of each byte in reverse order: so the bytes of each word are
-    swapped, and the bits of each byte and of the result reversed.
+    zlib's CRC-32 processes the bits of each byte in reverse order, so the bytes of each word are
+    swapped, and the bits of each byte and of the result are reversed.
     """
     words = _memory(message)[:-4].reshape(-1, 4)[:, ::-1]
     value = zlib.crc32(words.tobytes().translate(_REVERSED)) ^ 0xFFFFFFFF
@@ -152,7 +152,7 @@ def remote_bytes(pressed: frozenset[str] | set[str], sticks: dict[str, float]) -
 
 @cache
 def _places(name: str) -> tuple[npt.NDArray[np.intp], int]:
-    """Return each byte's place on the wire and in memory [2, bytes], and the size."""
+    """Return each byte's place on the wire and in memory [2, bytes], and the size on the wire."""
     wire: list[int] = []
     memory: list[int] = []
     at = 0
@@ -183,5 +183,5 @@ def _numbers(kind: np.dtype[Any], place: int) -> list[tuple[int, int]]:
 
 
 def _memory(message: Record) -> npt.NDArray[np.uint8]:
-    """Return a view of a message's bytes in memory: writing to it changes the message."""
+    """Return a view of a message's bytes in memory; writing to the view changes the message."""
     return message.reshape(1).view(np.uint8)

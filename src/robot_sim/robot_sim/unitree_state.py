@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""State messages of an emulated Unitree robot, the kinds of robots, and their faults."""
+"""State messages of an emulated Unitree robot, the robot models, and their faults."""
 
 import math
 from collections.abc import Sequence
@@ -33,16 +33,16 @@ _WAYS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitreeModel:
-    """Data of one kind of robot.
+    """Data on one kind of robot.
 
     Attributes:
         family: Message family, `go` or `hg`.
-        motors: The joint of each motor, in the order of the slots; later slots are empty.
-        feet: The foot of each force in LowState.
-        stiffness, damping: Gains with which its own controller holds each motor, N m/rad,
-            N m s/rad.
-        mode_machine: Value in its LowState, required in its LowCmd (`hg`).
-        torso: Body of the second IMU; empty: it has none.
+        motors: The joint of each motor, in slot order; the remaining slots are empty.
+        feet: The foot to which each force in LowState belongs.
+        stiffness, damping: Gains with which the robot's own controller holds each motor: N m/rad
+            and N m s/rad.
+        mode_machine: Value in the robot's LowState, also required in a LowCmd to it (`hg`).
+        torso: Body that carries the second IMU; empty if there is none.
     """
 
     family: str
@@ -81,8 +81,8 @@ MODELS = {
         torso="torso_link",
     ),
 }
-"""Models by name of the robot's data folder; the gains are those in the vendor's deployment code
-while the robot stands up (unitree_rl_lab e72a072).
+"""Models, by name of the robot's data folder. The gains are those that the vendor's deployment code
+uses while the robot stands up (unitree_rl_lab e72a072).
 """
 
 
@@ -108,11 +108,11 @@ class StateMessages:
         temperature_c: Array,
         faults: Sequence[HostFault],
     ) -> bytes | None:
-        """Return the current LowState, as the faults change it; None without a sensor.
+        """Return the current LowState, as modified by the faults; None if a sensor is silent.
 
         Args:
-            streams: The sensors' output.
-            tick: Time since the robot's computer was switched on, ms.
+            streams: The sensor output.
+            tick: Time since the robot's computer was last switched on, ms.
             temperature_c: Temperatures of the drives [n], in the order of the joints.
             faults: The active faults.
         """
@@ -152,7 +152,7 @@ class StateMessages:
         temperature_of_joints_c: Array,
         faults: Sequence[HostFault],
     ) -> None:
-        """Write the motors' values; joints without a new sample count as lost."""
+        """Write the motors' values; without a new sample of the joints, count a lost one."""
         if joints.time_ns != self._world.time_ns:
             self._lost += 1
         count = len(self.joints)
@@ -227,7 +227,7 @@ _OF_STATE = ("crc", "length", "tick", "motors", "machine", "battery")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitreeFault(HostFault):
-    """A fault of the robot, its computer, its remote control or the network."""
+    """A fault of the robot, its computer, its remote control or its network."""
 
     targets: ClassVar = {
         **HostFault.targets,

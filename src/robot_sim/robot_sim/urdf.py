@@ -5,9 +5,9 @@
     robot_urdf lite3 > lite3.urdf
     robot_urdf lite3 --ros2-control update_rate=500 faults="push:left@20+0.1=100" > lite3.urdf
 
-The links are the bodies of the simulation, with its masses and visible shapes. The base is
-`base_link` and carries `imu_link`; the simulated robot's messages use these frames. URDF has no
-capsules: each becomes a cylinder with a sphere at either end.
+The links are the simulation's bodies, with their masses and visible shapes. The base is `base_link`
+and carries `imu_link`; the simulated robot's messages use these frames. URDF has no capsules: each
+becomes a cylinder with a sphere at either end.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ def write_urdf(robot: LeggedRobot, hardware: Mapping[str, str] | None = None) ->
     """Return a robot as URDF; joint angles mean the same as in the simulation.
 
     Args:
-        robot: Its figures.
+        robot: The robot's data.
         hardware: Parameters of the simulated robot as ros2_control hardware, such as `robot` and
-            `update_rate`; None: the URDF is not for ros2_control.
+            `update_rate`; None if the URDF is not for ros2_control.
     """
     if taken := {BASE, IMU} & {body.name for body in robot.bodies[1:]}:
         raise SimError(
@@ -109,7 +109,7 @@ def _add_joint(
     ends: tuple[str, str],
     speeds: dict[str, float],
 ) -> None:
-    """Add the joint between a body and its parent: its hinge, or a fixed joint."""
+    """Add the joint between a body and its parent: the body's hinge, or a fixed joint."""
     place, quat = model.body_pos[body], model.body_quat[body]
     if model.body_jntnum[body] == 0:
         fixed = SubElement(root, "joint", name=f"{ends[1]}_fixed", type="fixed")
@@ -184,7 +184,7 @@ def _add_visuals(link: Element, model: mujoco.MjModel, geom: int) -> None:
 
 
 def _text(values: Sequence[float] | Array) -> str:
-    """Format numbers for URDF; zero without a sign."""
+    """Format numbers for URDF; zero has no sign."""
     return " ".join(f"{float(value) + 0.0:.9g}" for value in values)
 
 
@@ -192,7 +192,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Entry point of `robot_urdf`.
 
     Returns:
-        0; 2 if there is no such robot.
+        0, or 2 if there is no such robot.
     """
     parser = argparse.ArgumentParser(
         "robot_urdf",
@@ -220,7 +220,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _hardware(given: argparse.Namespace) -> dict[str, str]:
-    """Return the parameters of the hardware, leaving out those without a value."""
+    """Return the hardware parameters, leaving out those without a value."""
     folder = figures_file(given.robot).parent
     pairs = {"robot": folder.name if folder.parent == ROBOTS else str(folder)}
     for text in given.ros2_control:

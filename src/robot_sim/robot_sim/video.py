@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes images to a video file, and text into images."""
+"""Writes images to a video file, and text onto images."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,8 +26,8 @@ def write_frames(
         images: Colors [height, width, 3] each, RGB.
         path: The file to write.
         rate_hz: Images per second.
-        width: Width of the images; a multiple of 16, for H.264.
-        height: Height of the images; a multiple of 16.
+        width: Width of the images; must be a multiple of 16 for H.264.
+        height: Height of the images; must also be a multiple of 16.
     """
     size = (width, height)
     writer = imageio_ffmpeg.write_frames(
@@ -42,7 +42,7 @@ def write_frames(
 
 
 def caption(frame: Frame, text: str) -> Frame:
-    """Write a line of text into the lower left corner of an image."""
+    """Write a line of text in the lower left corner of an image."""
     image = Image.fromarray(frame)
     draw, size = ImageDraw.Draw(image, "RGBA"), max(12, frame.shape[0] // 26)
     font = ImageFont.load_default(size)

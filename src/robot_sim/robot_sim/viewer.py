@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A window on a simulated robot: MuJoCo's own viewer, which renders on its own thread."""
+"""A window that shows a simulated robot: MuJoCo's own viewer, which renders on its own thread."""
 
 import copy
 import threading
@@ -17,10 +17,10 @@ _FREE = mujoco.mjtJoint.mjJNT_FREE
 
 
 class Viewer:
-    """Shows copies of a world's model and pose, so that the window cannot change the world."""
+    """Shows a copy of a world's model and pose, so that the window cannot change the world."""
 
     def __init__(self, world: DrivenWorld) -> None:
-        """Open the window; its camera follows a robot with a free base."""
+        """Open the window; the camera follows a robot with a free base."""
         _require_display()
         import mujoco.viewer
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A closed loop of policy and world for measurements, in lockstep and without ROS."""
+"""A closed loop of policy and world, for measurements, in lockstep and without ROS."""
 
 from collections.abc import Callable, Sequence
 
@@ -21,7 +21,7 @@ WATCHED_EACH_NS = 2_000_000
 def evenly_timed(
     commands: Sequence[Sequence[float]], *, each_s: float, first_s: float = 0.0
 ) -> Schedule:
-    """Return a schedule of commands (vx, vy, wz) that last `each_s` each, from `first_s` on."""
+    """Return a schedule of commands (vx, vy, wz), from `first_s` on, each lasting `each_s`."""
     return [(first_s + each_s * i, (vx, vy, wz)) for i, (vx, vy, wz) in enumerate(commands)]
 
 
@@ -46,15 +46,15 @@ def walk(
     Args:
         world: The robot, in its initial state.
         policy: Takes the sensors and the velocity command [3] (m/s, m/s, rad/s) and returns a
-            command for the drives. It is not called while a fault drops a stream, like a
-            controller that lacks an input.
-        schedule: Pairs of time since the start (s) and the command from then on, in order. The
-            command is zero before the first.
+            command for the drives. It is not called while a fault drops a stream, since a
+            controller does not run without its inputs.
+        schedule: Pairs of a time since the start (s) and the command from then on, in order. Before
+            the first, the command is zero.
         duration_s: Duration of the walk.
         rate_hz: Calls of the policy per second.
         faults: Faults, timed on the world's clock; for a `World` only.
-        until: Called in every tick, after the policy; returns true in the last tick.
-        watch: Called with the sensors, without faults, every 2 ms; a tick is a multiple of that.
+        until: Called in every tick, after the policy; returns True if the tick is to be the last.
+        watch: Called with the fault-free sensors every 2 ms; a tick is then a multiple of 2 ms.
 
     Returns:
         The ground truth of every tick.

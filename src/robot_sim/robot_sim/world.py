@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A legged robot on the ground: deterministic, without ROS, stepped by its caller."""
+"""A legged robot on the ground: deterministic, without ROS, stepped by the caller."""
 
 import math
 from dataclasses import dataclass
@@ -46,9 +46,9 @@ class Sensors:
         joint_effort: Torques of the drives [n], N m.
         quat_xyzw: Orientation [4], body to world.
         ang_vel_body: Angular velocity [3], rad/s, body frame.
-        lin_acc_body: Acceleration [3], m/s^2, body frame, with gravity's reaction: +9.81 on z in
-            a robot at rest.
-        lin_vel_body: Velocity of the base [3], m/s, body frame; as odometry reports it.
+        lin_acc_body: Specific force [3], m/s^2, body frame: +9.81 along z for a level robot at
+            rest.
+        lin_vel_body: Velocity of the base [3], m/s, body frame, as odometry reports it.
         pos_world: Position of the base [3], m.
         foot_force_world: Force of the floor on each foot [feet, 3], N, in the order of
             `World.foot_names`; [0, 3] if the feet are unknown.
@@ -94,11 +94,11 @@ class WalkingWorld(DrivenWorld):
 
     @property
     def saturated_share(self) -> float:
-        """Share of samples (joint x physics step) at the torque limit since the last reset."""
+        """Share of samples (joint x physics step) at the torque limit since the count restarted."""
         return self._saturated / max(1, (self._steps - self._judged_from) * len(self.joint_names))
 
     def reset_saturated_share(self) -> None:
-        """Restart the count of samples at the torque limit; so does each start of the world."""
+        """Restart the count of samples at the torque limit; each start of the world does so too."""
         self._saturated, self._judged_from = 0, self._steps
 
     def sense(self) -> Sensors:
@@ -115,7 +115,7 @@ class WalkingWorld(DrivenWorld):
 class World(WalkingWorld):
     """A simulated legged robot. The same calls give bit-identical results on one machine.
 
-    The drives damp until the first command arrives, and when the latest one has expired.
+    The drives damp until the first command arrives and whenever the latest one has expired.
     """
 
     def __init__(
@@ -135,10 +135,10 @@ class World(WalkingWorld):
             robot: The robot's data.
             friction: Sliding friction between feet and floor.
             ground: Shape of the floor.
-            payload_kg: Mass added to the base at its center; negative: removed.
+            payload_kg: Mass added to the base at its center; if negative, removed from it.
             joint_friction_nm: Added to the dry friction of each joint.
             seed: Varies the start pose, each joint by up to 10 mrad; 0 is the exact pose.
-            pose: Start pose: lying, or the default stance; None: the one in its data.
+            pose: Start pose: lying, or the default stance; None for the one in the robot's data.
         """
         for name, value in (("friction", friction), ("joint_friction_nm", joint_friction_nm)):
             if value < 0.0:
@@ -182,7 +182,7 @@ class World(WalkingWorld):
         mujoco.mj_forward(self.model, self._data)
 
     def distances(self, begin: Array, rays: Array, farthest_m: float) -> Array:
-        """Return the distances at which rays meet something [n], m; infinity: out of range.
+        """Return the distances [n], m, at which rays meet something; infinity if out of range.
 
         Args:
             begin: Origin of the rays in the frame of the base [3], m; they ignore the base itself.
@@ -209,9 +209,9 @@ class World(WalkingWorld):
         return np.where(met >= 0, found, np.inf)
 
     def set_upright(self) -> None:
-        """Set the robot upright where it is, in its start pose and with its heading.
+        """Set the robot upright where it is, in its start pose, keeping its heading.
 
-        A person would do the same with a fallen robot. Time continues, and the command stays in
+        This is what a person would do with a fallen robot. Time continues, and the command stays in
         force.
         """
         self._data.qvel[:] = 0.0
@@ -220,7 +220,7 @@ class World(WalkingWorld):
         mujoco.mj_forward(self.model, self._data)
 
     def _place(self, start: StartPose, place_m: Array, heading_rad: float) -> None:
-        """Put the base on the ground on the vertical through a point [3], and set the legs."""
+        """Put the robot in a start pose on the ground, at a point [3] moved along the normal."""
         normal, heading, quat_wxyz = self._ground.normal, np.zeros(4), np.zeros(4)
         mujoco.mju_axisAngle2Quat(heading, np.array([0.0, 0.0, 1.0]), heading_rad)
         mujoco.mju_mulQuat(quat_wxyz, heading, np.array(start.quat_wxyz))
@@ -248,7 +248,7 @@ class World(WalkingWorld):
         )
 
     def sense_body(self, name: str) -> tuple[Array, Array, Array]:
-        """Return the readings of an IMU in the frame of a body, in the conventions of `Sensors`.
+        """Return the readings of an IMU in the frame of a body, with the conventions of `Sensors`.
 
         Returns:
             Orientation [4], x y z w; angular velocity [3], rad/s; acceleration [3], m/s^2.
@@ -260,7 +260,7 @@ class World(WalkingWorld):
         return np.roll(self._data.xquat[body], -1), velocity[:3], acceleration[3:]
 
     def push(self, force_world_n: npt.ArrayLike, duration_s: float) -> None:
-        """Push the base's center from now on; a new push replaces the previous one.
+        """From now on, push the base's center; a new push replaces the previous one.
 
         Args:
             force_world_n: Force [3], N, world frame.
@@ -272,10 +272,10 @@ class World(WalkingWorld):
         )
 
     def turn(self, angle_rad: float, duration_s: float) -> None:
-        """Turn the base about the vertical from now on, like a strong hand.
+        """From now on, turn the base about the vertical, as a strong hand would.
 
         Args:
-            angle_rad: Angle, counter-clockwise.
+            angle_rad: Angle, counterclockwise.
             duration_s: Duration of the turn, at a constant rate.
         """
         now_ns = self.time_ns
@@ -317,7 +317,7 @@ class World(WalkingWorld):
         self._data.xfrc_applied[self._base, 5] = self._hand_nm() if self._turn else 0.0
 
     def _hand_nm(self) -> float:
-        """Return the torque that a hand exerts; remove the hand when the turn is over."""
+        """Return the torque that the hand exerts; remove the hand when the turn is over."""
         assert self._turn is not None
         if self.time_ns >= self._turn.ends_ns:
             self._turn = None

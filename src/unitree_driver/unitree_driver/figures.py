@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of each robot, in motor order, and the settings of the drivers.
+"""Figures of each robot, in motor order, and the drivers' settings.
 
 Sources, all BSD-3-Clause, unitreerobotics: unitree_ros d6f13aa (URDF: names, ranges, efforts,
 velocities), unitree_sdk2 21d0a3b (motor order, modes). Gains and poses: unitree_rl_lab e72a072
@@ -17,11 +17,11 @@ from robot_driver.interfaces import MODE_DAMP, DriveFigures, DriverSettings
 from unitree_driver.wire import F64, GO, HG, MessageFamily
 
 ON, STRONG = 1, 10
-"""Motor modes for following commands; the H1's strong motors have their own mode."""
+"""Modes in which a motor follows commands; the H1's strong motors have a mode of their own."""
 
 
 class _Motor(NamedTuple):
-    """A motor: its joint, range (rad), rated torque (N m) and velocity (rad/s)."""
+    """A motor: its joint, range (rad), rated torque (N m) and rated velocity (rad/s)."""
 
     joint: str
     lowest_rad: float
@@ -36,7 +36,8 @@ class LyingPose:
 
     Attributes:
         position: Joint positions to which the robot is lowered, rad.
-        lowest_rad, highest_rad: Bounds of the positions at which the robot counts as lying.
+        lowest_rad, highest_rad: Bounds of the joint positions within which the robot counts as
+            lying.
         stiffness, damping: Gains at the end of lowering, N m/rad and N m s/rad.
     """
 
@@ -49,17 +50,18 @@ class LyingPose:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitreeSettings(DriverSettings):
-    """Settings in addition to those of every driver; the node's parameters have the same names.
+    """Settings in addition to those of all drivers; the node's parameters have the same names.
 
     Attributes:
         domain_id: DDS domain of the robot, independent of the node's.
         network_interface: Network interface to the robot; empty to use the environment's.
-        remote_required: True to refuse control until a button press on the wireless remote was
+        remote_required: True to refuse control until a button press on the wireless remote has been
             received.
-        hung: True if a person confirms that the humanoid is suspended, because its joints will
-            become limp.
+        hung: True if a person confirms that the humanoid is suspended, since its joints will become
+            limp.
         restore_mode: True to select the robot's own controller again when control is given back.
-        lowcmd_publishers: Number of command publishers on the released robot itself.
+        lowcmd_publishers: Number of command publishers that the robot itself still has once
+            released.
         release_timeout_s: Time limit for the robot to lie down and to be released.
     """
 
@@ -79,13 +81,13 @@ class UnitreeFigures:
 
     Attributes:
         name: Name of the robot kind, for messages.
-        family: Family of its messages.
+        family: Family of the robot's messages.
         slots: Motor index of each joint.
         modes: Mode in which each joint's motor follows commands.
-        figures: Figures of its drives.
+        figures: Figures of the drives.
         machines: Accepted values of `mode_machine` with their meanings; if empty, any value but 0.
-        waist: Joint between the torso, which holds the IMU, and the pelvis; empty if the IMU is in
-            the body that `imu/data` describes.
+        waist: Joint between the pelvis and the torso if the torso holds the IMU; empty if the IMU
+            is in the body that `imu/data` describes.
         lying: Pose on the ground; None for a robot that is suspended when control is taken.
         defaults: Default settings.
     """
@@ -230,7 +232,7 @@ def _model(
     waist: str = "",
     lying: LyingPose | None = None,
 ) -> UnitreeFigures:
-    """Return a robot's figures, where its first `strong` motors use the mode STRONG.
+    """Return a robot's figures; its first `strong` motors use the mode STRONG.
 
     See DriveFigures for the other arguments.
     """
@@ -320,4 +322,4 @@ OTHER_MACHINES: Final = {
     6: "G1 with 29 joints and a locked waist, revision 1.0",
     9: "G1 with arms only",
 }
-"""Known values of `mode_machine` that are refused, with their meanings."""
+"""Known values of `mode_machine` that are not supported, with their meanings."""

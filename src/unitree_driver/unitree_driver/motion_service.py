@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Requests to the robot's built-in controller: it must release the robot, and is then monitored.
+"""Requests to the robot's built-in controller, which must release the robot and is then monitored.
 
 The `motion_switcher` service names the active controller; an empty name means that the robot is
-free. Its answers may be lost, so unanswered requests are repeated. An answer is accepted only if it
+free. Answers may be lost, so unanswered requests are repeated. An answer is accepted only if it
 repeats the number of the newest request.
 """
 
@@ -19,27 +19,27 @@ from unitree_driver.wire import (
 )
 
 CHECK_MODE, SELECT_MODE, RELEASE_MODE = 1001, 1002, 1003
-"""Request codes of `motion_switcher`."""
+"""Codes of requests to `motion_switcher`."""
 STAND_DOWN: Final = 1005
-"""Request code of `sport` that makes the robot lie down."""
+"""Code of the request to `sport` that makes the robot lie down."""
 _AGAIN_S = 1.0
 """Time after which an unanswered request is repeated (answers take 21 to 48 ms)."""
 _RELEASE_AGAIN_S = 2.0
 _WATCH_S = 1.0
 _SUCCESS = 0
 _LONGEST_NAME = 64
-"""Maximum length: anyone in the DDS domain can answer, and the name appears in status and log."""
+"""Maximum length of a name: anyone in the DDS domain can answer, and names are shown and logged."""
 
 
 class MotionService:
     """Creates the requests that release or select the built-in controller, and reads the answers.
 
-    All times are on one clock with an arbitrary zero.
+    All times are on the same clock, whose zero is arbitrary.
 
     Attributes:
         active: Name of the active controller; "" if the robot is free; None before any answer.
-        released: Name of the controller that was released here, or "". If control is requested
-            again before its selection is confirmed, the name is restored.
+        released: Name of the controller that was released on request, or "". If control is
+            requested again before the controller's selection is confirmed, the name is restored.
         error: Error in the newest answer, or "".
         unanswered: Number of requests since the newest answer.
     """
@@ -54,18 +54,18 @@ class MotionService:
         self.unanswered = 0
 
     def begin(self) -> None:
-        """Forget earlier requests and answers, when control is requested or given back."""
+        """Forget earlier requests and answers; called when control is requested or given back."""
         self._pending, self.active, self.released, self.error = None, None, "", ""
         self._sent_s = self._released_s = -_RELEASE_AGAIN_S
         self._stood_down, self.unanswered = False, 0
 
     def advance(self, now_s: float, *, lies: bool, lies_down: bool) -> list[bytes]:
-        """Return the next requests that lead to a free robot; empty if none is due.
+        """Return the next requests needed to free the robot; empty if none is due.
 
         Args:
             now_s: Current time.
-            lies: True if the robot is lying down or need not.
-            lies_down: True if its controller can make it lie down.
+            lies: True if the robot is lying down or does not have to.
+            lies_down: True if the robot's controller can make it lie down.
         """
         if self._pending is not None and now_s - self._sent_s < _AGAIN_S:
             return []
@@ -81,7 +81,7 @@ class MotionService:
         return self._ask(CHECK_MODE, "{}", now_s)
 
     def watch(self, now_s: float) -> list[bytes]:
-        """Return a request for the active controller's name, if one is due; otherwise nothing."""
+        """Return a request for the active controller's name if one is due; otherwise []."""
         if now_s - self._sent_s < _WATCH_S:
             return []
         return self._ask(CHECK_MODE, "{}", now_s)
@@ -104,7 +104,7 @@ class MotionService:
                     self.released = self._selected
 
     def select(self) -> list[bytes]:
-        """Return the request that selects the released controller again; empty if there is none."""
+        """Return the request to select the released controller again; [] if none was released."""
         if not self.released:
             return []
         self._selected, self.released = self.released, ""
@@ -148,7 +148,7 @@ def _frame(topic: RobotTopic, asked: ServiceRequest) -> bytes:
 
 
 def _name(data: str) -> str | None:
-    """Return the controller's name in an answer to CHECK_MODE; None if it is invalid."""
+    """Return the controller's name in an answer to CHECK_MODE; None if the answer is invalid."""
     try:
         content = json.loads(data)
     except (ValueError, RecursionError):

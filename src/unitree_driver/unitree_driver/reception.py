@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Accept or reject LowState messages as the robot's state, and read its other messages."""
+"""Accepts or rejects LowState messages as the robot's state, and reads its other messages."""
 
 import json
 import math
@@ -18,17 +18,17 @@ from unitree_driver.motion_service import MotionService
 from unitree_driver.wire import F64, FAMILIES, HG, RobotTopic, WirelessRemote
 
 GRAPH = "graph"
-"""Source of datagrams that contain the transport's PublisherNews."""
+"""Source of the datagrams that contain the transport's PublisherNews."""
 _LOWSTATE, _SWITCHER_RESPONSE, _BATTERY = (
     wire.TOPIC_NAMES[topic]
     for topic in (RobotTopic.LOWSTATE, RobotTopic.SWITCHER_RESPONSE, RobotTopic.BATTERY)
 )
-"""Topic names that are the sources of the robot's messages."""
+"""Topic names, which serve as the sources of the robot's messages."""
 _UNIT = 0.02
-"""Maximum deviation of a quaternion's length from 1."""
+"""Maximum deviation of a quaternion's norm from 1."""
 _ANGLE_RAD, _STEEPEST_RAD = 0.1, 1.3
-"""Maximum difference of roll, pitch and yaw from the quaternion, and the pitch up to which this is
-checked, since roll and yaw are undefined at a pitch of 90 degrees.
+"""Maximum difference of roll, pitch and yaw from those of the quaternion, and maximum pitch at
+which this is checked, since roll and yaw are undefined at a pitch of 90 degrees.
 """
 
 
@@ -55,11 +55,11 @@ class BatteryCharge(NamedTuple):
 
 
 class UnitreeState(NamedTuple):
-    """A state from a LowState. Arrays are float64; the joints are in the model's order.
+    """A state from a LowState. Arrays are float64; joints are in the model's order.
 
     Attributes:
-        tick: The robot's counter, taken as ms, modulo 2**32.
-        quat_xyzw: Rotation body -> world [4]; in the message, w is first.
+        tick: The robot's counter, interpreted as ms, modulo 2**32.
+        quat_xyzw: Rotation from body to world [4]; in the message, w is first.
         rpy: Roll, pitch, yaw [3], rad: rotations about z, then y, then x.
         ang_vel, lin_acc: Angular velocity and acceleration, body frame [3], rad/s and m/s^2; about
             +9.81 along z at rest.
@@ -109,15 +109,15 @@ class UnitreeReception(StateReception[UnitreeState]):
     """Accepts only LowState messages from this kind of robot that are newer than the last one.
 
     A message is accepted if its length, checksum, motors, quaternion and `mode_machine` are right,
-    its tick is higher than the last accepted one, its joints are at plausible positions, and its
-    IMU data has changed within 50 ms. After `state_timeout_s` without an accepted message, any tick
-    is accepted, because the robot may have been restarted.
+    its tick is higher than that of the last accepted one, its joints are at plausible positions,
+    and the IMU data has changed within the last 50 ms. After `state_timeout_s` without an accepted
+    message, any tick is accepted, because the robot may have been restarted.
 
     Attributes:
         service: Requests to the robot's built-in controller, and its answers.
         news: What DDS discovery last found on the robot's topics.
-        battery: Newest battery state, from LowState or from a separate message; None before the
-            first one.
+        battery: Newest battery state, from LowState or a separate message; None before the first
+            one.
     """
 
     def __init__(self, model: UnitreeFigures, settings: UnitreeSettings) -> None:
@@ -190,7 +190,7 @@ class UnitreeReception(StateReception[UnitreeState]):
 _TICKS_BETWEEN = 2
 _SHOWN = 3
 _IMU_BYTES = 4 * (4 + 3 + 3)
-"""Size of the consecutive quaternion, gyroscope and accelerometer values."""
+"""Size of the quaternion, gyroscope and accelerometer values, which are consecutive."""
 _XYZW = np.array([1, 2, 3, 0])
 """Indices of x, y, z and w in messages, where w is first."""
 
@@ -298,7 +298,7 @@ def _problem(record: npt.NDArray[Any], model: UnitreeFigures) -> tuple[StateOddi
 def _motor_problem(
     numbers: npt.NDArray[np.float32], temperature: npt.NDArray[Any], model: UnitreeFigures
 ) -> str:
-    """Return which motors report that the robot lacks, or do not report although it has them."""
+    """Return which motors report though the robot lacks them, or are silent though it has them."""
     reports = numbers.any(axis=1) | temperature.reshape(len(numbers), -1).any(axis=1)
     expected = np.zeros(len(numbers), bool)
     expected[list(model.slots)] = True
@@ -321,7 +321,7 @@ def _motor_problem(
 
 
 def a_robot(model: UnitreeFigures) -> str:
-    """Return the robot kind's name with its article, such as `a Go2` or `an H1`."""
+    """Return the robot's name with the indefinite article, such as `a Go2` or `an H1`."""
     return f"{'an' if model.name.startswith('H') else 'a'} {model.name}"
 
 
@@ -346,9 +346,10 @@ def _go_battery(record: npt.NDArray[Any]) -> BatteryCharge:
 
 
 def _in_pelvis(state: UnitreeState, model: UnitreeFigures) -> UnitreeState:
-    """Return the state with the IMU's values transformed from the torso to the pelvis.
+    """Return the state with the IMU values transformed from the torso to the pelvis.
 
-    The waist turns the torso about their common z axis, so its joint velocity is subtracted.
+    The waist turns the torso about the z axis that torso and pelvis share, so the waist's velocity
+    is subtracted.
     """
     joint = model.figures.joint_names.index(model.waist)
     angle, rate = float(state.joint_pos[joint]), float(state.joint_vel[joint])
@@ -373,7 +374,7 @@ def _in_pelvis(state: UnitreeState, model: UnitreeFigures) -> UnitreeState:
 
 
 def rpy_from_quat(quat_xyzw: F64) -> F64:
-    """Return the roll, pitch and yaw [3], rad, of a rotation [4], about z, then y, then x."""
+    """Return the roll, pitch and yaw [3], rad, of a rotation [4]: turns about z, then y, then x."""
     x, y, z, w = quat_xyzw.tolist()
     pitch = math.asin(max(-1.0, min(1.0, 2.0 * (w * y - x * z))))
     roll = math.atan2(2.0 * (w * x + y * z), 1.0 - 2.0 * (x * x + y * y))

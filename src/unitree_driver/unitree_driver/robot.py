@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Take, use and give back control of a Unitree robot; the transport is in `nodes`."""
+"""Takes, uses and gives back control of a Unitree robot; the transport is in `nodes`."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -17,11 +17,11 @@ from unitree_driver.reception import UnitreeReception, UnitreeState, decode_stat
 from unitree_driver.wire import RobotTopic
 
 STOP_KEYS = ("L2", "B")
-"""Keys of the remote that are an e-stop when held together, as in unitree_rl_lab."""
+"""Keys of the remote that act as an e-stop when held together, as in unitree_rl_lab."""
 _LEVEL_RAD = 0.5
 """Maximum roll and pitch at which control is taken."""
 _LOWERED_RAD = 0.8
-"""Tilt from which a robot is not lowered, since it has fallen or is about to fall."""
+"""Tilt from which on a robot is not lowered, since it has fallen or is about to fall."""
 _RATIO = 1.25
 _HOST_TIMED_OUT = 0x40000000
 """Motor error bit: the motor lost its connection to the robot's computer."""
@@ -29,12 +29,12 @@ _LOWER_S, _SETTLE_S = 2.0, 0.3
 _SHOWN = 8
 """Maximum number of command publishers named in a message."""
 _RELEASED = "released_mode"
-"""Key in `notes` of the controller that was released here."""
+"""Key in `notes` for the controller that the driver released."""
 _NO_STANDBY = "the standby process, which damps if the link process dies, is not running"
 
 
 class UnitreeRobot(RobotInterface[UnitreeState]):
-    """Unitree robot: its own controller must release it; it then follows anyone's LowCmd.
+    """A Unitree robot, which its own controller must release; it then follows anyone's LowCmd.
 
     Attributes:
         model: Figures of this kind of robot; set by each subclass.
@@ -51,7 +51,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
     model: ClassVar[UnitreeFigures]
 
     def __init_subclass__(cls) -> None:
-        """Set the class's name and figures from its model."""
+        """Set the subclass's `name` and `figures` from its model."""
         super().__init_subclass__()
         if "model" in vars(cls):
             cls.name, cls.figures = cls.model.name, cls.model.figures
@@ -93,7 +93,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         self._remote_seen = self._remote_seen or state.remote.keys != 0
 
     def obstacles(self, now_ns: int) -> list[str]:
-        """Return reasons to refuse control; once it is requested, also if the robot is not free."""
+        """Return reasons to refuse control; during a request, the robot must also be free."""
         settings, state = self.settings, self.reception.state
         found = [*self._imu_problems(), *self._commander_problems()]
         found += filter(None, [self._senses.problem])
@@ -175,11 +175,11 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         return self._service.advance(elapsed_s, lies=rests, lies_down=can_lie)
 
     def keep_control(self, now_ns: int) -> list[bytes]:
-        """Return requests that check if the robot is still free, since an app or remote may act."""
+        """Return requests that check if the robot is still free, as an app or remote may act."""
         return self._service.watch(now_ns / NS_PER_S)
 
     def lower(self, sent: F64, elapsed_s: float) -> F64 | None:
-        """Return values [n, 5] that lower a standing robot; None once down, or if not standing."""
+        """Return values [n, 5] that lower a standing robot; None if it is down or not standing."""
         lying, state = self.model.lying, self.reception.state
         if lying is None or state is None or elapsed_s >= _LOWER_S + _SETTLE_S:
             return None
@@ -193,7 +193,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         return np.asarray(sent + share * (end - sent))
 
     def recall(self, details: Mapping[str, str | int | float]) -> None:
-        """Store which controller the link process released, so that it can be selected again."""
+        """Store which controller the link process had released, so it can be selected again."""
         self._service.released = str(details.get(_RELEASED, ""))
 
     @property
@@ -208,7 +208,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         )
 
     def give_back(self) -> list[bytes]:
-        """Return the request that selects the released controller again, if requested."""
+        """Return the request that selects the released controller again, if settings say so."""
         self._taking = False
         self._senses.sent(None)
         frames = self._service.select() if self._selects else []
@@ -217,7 +217,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
 
     @property
     def _selects(self) -> bool:
-        """True if giving control back selects the controller that was released here."""
+        """True if giving control back is to select the released controller again."""
         return self.settings.restore_mode and bool(self._service.released)
 
     def _imu_problems(self) -> list[str]:
@@ -231,7 +231,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         ]
 
     def _commander_problems(self) -> list[str]:
-        """Return which others publish commands; the robot's own controller may until released."""
+        """Report who else publishes commands; the robot's own controller may, until released."""
         others = self.reception.news.commanders
         named = sorted(name for name in others if name)
         unnamed = len(others) - len(named)
@@ -257,7 +257,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         return [f"{names}: lost the connection to the robot's computer"] if names else []
 
     def _lying_problems(self) -> list[str]:
-        """Return why the robot is not lying down although it has to, as sentences."""
+        """Return, as sentences, why a robot that must lie down does not count as lying."""
         lying, state = self.model.lying, self.reception.state
         if lying is None or state is None:
             return []

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Unitree's low-level messages as bytes: layouts, checksum, requests to the robot's services.
 
-A message is 4 bytes of encapsulation followed by little-endian CDR. Its checksum does not cover
-these bytes, but the vendor's C++ object in memory, with zeros as padding. Both hold the same bytes,
-except at the first motor: CDR aligns numbers and not structures, so in a message its `mode`
-directly follows the previous field. Each message here is one numpy record with C layout, and
+A message is 4 bytes of encapsulation followed by little-endian CDR. Its checksum covers not the CDR
+but the vendor's C++ object in memory, with zeros as padding. The CDR and the object hold the same
+bytes, except at the first motor: CDR aligns numbers but not structures, so in a message the motor's
+`mode` directly follows the previous field. Each message here is one numpy record with C layout, and
 `from_wire` and `to_wire` move that one byte.
 
 Source: unitreerobotics/unitree_ros2 eea2719 and unitree_sdk2 21d0a3b (layouts, checksum).
@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 F64 = npt.NDArray[np.float64]
 TICKS, TICKS_PER_S = 1 << 32, 1000
-"""Modulus of the robot's tick counter, and its assumed rate."""
+"""Modulus and assumed rate of the robot's tick counter."""
 HEADER = b"\0\1\0\0"
 """Encapsulation of a message: CDR, little-endian."""
 
@@ -137,11 +137,11 @@ class MessageLayout:
         used = len(_used(kind).rstrip(b"\0"))
         self._wire = self.offset(before) + used
         self.wire_bytes = self.record.itemsize
-        """Size of a message: by chance, CDR saves the 4 bytes that the encapsulation adds."""
+        """Size of a message; by chance, CDR saves the 4 bytes that the encapsulation adds."""
         self._used = np.frombuffer(_used(self.record), np.uint8)
 
     def offset(self, field: str) -> int:
-        """Return a field's offset in the record; up to the motors, the same in a message's CDR."""
+        """Return a field's offset in the record; up to the motors, it is the same in CDR."""
         assert self.record.fields is not None
         return int(self.record.fields[field][1])
 
@@ -232,9 +232,9 @@ class MessageFamily(NamedTuple):
     """One of the two families of low-level messages.
 
     Attributes:
-        name: ROS package of its messages.
+        name: ROS package of the family's messages.
         state, command: Layouts of LowState and LowCmd.
-        head: Values of `head` and `level_flag` in a LowCmd; empty if it has no such fields.
+        head: Values of `head` and `level_flag` in a LowCmd; empty if LowCmd has no such fields.
     """
 
     name: str
@@ -269,11 +269,11 @@ TOPIC_NAMES = {
     RobotTopic.SPORT_RESPONSE: "/api/sport/response",
     RobotTopic.BATTERY: "/lf/bmsstate",
 }
-"""ROS name of each topic; in DDS it has the prefix `rt`."""
+"""ROS name of each topic; its DDS name has the prefix `rt`."""
 
 
 def crc(memory: bytes | bytearray) -> int:
-    """Return the CRC-32/MPEG-2 of an object's words, without the last one, which holds it.
+    """Return the CRC-32/MPEG-2 of an object's words, except the last one, which holds the CRC.
 
     The CRC processes each word from its most significant bit. `binascii.crc32` uses the same
     polynomial but starts at the least significant bit, so each word's bytes and each byte's bits
@@ -309,7 +309,7 @@ _RESPONSE = struct.Struct("<qqiI")
 
 
 def request_numbers() -> Iterator[int]:
-    """Return an iterator of request numbers, from a random one, that no other client uses."""
+    """Return an iterator of request numbers; its random start sets them apart from others'."""
     return itertools.count(secrets.randbits(62))
 
 
@@ -320,7 +320,7 @@ def request(asked: ServiceRequest) -> bytes:
 
 
 def response(answer: ServiceResponse) -> bytes:
-    """Return the message with an answer, as the robot sends it."""
+    """Return the message that carries an answer, as the robot sends it."""
     text = answer.data.encode() + b"\0"
     head = _RESPONSE.pack(answer.identity, answer.api, answer.code, len(text))
     return b"".join((HEADER, head, text, bytes(-(len(head) + len(text)) % 4), bytes(4)))
@@ -343,7 +343,7 @@ def read_response(data: bytes) -> ServiceResponse | None:
 
 
 def _text(data: bytes, head: struct.Struct) -> str | None:
-    """Return the text after a message's numbers, the last of which is its size; None if invalid."""
+    """Return the text after a message's numbers; the last number is its size. None if invalid."""
     start = len(HEADER) + head.size
     if len(data) < start or data[:2] != HEADER[:2]:
         return None

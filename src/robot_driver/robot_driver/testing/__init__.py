@@ -3,7 +3,7 @@
 """Conformance tests for drivers; a driver's tests inherit `conformance.DriverConformance`.
 
 The driver runs as it does for users, as a process on DDS, connected to a test double of its robot.
-The suite is not in `policy_inference.testing`, because it uses ROS 2 and a driver's requests and
+The suite is not in `policy_inference.testing`, because it uses ROS 2 and a driver's services and
 status, which `policy_inference` does not know. Requires pytest.
 """
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a driver's author provides to the conformance suite: a description and a robot double."""
+"""What a driver's author gives the conformance suite: a description and a robot double."""
 
 import time
 from abc import ABC, abstractmethod
@@ -21,11 +21,11 @@ from robot_driver.interfaces import (
 )
 
 TAKEN, COMMANDED, GIVEN_BACK, OTHER = "taken", "commanded", "given back", "other"
-"""Kinds of frames, named by what they tell the robot."""
+"""Kinds of frames, named after what they tell the robot."""
 STATE_FIELDS = ("position", "velocity", "effort")
 """Fields of sensor_msgs/JointState: rad, rad/s, N m."""
 MOTION_S, TURNS_S = 1.2, 0.7
-"""Duration of a double's motion, and the time after which it reverses."""
+"""Duration of a double's motion, and the time into it at which its direction reverses."""
 _AT_POSE_RAD = 0.01
 _LEAST_RAD, _MORE_RAD = 0.05, 0.15
 _LEAST_NM, _MORE_NM = 0.2, 0.8
@@ -41,7 +41,7 @@ class Heard(NamedTuple):
     Attributes:
         what: TAKEN, COMMANDED, GIVEN_BACK, or OTHER, such as a request to prepare.
         values: Values of a command [n, 5], rows in the order of `RobotDouble.joint_names`, columns
-            as in COMMAND_FIELDS; columns that the robot's frames do not have are 0.
+            as in COMMAND_FIELDS; fields that the robot's frames lack are 0.
         rests: True if the command brings the robot to rest.
         at_s: Receipt time on the steady clock.
     """
@@ -76,10 +76,10 @@ class Sensed(NamedTuple):
 class RobotDouble(ABC):
     """Test double of a robot, without physics: it moves as the suite requires.
 
-    It runs on its own thread or process: from `start` on it sends the result of `sense` at a steady
+    It runs in its own thread or process: once started, it sends the result of `sense` at a steady
     rate, and calls `hear` for each received frame. It refuses whatever the real robot refuses. Take
-    its joints, units, signs and orders from the robot's documentation and never from the driver, or
-    the driver's mistakes would cancel out.
+    its joints, units, signs and orders from the robot's documentation, never from the driver, whose
+    mistakes would then cancel out.
 
     Attributes:
         joint_names: Names of all joints, in wire order.
@@ -88,10 +88,10 @@ class RobotDouble(ABC):
         rest_mode: Rest mode of JointCommand: MODE_DAMP, or MODE_HOLD_MEASURED for a robot that
             would fall.
         heard: Received frames, in order.
-        sent_ns: Times at which states were sent (system clock), by the state's `moved_s`.
+        sent_ns: Times at which states were sent (system clock), keyed by the state's `moved_s`.
         silent: True to send no states.
-        moved_s: Time since the motion away from the pose and back began, up to MOTION_S, when the
-            robot is back; 0 at rest.
+        moved_s: Time since the robot began to move away from the pose; it is back at MOTION_S; 0 at
+            rest.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class RobotDouble(ABC):
 
     @abstractmethod
     def restart(self) -> None:
-        """Restart the robot: it forgets who controls it, and its tick starts again."""
+        """Restart the robot: it forgets who controls it, and its tick counter restarts."""
 
     @abstractmethod
     def close(self) -> None:
@@ -180,8 +180,8 @@ class RobotDouble(ABC):
     def brings_to_rest(self, values: F64) -> bool:
         """Return True if a command [n, 5] brings the robot to rest.
 
-        With MODE_DAMP, it has damping and no stiffness; with MODE_HOLD_MEASURED, the robot's pose.
-        Override this if the robot's frames state it themselves.
+        With MODE_DAMP, such a command has damping and no stiffness; with MODE_HOLD_MEASURED, it has
+        the robot's pose. Override this if the robot's frames say so themselves.
         """
         if self.rest_mode == MODE_DAMP:
             return not values[:, STIFFNESS].any() and bool((values[:, DAMPING] > 0.0).all())
@@ -197,9 +197,9 @@ class DriverCase:
     node: str
     """Name of the driver's node."""
     robot: Callable[[], RobotDouble]
-    """Creates a double, not yet started, that does not conflict with others on this machine."""
+    """Creates a double, not yet started, that does not clash with others on this machine."""
     figures: DriveFigures
-    """The driver's figures of the drives; matched with the double's joints by name."""
+    """The driver's drive figures, which are matched with the double's joints by name."""
     parameters: Mapping[str, object] = field(default_factory=dict)
     """Node parameters that make the start checks pass for a robot lying on a desk, and allow a busy
     machine to delay the double for a while (`state_timeout_s`: 0.5).
@@ -219,8 +219,8 @@ class DriverCase:
     tolerance_rad: float = 1e-3
     """Resolution of positions sent to the robot, such as one count of a servo encoder."""
     holds_by_itself: bool = False
-    """True if the robot stays at rest without frames: once the link process has died, no rest frame
-    is then required before control is given back.
+    """True if the robot stays at rest without frames; no rest frame is then required before control
+    is given back after the link process has died.
     """
     deadline_s: float = 30.0
     """Timeout for each wait, far beyond normal durations; only a failing test waits this long."""

@@ -3,7 +3,7 @@
 """Conformance tests that a driver's test classes inherit, given a `DriverCase`.
 
 Each test class has its own ROS 2 domain and one driver for all its tests, because taking control
-can take seconds. Each test requests the driver in one state: `listening` or `in_control`.
+can take seconds. Each test uses the driver in one state: `listening` or `in_control`.
 """
 
 import itertools
@@ -23,7 +23,7 @@ from robot_driver.testing.stage import DriverProcess, Stage
 
 _MESSAGES = 400
 _SELDOM_S = 0.2
-"""Time between commands, long enough that commands cause only few of the frames."""
+"""Time between commands, long enough that commands trigger only a few of the frames."""
 
 
 class DriverConformance(LeavingConformance, FollowingConformance, ListeningConformance):

@@ -32,15 +32,16 @@ def differences(
     tolerance: float,
     others: Mapping[str, F64],
 ) -> list[str]:
-    """Return a sentence for each kind of error in the numbers; empty if they are right.
+    """Return one sentence per kind of error in the numbers; none if they are right.
 
     Args:
         quantity: Name of the quantity, such as "velocity".
-        unit: Unit in which it is expected.
+        unit: Expected unit.
         names: Names of the joints or axes [n].
         found: Values found at k moments [k, n].
         expected: Values expected at these moments [k, n].
-        tolerance: Difference allowed between equal numbers, besides a thousandth of their value.
+        tolerance: Difference allowed between equal numbers, in addition to a thousandth of their
+            value.
         others: Expected values [k, n] of quantities that may be confused with this one, by name.
     """
     wrong: dict[str, list[int]] = {}

@@ -50,7 +50,7 @@ class DriverFixtures:
 
     @pytest.fixture
     def listening(self, driver: DriverProcess) -> DriverProcess:
-        """Return the driver without control, but with nothing that prevents taking it."""
+        """Return the driver, which is not in control but has no reason to refuse control."""
         driver.until(lambda: driver.statuses, "a status")
         driver.gives_back_control()
         assert driver.ask("reset").success
@@ -59,7 +59,7 @@ class DriverFixtures:
 
     @pytest.fixture
     def in_control(self, driver: DriverProcess) -> DriverProcess:
-        """Return the driver in control of its robot, before any command is followed."""
+        """Return the driver in control of its robot, not yet following a command."""
         driver.until(lambda: driver.statuses, "a status")
         assert driver.ask("reset").success
         if driver.status.state in (RobotStatus.FOLLOWING, RobotStatus.DAMPING):

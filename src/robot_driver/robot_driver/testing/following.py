@@ -28,7 +28,7 @@ from robot_driver.testing.stage import FOLLOWED_RAD, LONGEST_VALID_S, DriverProc
 _COMMANDS = 3
 _RESTING = 20
 _TAKEN, _FRAMES = 10, 100
-"""Number of commands, and then of frames, after which a command counts as lost."""
+"""Number of commands sent, and then of frames received, after which a command counts as lost."""
 
 
 class FollowingConformance(DriverFixtures):
@@ -183,7 +183,7 @@ class FollowingConformance(DriverFixtures):
         return problems
 
     def _nothing_ends_the_rest(self, driver: DriverProcess) -> None:
-        """Check that commands are not followed as long as none is in the rest mode."""
+        """Check that no command is followed until one in the rest mode arrives."""
         self._watch(driver, itertools.repeat(driver.send))
 
     def _nothing_is_followed(self, driver: DriverProcess) -> None:
@@ -203,7 +203,7 @@ class FollowingConformance(DriverFixtures):
 
 
 def _distinct(driver: DriverProcess, turn: int) -> F64:
-    """Return values [n, 5] for a command near the pose that differ for all joints.
+    """Return values [n, 5], different for each joint, for a command near the pose.
 
     Their torques are below a first command's limit and below `demand_nm`.
     """

@@ -91,20 +91,21 @@ _AFTER = {
 }
 _ROUNDING, _ROUNDING_NM = 1e-6, 1e-3
 _MOVED_RAD = 0.1
-"""Maximum motion of a joint between a command's arrival and its frame."""
+"""Maximum motion of a joint between a command's arrival and the resulting frame."""
 _BRAKES_S, _CARRYING = 0.5, 0.1
 _STEPS_LOST, _RATE_HZ, _LITTLE_STIFFNESS, _GROWTH = 100, 1000, 1.0, 4.0
-"""Sequence numbers that a sender may skip, and its highest rate; stiffness (N m/rad) below which a
-start's torque is limited, and growth in stiffness beyond which its position is limited.
+"""Sequence numbers that a sender may skip, and its highest rate. For a start: stiffness (N m/rad)
+below which the torque is limited; growth in stiffness (factor) beyond which the position is
+limited.
 """
 _IGNORES_S, _SHARE, _IGNORING, _STRAINED_S, _LATE_S = 0.3, 0.5, 2, 0.1, 0.05
 """Thresholds for a robot that ignores commands: time, share of the torque, number of joints, time
-without strain; and the maximum delay between a received state and the step that the watch sees.
+without strain; and the maximum delay from a received state to the step that the watch sees.
 """
 DISOBEYS = "ignores commands"
 """Text in a driver's reason for giving back a robot that ignores commands."""
 _LARGEST, _LONGEST_NS, _MOST_EFFORT = float(np.finfo(np.float32).max), NS_PER_S, 3.0
-"""Bounds of a command: any value, its `valid_for`, its effort in multiples of a drive's limit."""
+"""Bounds of a command: any value; its `valid_for`; its effort, in multiples of a drive's limit."""
 _BUSY_S = 0.5
 """Maximum delay of messages on a busy machine."""
 
@@ -136,7 +137,7 @@ def _law_torque(values: F64, state: DriveState) -> F64:
 
 
 def _is_valid(command: WireCommand, figures: DriveFigures) -> bool:
-    """Return True if a driver must accept a command, also without the driver's own function."""
+    """Return True if a driver must accept a command, without using the driver's own check."""
     values, limit = command.values, command.effort_limit
     gains = values[:, [STIFFNESS, DAMPING]]
     excess = np.maximum(
@@ -235,7 +236,7 @@ class LinkWatch:
         self._frames.append(values.copy())
 
     def see(self, link: Link[Any], now_ns: int) -> Iterator[tuple[str, str]]:
-        """Yield each invariant that the last step violated, and what was found."""
+        """Yield each invariant that the last step violated, with what was found."""
         for name, holds, what in self._looked(link, now_ns):
             self.checked[name] += 1
             if not holds:
@@ -369,15 +370,15 @@ class LinkWatch:
 
 
 class HeardWatch:
-    """Checks the invariants of a robot double's received frames and its driver's statuses."""
+    """Checks the invariants of the frames a robot double receives and of its driver's statuses."""
 
     checked: ClassVar[Counter[str]] = Counter()
 
     def __init__(self, figures: Callable[[], DriveFigures]) -> None:
-        """Start with a robot that has received nothing.
+        """Start with a robot that has received no frames.
 
         Args:
-            figures: Returns the figures of its drives, in the order of its joints.
+            figures: Returns the figures of the robot's drives, in the order of its joints.
         """
         self._figures = figures
         self._sent: deque[tuple[float, JointCommand | None]] = deque()
@@ -388,7 +389,7 @@ class HeardWatch:
         self._rested, self._valid_until_s = False, -np.inf
         self._counts: dict[str, dict[str, int]] = {}
         self._pressed_s: dict[str, float] = {}
-        """Stamp of the first status that shows the e-stop pressed, by driver; inf if it is not."""
+        """Stamp of the first status that shows the e-stop pressed, by driver; inf if none does."""
 
     def sent(self, command: JointCommand | None) -> None:
         """Record a command that is about to be sent; None for a request for control."""
@@ -397,7 +398,7 @@ class HeardWatch:
     def see(
         self, heard: Sequence[Heard], driver: str, statuses: Sequence[RobotStatus]
     ) -> Iterator[tuple[str, str]]:
-        """Yield each invariant that frames or statuses violated, and what was found.
+        """Yield each invariant that frames or statuses violated, with what was found.
 
         Args:
             heard: All frames so far; those from earlier calls are skipped.

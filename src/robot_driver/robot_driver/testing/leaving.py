@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tests that control is given back: on request, when the robot's state is lost, at every exit."""
+"""Tests that control is given back: on request, when the robot's state is lost, and on any exit."""
 
 import itertools
 import os

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of a driver without control: it publishes states, sends nothing, may refuse control."""
+"""Tests of a driver not in control: it publishes states, sends nothing, and may refuse control."""
 
 import time
 from functools import partial
@@ -26,12 +26,12 @@ _AXES = {"ang_vel": ("angular velocity", "rad/s", 1e-3), "lin_acc": ("accelerati
 
 
 class ShownStep(NamedTuple):
-    """A step of a moving robot, and the first messages that show it.
+    """A moment in a robot's motion, and the first messages that show it.
 
     Attributes:
         sensed: The robot's sensor values.
         sent_ns: Times at which the robot sent these values, repeatedly (system clock).
-        joints: First joint state that shows the step, in the driver's order.
+        joints: First joint state that shows this moment, in the driver's joint order.
         imu: First IMU message that shows it; None if there is none.
         came_ns: Receipt time of `joints`.
     """
@@ -238,7 +238,7 @@ def _shows(
     imus: list[Imu],
     orientation: Any,
 ) -> bool:
-    """Return True after this time once the messages show that joints, and any IMU, have moved."""
+    """Return True once this time has passed and the messages show that joints and any IMU moved."""
     return (
         time.monotonic() >= not_before_s
         and any(each.position != position for each, _ in joints)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Driver processes, each with a robot double, and the tests' node that communicates with them."""
+"""Driver processes, each with a robot double, and the test node that communicates with them."""
 
 import json
 import os
@@ -37,7 +37,7 @@ LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 LONGEST_VALID_S = 1.0
 _LOOK_S = 0.01
 FOLLOWED_RAD = 0.05
-"""Distance from the robot's pose of the positions that `DriverProcess.send` commands."""
+"""Distance between the robot's pose and the positions that `DriverProcess.send` commands."""
 
 
 def what_was_heard(robot: RobotDouble, followed_pose: F64) -> str:
@@ -94,7 +94,7 @@ class DriverProcess:
         self._sequence = self._seen = 0
         self._answers: list[tuple[str, Any]] = []
         self.watch = stage.watch(robot, lambda: self.figures)
-        """Checks the robot's frames, whichever driver sent them."""
+        """Checks the frames that the robot received, whichever driver sent them."""
         # an answer may be lost while DDS has matched only one direction
         self._clients = {
             request: stage.node.create_client(kind, f"{place}/{request}")
@@ -165,7 +165,7 @@ class DriverProcess:
         )
 
     def asked(self, name: str, request: Any = None) -> Any:
-        """Send a request, and return the future of its answer."""
+        """Send a request, and return a future for the answer."""
         client = self._clients[name]
         self.until(client.service_is_ready, f"the service {name}")
         if name == "take_control":
@@ -199,13 +199,13 @@ class DriverProcess:
         )
 
     def refuses_control(self, reason: str) -> None:
-        """Request control, and check that it is refused for a reason containing this text."""
+        """Request control, and check that it is refused with a reason containing this text."""
         response = self.ask("take_control")
         assert not response.success
         assert reason in response.message
 
     def gives_back_control(self) -> None:
-        """Give control back if the driver has it; wait until it has none."""
+        """Give control back if the driver has it, and wait until it no longer does."""
         if self.status.state != RobotStatus.LISTENING:
             response = self.ask("release_control")
             assert response.success, response.message
@@ -242,7 +242,7 @@ class DriverProcess:
         self.until(act, what)
 
     def refuses(self, counter: str, **changes: Any) -> None:
-        """Check that an invalid command is counted, and the valid one before it stays in force."""
+        """Check that an invalid command is counted and the preceding valid one stays in force."""
         self.follows()
         place, before = len(self.robot.heard), int(self.details[counter])
         self.sends_until(lambda: int(self.details[counter]) > before, counter, **changes)
@@ -250,7 +250,7 @@ class DriverProcess:
             assert each.rests or self.is_followed(each)
 
     def follows(self) -> None:
-        """Send commands like a starting policy, first in the rest mode, until one is followed."""
+        """Send commands as a starting policy does, rest mode first, until one is followed."""
         since = len(self.robot.heard)
 
         def act() -> bool:
@@ -272,12 +272,12 @@ class DriverProcess:
         return found is not None and np.allclose(found[:, POSITION], position, atol=tolerance)
 
     def is_followed(self, frame: Heard) -> bool:
-        """Return True if a frame follows the unchanged command of `send`."""
+        """Return True if a frame follows the unmodified command from `send`."""
         # a command in the rest mode may have the same positions, without stiffness
         return not frame.rests and self.is_at(frame, self.followed_pose)
 
     def rests(self, reason: str) -> None:
-        """Wait until the driver brings the robot to rest, for a reason containing this text."""
+        """Wait until the driver brings the robot to rest with a reason containing this text."""
         self.reports(
             lambda status: status.state == RobotStatus.DAMPING and reason in status.reason,
             f"DAMPING, {reason}",
@@ -307,7 +307,7 @@ class DriverProcess:
 
     @cached_property
     def figures(self) -> DriveFigures:
-        """The driver's figures of the drives, reordered by name to the robot's joint order."""
+        """The driver's drive figures, rearranged into the robot's joint order."""
         figures, names = self._case.figures, self.robot.joint_names
         if set(names) != set(figures.joint_names):
             raise AssertionError(
@@ -359,7 +359,7 @@ class DriverProcess:
         return found
 
     def close(self) -> None:
-        """Kill the driver's remaining processes, and switch its robot off."""
+        """Kill any driver processes that still run, and switch the robot off."""
         self.process.kill()
         self.process.end()
         self.robot.close()
@@ -372,10 +372,10 @@ class DriverProcess:
 
 
 class Stage:
-    """Owns all driver processes of a test class and the tests' node; `close` ends them.
+    """Owns the test node and all driver processes of a test class; `close` ends them.
 
     Attributes:
-        node: The tests' node, named `listener`.
+        node: The test node, named `listener`.
         folder: Folder for log files.
     """
 
@@ -389,7 +389,7 @@ class Stage:
         self._watches: dict[RobotDouble, HeardWatch] = {}
 
     def watch(self, robot: RobotDouble, figures: Callable[[], DriveFigures]) -> HeardWatch:
-        """Return the watch on a robot's frames, which all drivers of this robot share."""
+        """Return the watch on a robot's frames; all drivers of this robot share it."""
         return self._watches.setdefault(robot, HeardWatch(figures))
 
     def require_invariants(self) -> None:
@@ -403,12 +403,12 @@ class Stage:
         name: str = "",
         parameters: Mapping[str, object] | None = None,
     ) -> DriverProcess:
-        """Start a driver, and its robot unless one that is already started is given.
+        """Start a driver, and its robot double unless a started one is given.
 
         Args:
-            robot: Started double for the driver; by default, a new one.
+            robot: Double for the driver, already started; by default, a new one.
             name: Name of the driver's namespace; by default, a new one.
-            parameters: Node parameters, which override the case's.
+            parameters: Node parameters, which override those of the case.
         """
         if robot is None:
             robot = self._case.robot()

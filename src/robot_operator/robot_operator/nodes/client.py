@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The operator's client for policy node and driver: request modes and command velocities."""
+"""The operator's client for the policy node and driver: requests modes, commands velocities."""
 
 import threading
 import time
@@ -40,7 +40,7 @@ _CHUNK = "policy_msgs/msg/ActionChunk"
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _LOADED_WITHIN_S = 600.0
 _CONTROL_WITHIN_S = 90.0
-"""Time limit for taking control; a driver folds the legs for at most 60 s."""
+"""Time limit for taking control; a driver takes at most 60 s to fold the legs."""
 _ACKNOWLEDGE_TIMEOUT_S = 1.0
 _MOTION_TIMEOUT_S = 20.0
 _LOOK_AROUND_S = 0.1
@@ -54,12 +54,12 @@ class _OperatorNode(PeerGuard, Node):
 class Operator:
     """Client for one policy node. Use it in a `with` block.
 
-    If it drives, it publishes `cmd_vel` (geometry_msgs/Twist) at 20 Hz once a velocity has been
-    given, and `estop` (std_msgs/Bool). It subscribes to the policy node's `~/status`. Call its
-    methods on one thread; messages arrive on another.
+    Publishes `estop` (std_msgs/Bool) and, if it drives, `cmd_vel` (geometry_msgs/Twist) at 20 Hz
+    once a velocity has been given. Subscribes to the policy node's `~/status`. Call its methods on
+    one thread; messages arrive on another.
 
     Attributes:
-        node: Node for additional entities, whose callbacks call `notify`.
+        node: ROS node, to which you may add entities; their callbacks must call `notify`.
         clock: Clock for `now_ns`: `/clock` with `use_sim_time`, otherwise the steady clock.
         changed: Held while `wait_until` checks its condition.
     """
@@ -74,14 +74,14 @@ class Operator:
         answer_timeout_s: float = ANSWER_TIMEOUT_S,
         watch: Callable[[], None] = lambda: None,
     ) -> None:
-        """Join the ROS 2 domain of the environment.
+        """Join the ROS 2 domain that the environment sets.
 
         Args:
             policy_node: Full name of the node that runs the policy; None sends requests only to the
                 driver. `cmd_vel` and `estop` are in its namespace.
-            driver_node: Full name of the robot's driver, if requests go to it too.
+            driver_node: Full name of the robot's driver, if it is to receive requests too.
             drives: True to publish `cmd_vel`, which one node at a time may do.
-            use_sim_time: True if velocities and waits follow `/clock`.
+            use_sim_time: True if velocities and waits are to follow `/clock`.
             answer_timeout_s: Maximum wait for a service, an answer or the first status.
             watch: Called often during each wait; an exception from it ends the wait.
         """
@@ -160,7 +160,7 @@ class Operator:
         """Wait for a condition that depends on messages or time.
 
         Args:
-            reached: Returns whether the condition holds; called at each message.
+            reached: Returns whether the condition holds; called on each message.
             what: Description of the condition.
             timeout_s: Maximum wait, on the steady clock.
         """
@@ -174,7 +174,7 @@ class Operator:
                     )
 
     def notify(self) -> None:
-        """Make `wait_until` check again; call from callbacks of entities added to `node`."""
+        """Make `wait_until` check again; call this from callbacks of entities added to `node`."""
         with self.changed:
             self.changed.notify_all()
 
@@ -206,7 +206,7 @@ class Operator:
         return any(_CHUNK in types for _, types in published)
 
     def require_joint_policy(self, name: str, known: Callable[[], bool]) -> None:
-        """Return once the policy node is `known` to have a feature of joint policies only."""
+        """Return once the policy node is `known` to have a feature specific to joint policies."""
         self.wait_until(
             lambda: known() or self.makes_chunks, f"what '{name}' needs", self.answer_timeout_s
         )
@@ -224,8 +224,7 @@ class Operator:
     def wait_for_robot(self, timeout_s: float = 60.0) -> None:
         """Wait until the policy node serves requests and its status reports fresh inputs.
 
-        Opening a policy may take a long time, for example to load an engine, or over a slow
-        network.
+        Opening a policy may take long, for example to load an engine or over a slow network.
         """
         self.wait_until(
             lambda: self._services.reaches_policy, "the services of the policy node", timeout_s
@@ -236,21 +235,21 @@ class Operator:
         """Request `stand`, `run`, `damp`, `reset`, `estop`, `take_control` or `release_control`.
 
         Returns:
-            True if all nodes that grant the request agreed, and the answer from the policy node,
-                otherwise from the driver. `take_control` takes seconds, because the robot may move
-                first.
+            Whether all nodes that grant the request agreed, and the first refusal or, if there is
+                none, the first answer (the policy node answers before the driver). `take_control`
+                takes seconds, because the robot may move first.
         """
         answers = self._asked(name)
         refusals = [message for _, agreed, message in answers if not agreed]
         return not refusals, refusals[0] if refusals else answers[0][2]
 
     def demand(self, name: str) -> str:
-        """Send a request like `request`; return the answer, or raise OperatorError on a refusal."""
+        """Send a request as `request` does; return the answer; raise OperatorError if refused."""
         said = [granted(name, agreed, text, who) for who, agreed, text in self._asked(name)]
         return said[0]
 
     def call(self, service: Any, name: str) -> str:
-        """Call another node's std_srvs/Trigger; return the answer, or raise on a refusal."""
+        """Call any node's std_srvs/Trigger service; return the answer, or raise on a refusal."""
         return granted(name, *self.ask(service, name, Trigger.Request(), self.answer_timeout_s))
 
     def status_of_driver(self) -> RobotStatus:
@@ -287,8 +286,8 @@ class Operator:
         """Ask a policy set to switch states.
 
         Returns:
-            Whether it was granted (then the switch begins with the next tick, or waits for its
-            conditions), and the requested state or every reason to refuse it.
+            Whether the request was granted (the switch then begins with the next tick, or waits for
+            its conditions), and the requested state or all reasons for the refusal.
         """
         request = SwitchState.Request(state=state)
         (service,) = self._services.granting(OperatorRequest.SWITCH).values()
@@ -317,7 +316,7 @@ class Operator:
         )
 
     def command_values(self, values: Sequence[float], topic: str = COMMANDED_VALUES) -> None:
-        """Command the values of a contract in addition to the velocity, from now on.
+        """From now on, command values that the contract names in addition to the velocity.
 
         Args:
             values: Values in the order of `commanded` in the contract, such as a height, m.
@@ -333,7 +332,7 @@ class Operator:
             publisher.publish(message)
 
     def move(self, vx_mps: float = 0.0, vy_mps: float = 0.0, wz_radps: float = 0.0) -> None:
-        """Command this velocity (body frame) from now on."""
+        """From now on, command this velocity (body frame)."""
         velocity = Twist()
         velocity.linear.x, velocity.linear.y, velocity.angular.z = vx_mps, vy_mps, wz_radps
         with self.changed:
@@ -355,10 +354,9 @@ class Operator:
         self._cmd_vel.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGE_TIMEOUT_S))
 
     def _asked(self, name: str) -> list[tuple[str, bool, str]]:
-        """Send a request to all nodes that grant it; return name, agreement and answer for each.
+        """Send a request to all nodes that grant it; return each one's name, agreement and answer.
 
-        The driver also receives the request if the policy node hangs; the error is raised
-        afterwards.
+        Even if the policy node hangs, the driver receives the request; then the error is raised.
         """
         request = OperatorRequest(name)
         self._services.announce(request)
@@ -380,7 +378,7 @@ class Operator:
         return answers
 
     def _wait_for_listener(self, name: str) -> None:
-        """Wait until a node has received `estop`, which could otherwise press it again later."""
+        """Wait until a node has received the reset on `estop`, so no old press arrives later."""
         services, timeout_s = self._services, self.answer_timeout_s
         self.wait_until(lambda: services.is_heard_by(name), f"{name} to listen to estop", timeout_s)
         services.announce(OperatorRequest.RESET)
@@ -402,7 +400,7 @@ class Operator:
         return bool(required) and all(entry.ok for entry in required)
 
     def described(self) -> str:
-        """Return a possible reason for a time-out."""
+        """Return a possible reason for a timeout."""
         if self._status is None:
             return "no status received from the policy node; is it running in this ROS_DOMAIN_ID?"
         troubles = [entry.text for entry in self._status.inputs if entry.text]

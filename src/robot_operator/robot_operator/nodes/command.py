@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `robot_operator` command: requests modes, recordings and policies; drives the robot.
 
-Without an action, it runs the operator's node, with its screen, in this terminal.
+Without an action, it runs the operator node, with its screen, in this terminal.
 """
 
 import argparse
@@ -44,10 +44,10 @@ from robot_operator.requests import OF_CHUNKS, OF_DRIVER, OperatorError, Operato
 _DRIVING = ("RUN", "HOLD")
 _CHANGE_TIMEOUT_S = 20.0
 _LOOK_FOR_S = 2.0
-"""Time limit for optional nodes; on a busy machine, a new node needs a second for discovery."""
+"""Time limit for finding optional nodes; on a busy machine, discovery of a node takes a second."""
 _DAMP, _RESET = OperatorRequest.DAMP.value, OperatorRequest.RESET.value
 _OF_BOTH = (_RESET, STATUS)
-"""Actions for both the policy node and the driver, or for the one that exists."""
+"""Actions for the policy node and the driver, or for whichever exists."""
 _FOLLOWED = (OperatorRequest.STAND.value, OperatorRequest.RUN.value, TRY_FAULTS)
 """Actions that are refused if there is a driver that does not follow commands."""
 _OF_CHUNKS = tuple(request.value for request in OF_CHUNKS)
@@ -60,13 +60,12 @@ _REACHED: dict[str, tuple[str, Callable[[Operator], bool]]] = {
 
 
 def main(given: argparse.Namespace) -> int:
-    """Execute one action and print the result: the policy node's status, or its answer.
+    """Execute one action and print its result: the policy node's status, or a node's answer.
 
-    Without `--node` it uses the only policy node, and names it; likewise for the driver and
-    `--driver`.
+    Without `--node`, it uses the only policy node and prints its name; likewise for `--driver`.
 
     Returns:
-        0; 1 if the policy node refused or did not answer.
+        0, or 1 if a node refused or did not answer.
     """
     try:
         if given.action is None and given.json:
@@ -120,10 +119,10 @@ def _open_screen(given: argparse.Namespace) -> int:
 
 
 def _find(given: argparse.Namespace) -> str:
-    """Fill in the name of the node to ask, and print it.
+    """Fill in the names of the nodes to ask, and print them.
 
     Returns:
-        A notice if no driver was found, though it may matter; otherwise empty.
+        A notice if no driver was found and that may matter; otherwise empty.
     """
     notice = ""
     given.node, given.driver = (name and full(name) for name in (given.node, given.driver))

@@ -24,14 +24,14 @@ INJECTOR = "fault_injector"
 """Name of the node that injects the faults, in the namespace of the policy node."""
 RESTS = (JointCommand.MODE_DAMP, JointCommand.MODE_HOLD_MEASURED, JointCommand.MODE_TORQUE_OFF)
 _FAULTS = "faults"
-"""Parameter of the injector."""
+"""The injector's parameter that lists the faults."""
 _WATCHED_S, _SETTLES_S = 5.0, 1.0
-"""Time without rest after which the policy counts as going on; time for inputs to settle."""
+"""Time without a rest command until the policy counts as going on; settling time of the inputs."""
 _SILENT_S = 0.5
 """Time without a command after which the policy does not count as going on."""
 _LONGEST_S, _NEVER_S = 10.0, 1e9
-"""Duration of a fault without one, in case this command is killed; start of faults that are only
-checked.
+"""Duration of a fault that states none, in case this command is killed; start time of faults that
+are only checked.
 """
 _NEWEST = QoSProfile(depth=1)
 
@@ -43,7 +43,7 @@ class FaultOutcome:
     Attributes:
         faults: The injected faults.
         expected: `rest` or `goes_on`.
-        within_s: Limit of the time until rest, s.
+        within_s: Time limit until rest, s.
         rest_after_s: Time from the injection to the first command that brings the robot to rest,
             s; null if there was none within 5 s.
         reason: The policy node's reason for its mode, or that it no longer sends commands.
@@ -64,7 +64,7 @@ class FaultTrialResult:
 
     Attributes:
         policy_node: Full name of the policy node.
-        outcomes: The outcomes, in the order of the file.
+        outcomes: The outcomes, in the order of the scenario file.
     """
 
     policy_node: str
@@ -79,7 +79,7 @@ class FaultTrial:
 
         Args:
             operator: Client for the policy node.
-            policy_node: Its full name.
+            policy_node: Full name of the policy node.
         """
         self._operator = operator
         self._rests_s: list[float] = []
@@ -91,7 +91,7 @@ class FaultTrial:
         node.create_subscription(JointCommand, "joint_command", self._on_command, _NEWEST)
 
     def check(self, scenarios: Sequence[FaultScenario]) -> None:
-        """Raise OperatorError unless the injector injects nothing yet and accepts all faults."""
+        """Raise OperatorError unless the injector is injecting nothing and accepts all faults."""
         try:
             self._operator.wait_until(
                 self._client.service_is_ready, self._injector, self._operator.answer_timeout_s
@@ -159,7 +159,7 @@ class FaultTrial:
         return time.monotonic() - self._heard_s
 
     def _require(self, faults: Sequence[str]) -> None:
-        """Raise OperatorError unless the injector's faults are these."""
+        """Raise OperatorError unless these are the injector's current faults."""
         request = GetParameters.Request(names=[_FAULTS])
         operator = self._operator
         (value,) = operator.send(
@@ -182,14 +182,14 @@ class FaultTrial:
 
 
 def timed(fault: str, start: str = "") -> str:
-    """Return the text of a fault without a start, with this one, and with a duration."""
+    """Add this start, and a duration if there is none, to the text of a fault without a start."""
     timing, equals, value = fault.partition("=")
     name, plus, duration = timing.partition("+")
     return f"{name}{start}+{duration if plus else format(_LONGEST_S, 'g')}{equals}{value}"
 
 
 def set_faults(operator: Operator, client: Any, faults: Sequence[str]) -> None:
-    """Set the parameter `faults` of a node, through a client for its service `set_parameters`.
+    """Set the parameter `faults` of the node whose `set_parameters` service this client calls.
 
     Raises:
         OperatorError: The node refused, or did not answer.
@@ -206,18 +206,18 @@ def set_faults(operator: Operator, client: Any, faults: Sequence[str]) -> None:
 def try_faults(
     operator: Operator, policy_node: str, scenarios: Sequence[FaultScenario], *, confirm: bool
 ) -> CommandResult[FaultTrialResult]:
-    """Try all scenarios; before each, the robot stands up and runs its policy.
+    """Try all scenarios; before each, make the robot stand up and run its policy if it does not.
 
     An interruption damps the robot.
 
     Args:
         operator: Client for the policy node.
-        policy_node: Its full name.
+        policy_node: Full name of the policy node.
         scenarios: The scenarios.
         confirm: True to wait for Enter before the robot moves.
 
     Returns:
-        The number of expected outcomes; the status is 1 if any outcome is not the expected one.
+        All outcomes, with the number of those as expected; the status is 1 if any is not.
     """
     trial = FaultTrial(operator, policy_node)
     trial.check(scenarios)
@@ -257,7 +257,7 @@ def _tried(
 
 
 def _confirm(what: str, confirm: bool) -> None:
-    """Wait for Enter, pressed after this is printed."""
+    """Say what happens next, and wait for Enter; keys pressed earlier do not count."""
     if not confirm:
         return
     show(f"Enter: {what}; Ctrl-C ends, and damps the robot", to=sys.stderr)

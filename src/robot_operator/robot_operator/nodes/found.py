@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Find policy nodes and drivers in the ROS 2 domain: the publishers of a status."""
+"""Find policy nodes and drivers in the ROS 2 domain, by the statuses they publish."""
 
 import math
 import time
@@ -29,8 +29,8 @@ F = TypeVar("F")
 def the_one(kind: str, timeout_s: float) -> str:
     """Return the full name of the only node of a kind, POLICY_NODE or DRIVER.
 
-    After the first one is found, others have a second to appear, so the command does not operate
-    the wrong robot even on a busy machine.
+    After the first one is found, others have a second to appear, so that even on a busy machine the
+    command does not operate the wrong robot.
     """
     return _required(kind, the_one_or_none(kind, timeout_s), timeout_s)
 
@@ -47,7 +47,7 @@ def the_one_or_none(kind: str, timeout_s: float) -> str | None:
 
 @dataclass(frozen=True)
 class FoundNodes:
-    """Policy nodes, drivers, and the robot of the policy node, by full names.
+    """Full names of policy nodes and drivers, and of what the policy node commands.
 
     Attributes:
         policies: Policy nodes.
@@ -81,7 +81,7 @@ class FoundNodes:
 
     @property
     def without_driver(self) -> str:
-        """Return a notice that no driver was found and what that means; "" if one was."""
+        """Return a notice that no driver was found, and what that means; "" if one was found."""
         if self.drivers:
             return ""
         if self.robots:
@@ -95,12 +95,12 @@ class FoundNodes:
 def look_around(
     timeout_s: float, incomplete_after_s: float = math.inf, policy: str | None = None
 ) -> FoundNodes:
-    """Return the policy nodes and drivers, once nothing has changed for a second.
+    """Return the policy nodes and drivers found once nothing has changed for a second.
 
     Args:
         timeout_s: Maximum duration of the search.
         incomplete_after_s: Time without a change after which an incomplete result is returned.
-        policy: Full name of the intended policy node; None if all count.
+        policy: Full name of the policy node to consider; None for all.
     """
 
     def is_enough(found: FoundNodes, unchanged_s: float) -> bool:
@@ -181,7 +181,7 @@ def _required(kind: str, name: str | None, timeout_s: float) -> str:
 
 
 def _look(timeout_s: float, look: Callable[[Node], F], is_enough: Callable[[F, float], bool]) -> F:
-    """Return the result of `look` once `is_enough(result, seconds_unchanged)`, or at time-out."""
+    """Return the result of `look` once `is_enough(result, seconds_unchanged)`, or on timeout."""
     with own_node("operator_looks_around", silent=True) as node:
         executor = SingleThreadedExecutor(context=node.context)
         executor.add_node(node)
@@ -210,7 +210,7 @@ def publishing(node: Node, kind: str) -> list[str]:
 
 
 def seen(node: Node, policy: str | None) -> FoundNodes:
-    """Return the nodes known so far; of policy nodes, only the one with this full name, or all."""
+    """Return the nodes known so far; if `policy` is given, without other policy nodes."""
     policies = [name for name in publishing(node, POLICY_NODE) if policy in (None, name)]
     drivers = publishing(node, DRIVER)
     published = [entry for name in policies for entry in _list_topics(node, name)]
@@ -248,7 +248,7 @@ def _output_types() -> set[str]:
 
 
 def _list_topics(node: Node, name: str) -> list[tuple[str, list[str]]]:
-    """Return the known topics that a node publishes."""
+    """Return the topics, with their types, that a node is known to publish."""
     space, _, base = name.rpartition("/")
     if not _is_named(name):
         return []

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A virtual leader arm: joystick or keys of `operator_node` move three joints at a time.
+"""A virtual leader arm: the joystick or keys of `operator_node` move three joints at a time.
 
-It copies the arm's pose until a person takes over (`robot_operator take_over`). From then on the
-velocity command moves it: turn moves the first joint of a group, forward the second and sideways
-the third, in rad/s instead of m/s. A joystick button selects the next three joints.
+It copies the arm's pose until a person takes over (`robot_operator take_over`). From then on, the
+velocity command moves it: turning moves the first joint of a group, forward the second and sideways
+the third, in rad/s instead of m/s. A joystick button selects the next group of three joints.
 
 Subscribes (depth 1): `joint_states` (sensor_msgs/JointState) from the arm, `cmd_vel`
 (geometry_msgs/Twist) from `operator_node`, `joy` (sensor_msgs/Joy), `leader/joint_command`
@@ -99,7 +99,7 @@ class JoggedLeader(LifecycleBase):
         """Start handling messages."""
 
     def stop(self) -> None:
-        """Stop publishing: the policy node then holds the arm."""
+        """Stop publishing, which makes the policy node hold the arm."""
 
     def tear_down(self) -> None:
         self._closers.close()
@@ -148,7 +148,7 @@ class JoggedLeader(LifecycleBase):
         )
 
     def _jog(self, arm: Mapping[str, float], duration_s: float) -> None:
-        """Move the joints of the group by the velocity command."""
+        """Move the joints of the selected group according to the velocity command."""
         vx, vy, wz = self._commanded()
         names = [*self._pose][self._group : self._group + _GROUP]
         reach_rad = self._values["reach_rad"]
@@ -163,7 +163,7 @@ class JoggedLeader(LifecycleBase):
 
 
 def _read_pose(names: Sequence[str], positions: Sequence[float]) -> dict[str, float] | None:
-    """Return the positions by joint, rad; None if a message lacks some, or has NaN or infinity."""
+    """Return the position of each joint, rad; None if one is missing, NaN or infinite."""
     if len(names) != len(positions) or not np.isfinite(positions).all():
         return None
     return dict(zip(names, positions, strict=True))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The operator's node: turns joystick and keys into requests and the only `cmd_vel`.
+"""The operator node: turns joystick and keys into requests and the robot's only `cmd_vel`.
 
 Subscribes: `joy` (sensor_msgs/Joy), the policy node's `~/status` (policy_msgs/PolicyStatus), the
 driver's `~/status` (policy_msgs/RobotStatus), `battery_state` (sensor_msgs/BatteryState).
@@ -63,7 +63,7 @@ _DIAL_NS = 2_000_000_000
 
 
 class OperatorNode(LifecycleBase):
-    """Lifecycle node around a `Pilot`: passes inputs to it, and sends its velocity and requests."""
+    """Lifecycle node around a `Pilot`: passes it inputs, and sends its velocity and requests."""
 
     def __init__(self) -> None:
         super().__init__("operator_node")
@@ -102,7 +102,7 @@ class OperatorNode(LifecycleBase):
         self.news.tell("ready; nothing moves until you request it")
 
     def stop(self) -> None:
-        """Leave the robot safe: zero velocity, and damp; control is not released."""
+        """Leave the robot safe: command zero velocity and damp; control is not released."""
         with self._lock:
             self._pilot.stop(time.monotonic_ns())
             if self._speaking:
@@ -175,7 +175,7 @@ class OperatorNode(LifecycleBase):
             self._adopt(commanded_values(Path(message.bundle), message.bundle_sha256))
 
     def _adopt(self, terms: Mapping[str, Sequence[CommandedValue]]) -> None:
-        """Replace the sliders with those for another contract's values."""
+        """Replace the sliders with those for the values of another contract."""
         with self._lock:
             self._drop_values()
             self._sliders = Sliders(terms)
@@ -221,7 +221,7 @@ class OperatorNode(LifecycleBase):
         self._request(OperatorRequest.SWITCH, asked=SwitchState.Request(state=following))
 
     def _turn_dial(self, request: OperatorRequest) -> None:
-        """Step the policy's share of the command, starting from a recent request, if any."""
+        """Step the policy's share of the command, starting from the last request if recent."""
         if self._seen.policy is None:
             self.news.refuse(f"{request.value}: refused: no status from the policy node yet")
             return
@@ -265,7 +265,7 @@ class OperatorNode(LifecycleBase):
         on_end()
 
     def _tick(self) -> None:
-        """Command a velocity while the robot is up; otherwise publish nothing."""
+        """Command a velocity from standing up until DAMP; otherwise publish nothing."""
         if not self.running:
             return
         now_ns = time.monotonic_ns()
@@ -306,7 +306,7 @@ class OperatorNode(LifecycleBase):
             )
 
     def _owe_an_answer(self) -> None:
-        """Request damp; the process waits for the answer, but at most for a second."""
+        """Request damp; the process waits for the answer for at most a second."""
         lock, owing = threading.Lock(), [1]
         self.answering += 1
 
@@ -319,7 +319,7 @@ class OperatorNode(LifecycleBase):
 
 
 def commanded_values(folder: Path, sha256: str) -> dict[str, Sequence[CommandedValue]]:
-    """Return the values that a bundle on this machine accepts besides the velocity, by topic."""
+    """Return, by topic, the values besides velocity that a bundle on this machine accepts."""
     try:
         contract = load_bundle(folder, kind=Bundle, sha256=sha256).contract
     except PolicyError:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A ROS context and node for a command; separate, so that no other import delays an e-stop."""
+"""A ROS context and node for a command; a separate module, so no other import delays an e-stop."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,12 +18,12 @@ def own_node(
 ) -> Iterator[Node]:
     """Join the environment's ROS 2 domain as a node, until the block ends.
 
-    The command handles signals itself, since publishing fails after rclpy's own handler has run.
+    The command handles signals itself, since publishing fails once rclpy's own handler has run.
 
     Args:
         name: Name of the node.
         kind: Kind of node, for messages.
-        silent: True to leave out log topic and services, for a faster start.
+        silent: True to omit the log topic and the services, for a faster start.
         options: Further options of `rclpy.node.Node`.
     """
     if silent:

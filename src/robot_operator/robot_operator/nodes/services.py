@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Map requests to the nodes that grant them, and publish `estop`; for keys and scripts.
+"""Map requests to the nodes that grant them, and publish `estop`; used for keys and scripts.
 
-A driver grants control and takes it back; the policy node grants everything else. Damp and reset
-also go to the driver: the robot must be damped even if the policy node has ended, and a driver has
-its own e-stop to release. An e-stop is published on `estop` before it is requested; a reset
-publishes its release.
+The driver takes control and gives it back; the policy node grants everything else. Damp and reset
+also go to the driver: the robot must be damped even if the policy node has exited, and the driver
+has its own latched e-stop to release. An e-stop is published on `estop` before it is requested; a
+reset publishes its release.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,14 +33,14 @@ _KINDS = {
     **{request: (SwitchState, request.value) for request in OF_SET},
     **dict.fromkeys(OF_DIAL, (SetAuthority, "set_authority")),
 }
-"""Type and name of services other than a Trigger with the request's name."""
+"""Type and name of each service that is not a Trigger with the request's name."""
 
 
 class RobotServices:
     """Clients for the services of a policy node and a driver, and the publisher of `estop`."""
 
     def __init__(self, node: Node, policy_node: str | None, driver_node: str | None) -> None:
-        """Create them on a node; no requests go to a policy node or driver that is None."""
+        """Create clients and publisher on a node; none for a policy node or driver of None."""
         self._node = node
         self._clients: dict[OperatorRequest, dict[str, Any]] = {}
         for request in OperatorRequest:
@@ -63,7 +63,7 @@ class RobotServices:
         )
 
     def granting(self, request: OperatorRequest) -> dict[str, Any]:
-        """Return the service clients for a request, by node, the policy node first."""
+        """Return the service clients for a request, keyed by node, the policy node first."""
         return self._clients[request]
 
     def announce(self, request: OperatorRequest) -> None:
@@ -76,7 +76,7 @@ class RobotServices:
         self._estop.publish(Bool(data=pressed))
 
     def is_heard_by(self, name: str) -> bool:
-        """Return whether the node with this full name, and all others, receive `estop`."""
+        """Return whether the node with this full name and all other subscribers receive `estop`."""
         infos = self._node.get_subscriptions_info_by_topic(self._estop.topic_name)
         count = self._estop.get_subscription_count()
         return name in map(full_name, infos) and bool(count >= len(infos))
@@ -101,7 +101,7 @@ def ask_all(
     on_answer: Callable[[Any], None],
     on_end: Callable[[], None],
 ) -> None:
-    """Call these services, without waiting.
+    """Call these services without waiting.
 
     Args:
         clients: Clients from `ready`, at least one.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The parameters of the operator's node, and the settings derived from them."""
+"""The parameters of the operator node, and the settings derived from them."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -12,7 +12,7 @@ from robot_operator.requests import OperatorRequest
 
 _INTERRUPTED = 130
 _STOPS = (OperatorRequest.ESTOP.value, OperatorRequest.DAMP.value)
-"""Actions with their own module, which imports nothing else before the first message."""
+"""Actions with their own module, which sends its first message before importing anything else."""
 
 operator_node = node_command("robot_operator.nodes.operator_node")
 jogged_leader = node_command("robot_operator.nodes.jogged_leader")

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`robot_operator estop` and `damp`: stop first, then print which nodes responded.
 
-Before the first message of an e-stop, only the modules that it needs are imported.
+Before the first e-stop message is sent, only the modules that it needs are imported.
 """
 
 import argparse
@@ -37,7 +37,7 @@ class EstopButton:
 
     @property
     def topics(self) -> list[str]:
-        """Full names of the topics on which it is pressed."""
+        """Full names of the topics on which the e-stop is being pressed."""
         return sorted(self._publishers)
 
     def press(self, topic: str) -> None:
@@ -62,7 +62,7 @@ class EstopButton:
 
 
 def main(given: argparse.Namespace) -> int:
-    """Stop all nodes found, print which responded; return 0 if all did, otherwise 1."""
+    """Stop all nodes found and print which responded; return 0 if all did, otherwise 1."""
     with ExitStack() as undo:
         node = undo.enter_context(own_node("operator_stops", silent=True))
         button = EstopButton(node)

@@ -22,8 +22,8 @@ _TURN_S = 0.02
 _OTHERS_WITHIN_S = 1.0
 """Time without a new node after which the search counts as complete."""
 _ROBOTS_WITHIN_S = 4.0
-"""Limit instead of _OTHERS_WITHIN_S while a node's robot or a driver's policy node is unknown.
-Discovering it may take this long on a busy machine.
+"""Replaces _OTHERS_WITHIN_S while a policy node's robot or a driver's policy node is unknown, since
+discovery may take this long on a busy machine.
 """
 _TYPES = {POLICY_NODE: PolicyStatus, DRIVER: RobotStatus}
 _MOVING = (RobotStatus.TAKING, RobotStatus.FOLLOWING)
@@ -55,7 +55,7 @@ class StopConfirmation:
 
     @property
     def lines(self) -> Lines:
-        """The newest status of each node, with the node's name if there are several of a kind."""
+        """The newest status of each node; with the nodes' names if there are several of a kind."""
         lines: Lines = []
         for name, status in sorted(self._statuses.items()):
             kind = self._kinds[name]
@@ -85,8 +85,8 @@ class StopConfirmation:
     def wait(self, timeout_s: float) -> None:
         """Return once every known node has obeyed and no other has appeared for 1 s.
 
-        This time is 4 s if a policy node's driver or simulator, or a driver's policy node, was not
-        found.
+        The 1 s become 4 s if a policy node's driver or simulator, or a driver's policy node, has
+        not been found.
         """
         ends_s = time.monotonic() + timeout_s
         found_s = time.monotonic()

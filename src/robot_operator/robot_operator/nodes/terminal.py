@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Run a node with a screen: the screen on the main thread, the node on another."""
+"""Run a node that has a screen: the screen on the main thread, the node on another."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ _BYTES = 64
 
 
 class ScreenNode(Cockpit, Protocol):
-    """A node that has a screen, and a parameter that enables it."""
+    """A node that has a screen and a parameter to enable it."""
 
     answering: int
     """Number of answers that the node still awaits or owes."""
@@ -72,10 +72,10 @@ def has_terminal() -> bool:
 def _guard(
     node: ScreenNode, asked: socket.socket, ending: threading.Event, shown: threading.Event
 ) -> None:
-    """Stop the robot and end the process if the screen hangs with its terminal.
+    """Stop the robot and end the process if the terminal, and with it the screen, hangs.
 
-    A terminal that is no longer read, for example behind a hanging ssh connection, blocks its
-    writers, including the main thread, which then receives no signals.
+    A terminal whose output is no longer read, for example over a hung SSH connection, blocks
+    threads that write to it, including the main thread, which then handles no signals.
     """
     while not shown.wait(_LOOKS_S):
         unheard = b""
@@ -95,7 +95,7 @@ def _guard(
 
 @contextmanager
 def _logs_kept_back() -> Iterator[None]:
-    """Hold log output back from the terminal until the end, then write it there.
+    """Keep log output off the terminal until the block ends, then write it there.
 
     ROS's logger writes to the file descriptor of standard error, and so does textual through
     `sys.__stderr__`, which therefore gets its own descriptor.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Keep the operator node's messages and events, and make the screen's content from them."""
+"""Store the operator node's messages and events, and make the screen's content from them."""
 
 import threading
 import time
@@ -33,7 +33,7 @@ _KEPT = 50
 
 @dataclass(slots=True)
 class Seen:
-    """The newest valid message of each kind; None if there is no valid one."""
+    """The newest message of each kind; None if there is none that is still valid."""
 
     policy: PolicyStatus | None = None
     policy_ns: int = 0
@@ -54,7 +54,7 @@ class Seen:
         return f"the driver is in {STATES[self.driver.state]}: {self.driver.reason}"
 
     def forget(self, before_ns: int) -> list[str]:
-        """Drop statuses received before this time; return their kinds."""
+        """Drop the statuses received before this time; return their kinds."""
         gone = []
         if self.policy is not None and self.policy_ns < before_ns:
             self.policy = None
@@ -66,13 +66,13 @@ class Seen:
 
 
 class OperatorNews:
-    """Events: logged, and kept for a screen."""
+    """Events, which are logged and kept for a screen."""
 
     def __init__(self, logger: Any) -> None:
         self._logger, self._lock = logger, threading.Lock()
         self._kept: deque[str] = deque(maxlen=_KEPT)
         self.refusal = ""
-        """Refusal of the newest request; empty if there was none."""
+        """Refusal of the newest request; empty if it was not refused."""
 
     @property
     def newest(self) -> list[str]:
@@ -86,7 +86,7 @@ class OperatorNews:
         self.tell(text, wrong=True)
 
     def tell(self, text: str, *, wrong: bool = False) -> None:
-        """Add an event; `wrong` marks an abnormal one."""
+        """Add an event; `wrong` marks it as abnormal."""
         for line in printable(text).split("\n"):
             with self._lock:
                 self._kept.append(f"{time.strftime('%H:%M:%S')}  {line}")
@@ -103,7 +103,7 @@ def make_view(
 
     Args:
         seen: The newest statuses.
-        pilot: The pilot; None until there is one.
+        pilot: The pilot; None if there is none yet.
         rivals: Other nodes that command velocities.
         news: The events.
         now_ns: Current time on the steady clock.
@@ -131,7 +131,7 @@ def make_view(
 
 
 def _policy_lines(policy: PolicyStatus) -> Lines:
-    """Return the policy node's status without mode and reason, with all inputs in one line."""
+    """Return the policy node's status without mode and reason, and with all inputs on one line."""
     inputs = input_lines(policy)
     names = {"mode", "reason", *(name for name, _ in inputs)}
     rest = [(name, value) for name, value in policy_lines(policy) if name not in names and value]

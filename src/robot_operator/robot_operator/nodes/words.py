@@ -47,11 +47,11 @@ class OperatorResult:
 
     Attributes:
         action: The requested action.
-        policy_node, driver: Full names of the nodes that received the request; null for none.
-        answer: Answer in words; empty if the statuses show it.
-        policy: Newest policy_msgs/PolicyStatus with `mode` by its name; null without one.
-        robot: Newest policy_msgs/RobotStatus with `state` by its name; null without one.
-        obeyed: By node name, true if the node has stopped; for estop and damp.
+        policy_node, driver: Full names of the nodes that received the request; null if none.
+        answer: Answer in words; empty if the statuses show the effect.
+        policy: Newest policy_msgs/PolicyStatus, with the name of its `mode`; null if none.
+        robot: Newest policy_msgs/RobotStatus, with the name of its `state`; null if none.
+        obeyed: For estop and damp: by node name, whether the node has stopped.
     """
 
     action: str
@@ -147,7 +147,7 @@ def _trial_text(trial: TrialStatus) -> str:
 
 
 def input_lines(status: PolicyStatus) -> Lines:
-    """Return a line per input of a policy node: ok, or why it may not be used."""
+    """Return one line per input of a policy node: ok, or why the input may not be used."""
 
     def state(entry: InputStatus) -> str:
         if entry.ok:
@@ -191,7 +191,7 @@ def driver_lines(status: RobotStatus) -> Lines:
 
 
 def battery_lines(battery: BatteryState) -> Lines:
-    """Return the state of a battery; NaN marks values that it does not report."""
+    """Describe the state of a battery, in which NaN marks values that are not reported."""
     words = [f"{100.0 * battery.percentage:.0f} %"] if battery.percentage >= 0.0 else []
     words += [f"{battery.voltage:.1f} V"] if battery.voltage >= 0.0 else []
     return [("battery", ", ".join(words))] if words else []
@@ -228,7 +228,7 @@ def way_to_follow(policy: PolicyStatus, driver: RobotStatus) -> str:
 
 
 def _find_next(driver: RobotStatus, *, damped: bool) -> tuple[OperatorRequest | None, list[str]]:
-    """Return the next step for a driver that follows nothing; `damped`: the policy is in DAMP."""
+    """Return the next step for a driver that follows nothing; `damped` if policy is in DAMP."""
     if driver.state in (RobotStatus.LISTENING, RobotStatus.DAMPING) and not damped:
         return OperatorRequest.DAMP, []
     if driver.state == RobotStatus.LISTENING:

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A simulated leader arm that moves on its own and leads the simulated SO-101.
 
-It goes home, reaches for the cube, stays above it, has the cube moved, and starts again.
-It keeps pace with the arm that it leads, in lockstep and in real time: it answers each message of
-that arm with the leader's pose of the same stamp.
+It goes home, reaches for the cube, stays above it, has the cube moved, and starts over. Both in
+lockstep and in real time, it keeps pace with the arm that it leads: it answers each message from
+that arm with the leader's pose and the same stamp.
 
 Subscribes: `joint_states` (sensor_msgs/JointState) and `environment_state`
 (std_msgs/Float32MultiArray: the cube's position, m) of `arm_sim_node`; with `guided` also
@@ -12,8 +12,8 @@ Subscribes: `joint_states` (sensor_msgs/JointState) and `environment_state`
 Publishes (reliable, depth 1): `leader/joint_states` (sensor_msgs/JointState); with `drive` also
 `joint_command` (policy_msgs/JointCommand), which the arm follows directly.
 Publishes (reliable, transient local): `episode_marks` (policy_msgs/EpisodeMark): start, outcome and
-end of each demonstration. With `follow_marks` it subscribes to them instead: each episode of a
-recorder is one demonstration that starts at home.
+end of each demonstration. With `follow_marks`, it subscribes to this topic instead: each of a
+recorder's episodes is one demonstration that starts at home.
 The service `~/demonstrate` (std_srvs/Trigger) starts a demonstration from home. The node moves the
 cube by calling `arm_sim_node/next_episode` (std_srvs/Trigger).
 """
@@ -121,7 +121,7 @@ class ArmLeaderNode(PeerGuard, Node):
         self._cube = np.array(message.data, dtype=np.float64)
 
     def _on_arm(self, message: JointState) -> None:
-        """Answer a pose of the arm with the leader's."""
+        """Answer a pose of the arm with the leader's pose."""
         place = [message.name.index(name) for name in SO101.joint_names]
         now_ns, joint_pos = nanoseconds(message.header.stamp), np.array(message.position)[place]
         try:
@@ -145,7 +145,7 @@ class ArmLeaderNode(PeerGuard, Node):
         self._guide = message
 
     def _on_arm_guided(self, message: JointState) -> None:
-        """Answer a pose of the arm with that of a leader moved by motors or by hand."""
+        """Answer a pose of the arm with the pose of a leader moved by motors or by hand."""
         now_ns, guide = nanoseconds(message.header.stamp), self._guide
         place = [message.name.index(name) for name in SO101.joint_names]
         joint_pos = np.array(message.position)[place]
@@ -199,7 +199,7 @@ class ArmLeaderNode(PeerGuard, Node):
         )
 
     def _on_mark(self, mark: EpisodeMark) -> None:
-        """Follow the episode of a recorder."""
+        """Follow the episodes of a recorder."""
         if mark.kind == EpisodeMark.START:
             self._leader.reach()
         elif mark.kind in (EpisodeMark.STOP, EpisodeMark.DISCARD):
@@ -207,7 +207,7 @@ class ArmLeaderNode(PeerGuard, Node):
             self._leader.go_home()
 
     def _begin_again(self) -> None:
-        """Request a new place for the cube; the way home takes longer than the reply."""
+        """Have the cube moved, and start over; going home takes longer than moving the cube."""
         self._rests_until_ns = None
         self._move_cube()
         self._leader.demonstrate()

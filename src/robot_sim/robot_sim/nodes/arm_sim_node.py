@@ -12,11 +12,11 @@ An episode starts with the first command in RUN. It ends when the gripper's tip 
 cube for half a second, or after `episode_s`; `episode_result` (std_msgs/Bool) is true on success.
 The service `~/next_episode` (std_srvs/Trigger) moves the cube for the next episode.
 
-Until the first command, the servos hold the start pose. In real time they damp when a command
-expires. In lockstep the node publishes the sensors of tick k stamped t_k, then /clock = t_k, and
-waits for the JointCommand stamped t_k before it steps to t_k+1. Time stands still until the first
-command. If a later command does not arrive within `answer_timeout_s`, the drives damp, and the
-world continues in real time until the next command.
+Until the first command, the servos hold the start pose. In real time, they damp when a command
+expires. In lockstep, the node publishes the sensor messages of tick k, stamped t_k, then /clock =
+t_k, and waits for the JointCommand stamped t_k before it steps to t_k+1. Time stands still until
+the first command. If a later command does not arrive within `answer_timeout_s`, the drives damp,
+and the world continues in real time until the next command.
 """
 
 import math
@@ -95,7 +95,7 @@ class ArmSimNode(RobotNode):
             self.get_logger().info(self._describe(ended))
 
     def applied(self, command: DriveCommand, message: JointCommand) -> None:
-        """Store the target and the mode for the trace and the episodes."""
+        """Store the target and the mode, for the trace and the episodes."""
         places = [command.joint_names.index(name) for name in self.world.joint_names]
         self._target, self._mode = command.position[places], float(message.mode)
 

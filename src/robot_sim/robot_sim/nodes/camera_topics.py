@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Publishes the cameras of a simulated arm."""
+"""Publishes the camera images of a simulated arm."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ from robot_sim.offscreen import Frame
 
 
 class CameraTopics:
-    """Publishers of `CAMERA/image_raw`, or `CAMERA/image_raw/compressed`, for each camera."""
+    """A publisher of `CAMERA/image_raw` or `CAMERA/image_raw/compressed` for each camera."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class CameraTopics:
         """Publish the current images.
 
         Args:
-            step: Step of the world; for a repeated step the same image is published.
+            step: Step of the world; if it is repeated, the same images are published again.
             stamp: Stamp of the messages.
         """
         for name, writer in self._writers.items():

@@ -1,15 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Passes a real robot's sensor messages on to the policy, with faults once they are requested.
+"""Passes a real robot's sensor messages on to the policy, with faults once some are requested.
 
 It subscribes to `joint_states`, `imu/data` and `odom`, and publishes each message below `faulty/`,
 unchanged until `faults` is set. `robot_sim.faults` lists the faults; those of the robot's body and
-of its contacts are refused. Their times count from the moment when they are set:
+of its contacts are refused. Their times count from the moment they are set:
 
     ros2 param set /fault_injector faults "['drop:imu@1+0.3']"
 
-Only the policy's measurements change: the driver's own checks still use the real ones. Suspend a
-legged robot, keep clear of an arm, and keep the e-stop within reach before any fault is set.
+Only the policy's measurements change: the driver's own checks still use the real ones. Before
+setting a fault, suspend a legged robot, keep clear of an arm, and have the e-stop within reach.
 """
 
 import copy
@@ -45,11 +45,11 @@ _TOPICS = {
 """Topic and message type of each stream."""
 _BODY = ("latency", "motor_off", "push")
 _MOST_LATE_S = 10.0
-"""Limit of `late`, which keeps all messages of this time."""
+"""Limit of `late`, which stores all messages of that duration."""
 
 
 class InjectedFault(Fault):
-    """A fault of sensors that a node can inject into messages."""
+    """A sensor fault that a node can inject into messages."""
 
     targets: ClassVar = {
         kind: tuple(each for each in targets if each.partition(".")[0] in _TOPICS)
@@ -65,7 +65,7 @@ class InjectedFault(Fault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Reading(Sensors):
-    """The part of the sensors that a message contains; the rest is empty."""
+    """The part of the robot's sensor values that a message contains; the rest is empty."""
 
     message: Any
 
@@ -99,10 +99,10 @@ class InjectedFaults:
         self._received = set[str]()
 
     def plan(self, texts: Sequence[str], now_ns: int) -> None:
-        """Replace the faults; their times count from now.
+        """Replace all faults; their times count from now.
 
         Args:
-            texts: The faults; none for unchanged messages.
+            texts: The faults; empty for unchanged messages.
             now_ns: Steady clock.
 
         Raises:
@@ -117,7 +117,7 @@ class InjectedFaults:
         self._since_ns = now_ns
 
     def changed(self, stream: str, message: Any, now_ns: int) -> Any:
-        """Return the message to pass on instead of one received now; None for silence."""
+        """Return the message to pass on in place of one received now; None for silence."""
         self._received.add(stream)
         if stream == "joint_states":
             self.joint_names = tuple(message.name)
@@ -164,7 +164,7 @@ def _of_odometry(message: Odometry) -> dict[str, Any]:
 
 
 def _written(stream: str, shown: Any) -> Any:
-    """Return a copy of a reading's message that has the values of the reading."""
+    """Return a copy of a reading's message, with the reading's values written into it."""
     message = copy.deepcopy(shown.message)
     if stream == "joint_states":
         for field, name in STREAM_FIELDS[stream].items():

@@ -4,10 +4,10 @@
 
 It receives on `host_address`:`host_port`, sends state frames to `state_address`:`state_port` from
 the start, and follows the sender in control; `robot_sim.lite3_host` lists the rules. To a driver it
-looks like a real robot. The log and the events contain the first ignored datagram of each sort.
+looks like a real robot. The log and the events contain the first ignored datagram of each kind.
 
-Subscribes: `cmd_vel` (geometry_msgs/Twist), only for recording. The service `~/turn_by_hand`
-(std_srvs/Trigger) turns the robot by 90 degrees within 2 s, like a person who checks the unit of
+Subscribes: `cmd_vel` (geometry_msgs/Twist), for recording only. The service `~/turn_by_hand`
+(std_srvs/Trigger) turns the robot by 90 degrees within 2 s, as a person does to check the unit of
 the angular velocity.
 """
 
@@ -32,11 +32,11 @@ from robot_sim.world import World
 _TURN_RAD, _TURN_S = math.pi / 2.0, 2.0
 _MOST = 2048
 _AT_ONCE = 64
-"""Maximum number of datagrams per step, so that a flood does not stop simulated time."""
+"""Maximum number of datagrams handled per step, so that a flood does not stop simulated time."""
 
 
 class Lite3Emulator(PeerGuard, Node, Emulator):
-    """A motion host and its socket. The thread of `run` steps the robot."""
+    """A motion host and its socket. The thread that calls `run` steps the robot."""
 
     host: MotionHost
 
@@ -83,7 +83,7 @@ class Lite3Emulator(PeerGuard, Node, Emulator):
         return self._sockets.received()
 
     def step(self, now_ns: int) -> None:
-        """Advance by one step; send frames that are due or delayed, as the faults change them."""
+        """Advance by one step; send new and delayed frames as modified by the faults."""
         plan, frame = self.host.plan, self.host.step()
         if self.host.world.steps % self._frame_steps:
             frame = None
@@ -128,7 +128,7 @@ class HostSockets:
     """
 
     def __init__(self, *, host: Address, to: Address) -> None:
-        """Bind to `host`, send to `to`.
+        """Bind to `host`, and send to `to`.
 
         Args:
             host: Address and port; port 0 chooses a free one.

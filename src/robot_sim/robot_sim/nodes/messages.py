@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Converts the state of a world to the messages of a real robot, and commands back."""
+"""Converts a world's state to the messages of a real robot, and command messages to commands."""
 
 import io
 from array import array
@@ -29,7 +29,7 @@ _JPEG_QUALITY = 90
 
 
 def to_time(ns: int) -> Time:
-    """Return a ROS time for ns since the clock's zero."""
+    """Convert ns since the clock's zero to a ROS time."""
     sec, nanosec = divmod(ns, NS_PER_S)
     return Time(sec=sec, nanosec=nanosec)
 
@@ -39,7 +39,7 @@ def nanoseconds(stamp: Time) -> int:
 
 
 class JointStateWriter:
-    """Fills the same JointState repeatedly, with the joints in a given order."""
+    """Fills one JointState message repeatedly, with the joints in a given order."""
 
     def __init__(self, order: Sequence[str], joint_names: Sequence[str]) -> None:
         """Prepare the message.
@@ -113,7 +113,7 @@ def drive_command(message: JointCommand) -> DriveCommand:
 
 
 def elevation_map_message(made: MadeMap, stamp: Time) -> GridMap:
-    """Return a map with the layer `elevation`."""
+    """Return a map message with one layer, `elevation`."""
     elevation = made.elevation
     rows, columns = elevation.heights.shape
     message = GridMap(layers=["elevation"], basic_layers=["elevation"])
@@ -137,7 +137,7 @@ def elevation_map_message(made: MadeMap, stamp: Time) -> GridMap:
 
 
 def depth_image_message(frame: DepthFrame, stamp: Time) -> Image:
-    """Return an image in metres; the optical axis of its frame is z."""
+    """Return a depth image message, in meters; the z axis of its frame is the optical axis."""
     height, width = frame.metres.shape
     message = Image(height=height, width=width, encoding="32FC1", step=4 * width)
     message.header.frame_id, message.header.stamp = STREAM, stamp

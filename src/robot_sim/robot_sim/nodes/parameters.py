@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Parameters of the simulated robots' nodes: defaults, descriptions, and valid values."""
+"""Parameters of the simulated robots' nodes: defaults, descriptions and valid values."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -126,7 +126,7 @@ ARM_LEADER: Parameters = {
 
 
 def specs(parameters: Parameters) -> list[Spec]:
-    """Return the parameters as `policy_inference` specifies them; no number is negative."""
+    """Return the parameters in `policy_inference`'s form; no number may be negative."""
     least = {int: 0, float: 0.0}
     return [
         Spec(
@@ -154,7 +154,7 @@ def declared(node: Node, parameters: Parameters) -> Callable[[str], Any]:
 def set_faults(
     parameters: Sequence[Parameter], known: Parameters, change: Callable[[Sequence[str]], None]
 ) -> SetParametersResult:
-    """Answer a request to set parameters of a node; only `faults` can change.
+    """Answer a request to set a node's parameters; only `faults` can be changed.
 
     Args:
         parameters: Parameters to set.

@@ -59,7 +59,7 @@ class PerceptionTopics:
     def plan(
         self, texts: Sequence[str], now_ns: int, of_robot: Callable[[list[str]], Plan]
     ) -> Plan:
-        """Plan faults, all of them or none.
+        """Plan all faults; if one is invalid, change nothing.
 
         Args:
             texts: The faults.
@@ -93,9 +93,9 @@ class PerceptionTopics:
         """Publish the messages that are due.
 
         Args:
-            world: World that the camera sees.
-            truth: Pose of the robot in it, and simulated time.
-            offset_ns: Offset from simulated time to the clock of the stamps.
+            world: The world that the camera sees.
+            truth: True pose of the robot in the world, and simulated time.
+            offset_ns: Offset from simulated time to the clock used for stamps.
         """
         if self._mapper is not None and (made := self._mapper.look(truth)) is not None:
             self._maps.publish(elevation_map_message(made, to_time(made.time_ns + offset_ns)))

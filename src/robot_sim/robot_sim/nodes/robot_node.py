@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Base of the simulated robots' nodes: joints and commands, real time, lockstep.
+"""Base class of the simulated robots' nodes: joints and commands, real time and lockstep.
 
-In real time the drives damp when a command expires. In lockstep the node publishes the sensors
-of tick k stamped t_k, then /clock = t_k, and waits for the JointCommand stamped t_k before it
-steps to t_k+1. Time stands still until the first command. If a later command does not arrive within
-`answer_timeout_s`, the drives damp, and the world continues in real time until the next command.
-`lockstep_speed` limits the speed of simulated time, to leave processor time to other programs.
+In real time, the drives damp when a command expires. In lockstep, the node publishes the sensor
+messages of tick k, stamped t_k, then /clock = t_k, and waits for the JointCommand stamped t_k
+before it steps to t_k+1. Time stands still until the first command. If a later command does not
+arrive within `answer_timeout_s`, the drives damp, and the world continues in real time until the
+next command. `lockstep_speed` limits the speed of simulated time, to leave processor time to other
+programs.
 """
 
 import os
@@ -45,9 +46,9 @@ from robot_sim.trace import WalkRecord
 from robot_sim.viewer import Viewer
 
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
-"""Sensors and commands: only the newest matters; in lockstep none may be lost."""
+"""Sensor messages and commands: only the newest matters, but in lockstep none may be lost."""
 RECORD = "trace"
-"""Name of the stream of trace rows; a row is due after the command of its time has arrived."""
+"""Name of the stream of trace rows; a row is due once the command for its time has arrived."""
 
 _END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _REPEAT_S = 0.05
@@ -63,10 +64,10 @@ class Runs(Protocol):
         """Work until `stop`."""
 
     def stop(self) -> None:
-        """Make `run` return soon; callable from a signal handler and from any thread."""
+        """Make `run` return soon; callable from any thread or a signal handler."""
 
     def save(self) -> None:
-        """Write the recording; called once, when the node ends."""
+        """Write the recording, if any; called once, when the node ends."""
 
     def destroy_node(self) -> None:
         """Destroy the node."""
@@ -91,11 +92,11 @@ class RobotNode(PeerGuard, Node):
         self.stopped = False
 
     def connect(self, *, period_steps: int, stream_steps: Mapping[str, int]) -> None:
-        """Create the topics of every robot: `joint_states`, `joint_command`, in lockstep `/clock`.
+        """Create the topics of all robots: `joint_states`, `joint_command`; in lockstep, `/clock`.
 
         Args:
             period_steps: Physics steps between ticks in lockstep, and between rows of the trace.
-            stream_steps: Physics steps between messages in real time, by name of the stream.
+            stream_steps: Physics steps between messages in real time, by stream name.
         """
         self._period_steps, self._stream_steps = period_steps, stream_steps
         self._answer_timeout_s: float = self._get("answer_timeout_s")
@@ -111,11 +112,11 @@ class RobotNode(PeerGuard, Node):
         self._viewer = Viewer(self.world) if self._get("viewer") else None
 
     def steps_of_rate(self, name: str) -> int:
-        """Return the physics steps between messages at the rate of this parameter."""
+        """Return the number of physics steps between messages at the rate in this parameter."""
         return self.world.whole_steps(round(NS_PER_S / self._get(name)), name)
 
     def publish(self, due: Sequence[str], stamp: Any) -> None:
-        """Publish the streams that are due, including repeated ones, on the thread of `run`."""
+        """Publish the streams that are due, including repetitions, on the thread of `run`."""
         raise NotImplementedError
 
     def obey(self, command: DriveCommand) -> None:
@@ -129,7 +130,7 @@ class RobotNode(PeerGuard, Node):
         """Hook before each step of the world."""
 
     def save(self) -> None:
-        """Write the recording; called once, when the node ends."""
+        """Write the recording, if any; called once, when the node ends."""
 
     def run(self) -> None:
         receiving = threading.Thread(target=self._receive, name="joint_command", daemon=True)
@@ -149,7 +150,7 @@ class RobotNode(PeerGuard, Node):
         self.stopped = True
 
     def _run_real_time(self) -> None:
-        """Publish each sensor at its own rate; simulated time follows the steady clock."""
+        """Publish each stream at its own rate; simulated time follows the steady clock."""
         periods = {**self._stream_steps, RECORD: self._period_steps}
         due = dict.fromkeys(periods, 0)
         clock = RealTimePacer(self.get_logger().warning)
@@ -163,7 +164,7 @@ class RobotNode(PeerGuard, Node):
             clock.wait(self.world.time_ns)
 
     def _run_lockstep(self) -> None:
-        """Wait for the answer to each tick."""
+        """At each tick, wait for the command that answers it."""
         period_s = self._period_steps / self.world.steps_per_s
         shortest_s = period_s / self._speed if self._speed else 0.0
         answered = True
@@ -188,13 +189,13 @@ class RobotNode(PeerGuard, Node):
             time.sleep(max(0.0, began + shortest_s - time.monotonic()))
 
     def _show(self, now_ns: int) -> None:
-        """Publish all sensors of this time, then the time."""
+        """Publish all streams for this time, then the time itself."""
         assert self._time is not None
         self.publish(list(self._stream_steps), to_time(now_ns))
         self._time.publish(Clock(clock=to_time(now_ns)))
 
     def _wait_for_answer(self, now_ns: int, *, forever: bool) -> bool:
-        """Repeat sensors and time until the answer arrives: a message may have been lost."""
+        """Repeat streams and time until the answer arrives, since a message may have been lost."""
         ends = time.monotonic() + self._answer_timeout_s
         while not self.stopped and (forever or time.monotonic() < ends):
             if self._answer(now_ns, _REPEAT_S):
@@ -203,7 +204,7 @@ class RobotNode(PeerGuard, Node):
         return False
 
     def _answer(self, now_ns: int, timeout_s: float) -> bool:
-        """Return whether the command of this tick has arrived."""
+        """Wait for the command for this tick; return whether it arrived."""
         with self._arrival:
             return self._arrival.wait_for(lambda: self._answers(now_ns), timeout_s)
 
@@ -215,7 +216,7 @@ class RobotNode(PeerGuard, Node):
         return not over and not self.stopped
 
     def _step(self, steps: int) -> None:
-        """Give the newest command to the drives and advance."""
+        """Give any new command to the drives, and advance."""
         with self._arrival:
             message, self._received = self._received, None
         if message is not None:
@@ -253,14 +254,14 @@ def run_node(
     doc: str | None,
     args: Sequence[str] | None,
 ) -> None:
-    """Run a node until a signal or its own end; status 2 for a wrong parameter.
+    """Run a node until it ends or a signal arrives; exit with status 2 for an invalid parameter.
 
     Args:
         name: Name of the command.
         make: Creates the node.
         parameters: Parameters to list in `--help`.
         doc: Description of the command, for `--help`.
-        args: Arguments; the process's if None.
+        args: Arguments; None for those of the process.
     """
     try:
         refuse_arguments(name, doc, specs(parameters), args)

@@ -4,20 +4,23 @@
 
 Publishes (reliable, depth 1): `joint_states` (sensor_msgs/JointState), `imu/data`
 (sensor_msgs/Imu), `odom` (nav_msgs/Odometry), `contact_forces` (policy_msgs/ContactForces); in
-lockstep also `/clock`. With `elevation_map`: `elevation_map` (grid_map_msgs/GridMap) at 10 Hz, as a
-mapper publishes it; robot_sim.mapper lists its faults. With `depth_camera`: `depth_camera/image`
-(sensor_msgs/Image, 32FC1) and `depth_camera/camera_info` (sensor_msgs/CameraInfo);
-robot_sim.depth_camera lists their faults. With `arm`: a Lite3 carries an SO-101, whose joints are
-published with the others; also `front/image_raw` and `wrist/image_raw` (sensor_msgs/Image, rgb8) or
-`.../image_raw/compressed` (sensor_msgs/CompressedImage, JPEG), in lockstep at each tick.
+lockstep also `/clock`. With `elevation_map`: `elevation_map` (grid_map_msgs/GridMap) at 10 Hz, as
+published by a mapper; robot_sim.mapper lists the map's faults. With `depth_camera`:
+`depth_camera/image` (sensor_msgs/Image, 32FC1) and `depth_camera/camera_info`
+(sensor_msgs/CameraInfo); robot_sim.depth_camera lists the camera's faults. With `arm`: a Lite3
+carries an SO-101, whose joints are published with the others; also `front/image_raw` and
+`wrist/image_raw` (sensor_msgs/Image, rgb8) or `.../image_raw/compressed`
+(sensor_msgs/CompressedImage, JPEG), in lockstep at each tick.
 Subscribes: `joint_command` (policy_msgs/JointCommand, reliable, depth 1) and `cmd_vel`
-(geometry_msgs/Twist), only for recording.
-The service `~/set_upright` (std_srvs/Trigger) sets a fallen robot upright in place, like a person.
+(geometry_msgs/Twist), for recording only.
+The service `~/set_upright` (std_srvs/Trigger) sets a fallen robot upright in place, as a person
+would.
 
-In real time the drives damp when a command expires. In lockstep the node publishes the sensors
-of tick k stamped t_k, then /clock = t_k, and waits for the JointCommand stamped t_k before it
-steps to t_k+1. Time stands still until the first command. If a later command does not arrive within
-`answer_timeout_s`, the drives damp, and the world continues in real time until the next command.
+In real time, the drives damp when a command expires. In lockstep, the node publishes the sensor
+messages of tick k, stamped t_k, then /clock = t_k, and waits for the JointCommand stamped t_k
+before it steps to t_k+1. Time stands still until the first command. If a later command does not
+arrive within `answer_timeout_s`, the drives damp, and the world continues in real time until the
+next command.
 """
 
 from collections.abc import Sequence
@@ -55,7 +58,7 @@ from robot_sim.world import World
 
 
 class SimNode(RobotNode):
-    """A robot on its topics: a Lite3, or the robot whose data folder is given."""
+    """A robot on its topics: a Lite3 by default, or the robot whose data folder is given."""
 
     world: World
 

@@ -3,15 +3,15 @@
 """The servo bus of a simulated SO-101, with the serial port of a real one, in real time.
 
 It creates two files in `folder`. `port` is a link to a pseudo terminal on which six servos answer
-like those of an SO-101 (Feetech STS3215; with `servos:=dynamixel` those of a Koch). `follower.json`
-is their calibration in LeRobot's format. To a driver, and to LeRobot's own commands, it looks like
-an arm.
+like those of an SO-101 (Feetech STS3215), or, with `servos:=dynamixel`, of a Koch. `follower.json`
+is their calibration in LeRobot's format. To a driver and to LeRobot's own commands, the emulator
+looks like an arm.
 
 Publishes (reliable, depth 1): `front/image_raw`, `wrist/image_raw`, `environment_state` and
-`episode_result` like `arm_sim_node`, and the joints' true state on `~/joint_states`. It reads only
-the mode of `joint_command`, to start episodes.
+`episode_result` as `arm_sim_node` does, and the joints' true state on `~/joint_states`. It reads
+only the mode of `joint_command`, to start episodes.
 The service `~/next_episode` (std_srvs/Trigger) moves the cube for the next episode.
-The parameter `faults` can be set while it runs; see robot_sim.servo_bus.
+The parameter `faults` can be set while the node runs; see robot_sim.servo_bus.
 """
 
 from collections.abc import Sequence

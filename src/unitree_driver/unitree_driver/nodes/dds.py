@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Transport to the robot over DDS that sends and receives messages in serialized form only.
+"""Transport to the robot over DDS, which sends and receives messages in serialized form only.
 
 rclpy takes 193 us (unitree_go) or 386 us (unitree_hg) to decode a LowState; taking its bytes takes
 18 us.
 
 Three processes take part. The link process subscribes and publishes. The node's process is not on
-the robot's network, which has its own domain and interface. It has a standby process instead, which
-publishes its frames if the link process has died.
+the robot's network, which has its own domain and interface; its frames are published by a standby
+process, in case the link process has died.
 """
 
 import fcntl
@@ -32,10 +32,10 @@ from unitree_driver.wire import HG, TOPIC_NAMES, RobotTopic
 
 _LOOPBACK = "127.0.0.1"
 _SIOCGIFADDR = 0x8915
-"""From Linux's sockios.h: the request for an interface's IPv4 address."""
+"""The request for an interface's IPv4 address, from Linux's sockios.h."""
 _NAME_BYTES = 15
 _PARTICIPANTS = 64
-"""Maximum number of processes in a domain on this machine, without multicast; usually 4."""
+"""Maximum number of processes in a domain on this machine without multicast; by default 4."""
 
 _CYCLONE = """<CycloneDDS><Domain Id="any"><General><Interfaces>
 <NetworkInterface name="{name}"/></Interfaces></General>{discovery}</Domain></CycloneDDS>"""
@@ -61,13 +61,13 @@ _FASTDDS_LOOPBACK = f"""<builtin><initialPeersList><locator><udpv4>
 
 @contextmanager
 def robot_network(interface: str) -> Iterator[None]:
-    """Make this process's first node, if created in this context, join the robot's network.
+    """Make this process's first node join the robot's network, if it is created in this context.
 
-    The process's environment stays changed: all its nodes use only this interface, and no SROS 2,
-    because the robot has no keys for it.
+    The process's environment stays changed: all its nodes use only this interface, and they do not
+    use SROS 2, for which the robot has no keys.
 
     Args:
-        interface: Name of the network interface; empty to use the environment's.
+        interface: Name of the network interface; empty to use the one set in the environment.
     """
     os.environ["ROS_SECURITY_ENABLE"] = "false"
     with TemporaryDirectory(prefix="unitree_driver") as folder:
@@ -81,7 +81,7 @@ def interface_environment(name: str, folder: Path) -> dict[str, str]:
 
     Args:
         name: Name of the interface, such as `eth0`; `lo` for a robot emulated on this machine.
-        folder: Where to write Fast DDS's XML, which it does not read from the environment.
+        folder: Folder for Fast DDS's XML, which must be in a file.
     """
     address, is_loopback = find_address(name), name == "lo"
     profile = folder / "fastdds.xml"
@@ -142,7 +142,7 @@ _END_S = 5.0
 class UnitreeTopics(TopicTransport):
     """Transport on the robot's topics, for the link process and the standby process.
 
-    A frame is one byte with the topic's number, followed by the message.
+    A frame is one byte, the topic's number, followed by the message.
     """
 
     def __init__(self, model: UnitreeFigures, settings: UnitreeSettings, *, linked: bool) -> None:
@@ -173,12 +173,12 @@ class UnitreeTopics(TopicTransport):
         self.publish(TOPIC_NAMES[RobotTopic(data[0])], data[1:])
 
     def problems(self) -> tuple[str, ...]:
-        """Return a problem if the interface has no link; `UnitreeRobot` checks the publishers."""
+        """Return a problem if the interface has no link; `UnitreeRobot` checks other publishers."""
         name = self._interface
         return (f"{name} is down: is the cable plugged in?",) if name and is_down(name) else ()
 
     def looked(self) -> None:
-        """Pass on changes in who publishes commands and in the state topic's types."""
+        """Pass on changes in the command publishers and in the state topic's message types."""
         types = tuple(self.state_types())
         news = PublisherNews(self.others, types, self.has_standby).pack()
         if news != self._news:
@@ -187,10 +187,10 @@ class UnitreeTopics(TopicTransport):
 
 
 class NodeTransport(RobotTransport):
-    """Transport for the node's process, which passes its frames to a standby process."""
+    """Transport for the node's process; passes its frames to a standby process."""
 
     def __init__(self, model: UnitreeFigures, settings: UnitreeSettings) -> None:
-        """Check that the interface and the message types exist, without opening anything."""
+        """Check that the interface and the message types exist; nothing is opened."""
         if settings.network_interface:
             find_address(settings.network_interface)
         for name in (model.family.state.type_name, _REQUEST):
@@ -202,7 +202,7 @@ class NodeTransport(RobotTransport):
 
     @property
     def descriptors(self) -> Sequence[int]:
-        """An empty tuple, since the link process opens its own."""
+        """An empty tuple, since the link process opens its own sockets."""
         return ()
 
     def watched(self) -> Sequence[int]:

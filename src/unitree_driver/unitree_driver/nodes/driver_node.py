@@ -9,9 +9,8 @@ Publishes (reliable, depth 1): `joint_states` (sensor_msgs/JointState), `imu/dat
 reliable, transient local), `/diagnostics`.
 Subscribes (reliable): `joint_command` (policy_msgs/JointCommand, depth 1), `estop` (std_msgs/Bool).
 Serves (std_srvs/Trigger): `~/take_control`, `~/release_control`, which answer when done,
-`~/damp`, and `~/reset`, which releases the e-stop.
-
-Nothing is sent to the robot before `~/take_control`. Control is given back at every exit.
+`~/damp`, and `~/reset`, which releases the e-stop. Nothing is sent to the robot before
+`~/take_control`. Control is given back on any exit.
 """
 
 import sys
@@ -36,9 +35,9 @@ from unitree_driver.wire import GO
 
 _MAX_DOMAIN = 232
 _BUTTONS = ("A", "B", "X", "Y", "L1", "R1", "select", "start", "F1", "F2")
-"""Buttons of the remote, in joy_node's order of an Xbox pad's buttons."""
+"""Buttons of the remote, in joy_node's order for an Xbox controller."""
 _RELEASED = 1.0
-"""Value of an Xbox pad's released trigger; a pressed one is -1."""
+"""Value of a released Xbox controller trigger; a pressed one is -1."""
 
 
 _BATTERY = Spec(
@@ -191,12 +190,12 @@ def _sensor_topics(robot_type: type[UnitreeRobot]) -> list[SensorTopic]:
 
 
 def _fill_estop(state: UnitreeState, stamp_ns: int) -> bytes | None:
-    """Return a pressed e-stop, or None if the keys are not held: only a reset releases it."""
+    """Return a press of the e-stop while the keys are held, else None: only a reset releases it."""
     return _wire(Bool(data=True)) if state.remote.holds(*STOP_KEYS) else None
 
 
 def _fill_joy(state: UnitreeState, stamp_ns: int) -> bytes:
-    """Return the remote's state in joy_node's layout of an Xbox pad; left and up are positive."""
+    """Return the remote's state in joy_node's Xbox layout; left and up are positive."""
     remote = state.remote
     triggers = [-_RELEASED if remote.holds(key) else _RELEASED for key in ("L2", "R2")]
     axes = [-remote.lx, remote.ly, triggers[0], -remote.rx, remote.ry, triggers[1]]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m unitree_driver.nodes.standby`: publish the node's frames if its link process died."""
+"""`python -m unitree_driver.nodes.standby`: publish the node's frames if its link process dies."""
 
 import json
 import socket
@@ -12,7 +12,7 @@ from unitree_driver.nodes.dds import stand_by
 
 
 def main() -> None:
-    """Run with three arguments: model name, settings as JSON, descriptor of the node's socket."""
+    """Run with three arguments: model name, settings as JSON, file descriptor of the socket."""
     end_with_channel()
     model, settings, descriptor = sys.argv[1:]
     stand_by(
