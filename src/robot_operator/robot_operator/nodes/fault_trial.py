@@ -102,10 +102,12 @@ class FaultTrial:
                 "file of the policy with inject_faults:=true"
             ) from None
         self._require([])
-        for scenario in scenarios:
-            later = [timed(fault, f"@{_NEVER_S:g}") for fault in scenario.faults]
-            set_faults(self._operator, self._client, later)
-        set_faults(self._operator, self._client, [""])
+        try:
+            for scenario in scenarios:
+                later = [timed(fault, f"@{_NEVER_S:g}") for fault in scenario.faults]
+                set_faults(self._operator, self._client, later)
+        finally:
+            set_faults(self._operator, self._client, [""])
 
     def try_scenario(self, scenario: FaultScenario) -> FaultOutcome:
         """Inject the faults while the policy runs, watch the commands, and remove the faults.

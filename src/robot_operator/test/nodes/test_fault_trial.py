@@ -129,7 +129,6 @@ def test_nothing_is_tried_after_a_refused_fault_or_without_a_terminal(
     assert ended.returncode == 1
     check_wording(ended.stderr.splitlines()[-1])
     assert met_robot.asked == []
-    injector.node.set_parameters([Parameter("faults", value=[""])])
     ended = tries(first, words=())
     assert ended.returncode == 1
     check_wording(ended.stderr.splitlines()[-1])
