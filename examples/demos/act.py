@@ -145,7 +145,7 @@ def image_size(contract: ChunkContract) -> tuple[int, int]:
 
 
 def _episodes(operator: ArmOperator, seeds: range) -> Iterator[tuple[int, Any]]:
-    """Run the episodes; yield each episode's seed and newest status."""
+    """Run the episodes; yield each one's seed and last status."""
     for seed in seeds:
         if seed > seeds.start:
             operator.next_episode()

@@ -414,7 +414,7 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--bundle",
-        help="folder of a bundle, or name of an installed one (default: that of the robot, "
+        help="folder of a bundle, or name of an installed one (default: the robot's own, "
         "lite3_walk or go2_walk)",
     )
     parser.add_argument(

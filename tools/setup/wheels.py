@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Makes ROS 2 wheels usable for building: include folders, and scripts that colcon sources."""
+"""Make ROS 2 wheels usable for builds: fix include paths and write the scripts colcon sources."""
 
 from __future__ import annotations
 

@@ -197,9 +197,11 @@ class Environment:
         )
 
     def _update_drift(self, velocity: Array) -> None:
-        """Smooth the error of steady walking; the result is 0 before settling and after a kick.
+        """Low-pass filter the velocity error during steady walking.
 
-        Otherwise, a robot would make up for its lag during acceleration by walking too fast later.
+        Reset it to 0 until the robot has settled on a new command, and after a kick. If the
+        acceleration phase were included, the robot would learn to make up for its lag by walking
+        too fast later.
         """
         task, phase = self.task, self._age % self.task.command_ticks
         steady = (phase >= task.settled_ticks) & (phase < task.kick_phase_ticks)

@@ -82,7 +82,7 @@ class Channel:
         minProperties=1,
     )
     degrees: tuple[str, ...] = entry(
-        "values of `fields` that are in degrees or degrees/s in LeRobot, in rad or rad/s in ROS",
+        "values of `fields` that LeRobot gives in degrees or degrees/s, but ROS in rad or rad/s",
         default=(),
     )
 
@@ -153,7 +153,9 @@ class CameraSource:
         exclusiveMinimum=0,
     )
     stamp: Literal["header", "received"] = entry(
-        "time of an image; without a stamp it is the time of arrival", default="header"
+        "source of an image's time; header falls back to the arrival time if the message has no "
+        "stamp",
+        default="header",
     )
     timeout_s: float = entry(
         "age of the newest image above which a live camera is considered lost, s",

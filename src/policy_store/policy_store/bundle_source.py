@@ -175,7 +175,7 @@ class BundleFolder:
         if len(found) != 1:
             raise PolicyError(
                 f"{self.path}: expected a bundle, with a {' or a '.join(HOSTED_FILES)}, found "
-                f"{'both' if found else 'none'}"
+                f"{'both' if found else 'neither'}"
             )
         ((name, content),) = found.items()
         return self.path / name, content

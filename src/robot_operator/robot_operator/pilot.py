@@ -269,7 +269,10 @@ _BURST, _BURST_NS = 10, 100_000_000
 
 
 class Keys:
-    """Keys in a terminal, which does not report their release: silence counts as release."""
+    """Keys typed in a terminal.
+
+    A terminal does not report key releases, so a key that stops repeating counts as released.
+    """
 
     def __init__(self, timeout_ns: int, share: float) -> None:
         """Start with no key held.

@@ -343,7 +343,10 @@ def read_response(data: bytes) -> ServiceResponse | None:
 
 
 def _text(data: bytes, head: struct.Struct) -> str | None:
-    """Return the text after a message's numbers; the last number is its size. None if invalid."""
+    """Return the text after a message's numbers; None if invalid.
+
+    The last of these numbers is the text's size.
+    """
     start = len(HEADER) + head.size
     if len(data) < start or data[:2] != HEADER[:2]:
         return None

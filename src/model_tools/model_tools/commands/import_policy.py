@@ -43,7 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "source",
         type=Path,
         nargs="?",
-        help="training file (YAML or ONNX); without one, everything about the model is a question",
+        help="file written by the training code (YAML or ONNX); if omitted, you must answer every "
+        "question about the model (see --answers)",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder of the new bundle")
     parser.add_argument(
@@ -141,7 +142,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     source = given.source or given.model
     if source is None:
         raise ToolError(
-            "expected a file from the training run, or --model policy.onnx, found neither"
+            "expected a file from the training run or --model policy.onnx, found neither"
         )
     answers = [
         f"{key}={_quoted(value)}"

@@ -37,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--frames", metavar="FIRST:END", help="range of source frames")
     parser.add_argument(
-        "--anchor", metavar="BODY", help="body to add, if the source has only the base"
+        "--anchor",
+        metavar="BODY",
+        help="anchor body whose pose is added to the clip if the source has only the base",
     )
     parser.add_argument(
         "--robot",

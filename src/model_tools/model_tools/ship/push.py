@@ -287,6 +287,6 @@ def _require_version(
 def _require_name(name: str, reference: RegistryReference, place: Path) -> None:
     if reference.name != name:
         raise ToolError(
-            f"{reference}: expected a repository whose last part is {name} (the name in {place}), "
+            f"{reference}: expected a repository path ending in {name} (the name in {place}), "
             f"found {reference.name}"
         )

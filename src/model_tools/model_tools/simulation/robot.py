@@ -115,7 +115,10 @@ class SimulatedRobot:
         )
 
     def velocity(self, contract: JointContract, of_lite3: Velocity) -> Velocity:
-        """Scale a command from a Lite3 walk to the range that another policy was trained for."""
+        """Adapt a velocity command from the Lite3's test walks to another policy's trained range.
+
+        A robot of the suite gets the command clipped to this range; a robot model, scaled to it.
+        """
         trained = contract.velocity_command
         if trained is None:
             return of_lite3 if self.model is None else (0.0, 0.0, 0.0)

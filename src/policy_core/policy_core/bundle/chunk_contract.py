@@ -56,7 +56,7 @@ class JointUnit:
         "unit of the policy's values"
     )
     sign: Literal[1, -1] = entry(
-        "-1 if the policy's radians or degrees increase in the opposite direction", default=1
+        "-1 if the policy's angle increases when the joint's position decreases", default=1
     )
     zero_rad: float = entry(
         "position at which the policy's radians or degrees are 0, rad", default=0.0
@@ -115,8 +115,8 @@ class Camera:
         "maximum age of a frame, s", default=0.5, exclusiveMinimum=0, maximum=60
     )
     camera_frozen_s: float | None = entry(
-        "maximum time for which the camera may repeat an image while the robot moves, s; after "
-        "that, HOLD; if absent, only a warning",
+        "how long, in s, the camera may repeat an image while the robot moves before HOLD; if "
+        "absent, only a warning",
         default=None,
         exclusiveMinimum=0,
         maximum=60,

@@ -55,7 +55,7 @@ class StateField:
         size: Number of values; `joints` if there is one per joint, in contract order.
         parts: Names of the values; a contract may select some.
         topic: Topic that carries the field.
-        read: Returns the values in a message [size], or one per joint in the message; None for a
+        read: Returns the values [size] in a message, or one per joint in the message; None for a
             field that `RobotState.derive` computes from another field on the same topic.
         require: Raises RobotError if a message does not contain the field.
         aliases: Other names for the field in rollouts, with the index of each value.

@@ -42,7 +42,8 @@ class FrameBuffer {
 
   /// Adds a new encoded frame, captured at `time_ns`; returns its number.
   std::int64_t add(const std::uint8_t* data, std::size_t size, std::int64_t time_ns) noexcept;
-  /// Counts motion from now on: between runs the robot moves, unseen by `note_joints`.
+  /// Restarts the motion count: between runs, the robot may move without `note_joints` being
+  /// called.
   void forget_motion() noexcept;
   void note_joints(Span joint_pos) noexcept;
   bool is_frozen() const noexcept { return repeated_s_ > frozen_s_ && is_repeating(); }

@@ -246,7 +246,10 @@ class BackendBase(ABC):
         return self.read_device(THIS_MACHINE)
 
     def problem(self) -> str:
-        """Return why runs fail (permanently, unless `is_remote`); "" if they can succeed."""
+        """Return the reason that no run can succeed; "" if runs can.
+
+        The problem is permanent, except on a remote back end (`is_remote`), where it may pass.
+        """
         return ""
 
     def run(self) -> None:

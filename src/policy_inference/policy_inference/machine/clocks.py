@@ -110,6 +110,9 @@ def clock_finding(device: str, clock: DeviceClock | None, remedy: str) -> list[F
         return [Finding(name=f"{device} clock", found=found)]
     return [
         Finding.warning(
-            f"{device} clock", found, f"short inferences may run on a slow clock: {remedy}"
+            f"{device} clock",
+            found,
+            "the clock may not ramp up in time for short inferences; to keep it high, run: "
+            f"{remedy}",
         )
     ]

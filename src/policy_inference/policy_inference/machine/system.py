@@ -93,7 +93,7 @@ def _processor(machine: Machine) -> Finding:
     return Finding.warning(
         "processor",
         found,
-        "ticks may start on a slow clock: echo performance | "
+        "the clock may not ramp up in time for ticks; to keep it high, run: echo performance | "
         "sudo tee /sys/devices/system/cpu/cpufreq/policy*/scaling_governor",
     )
 

@@ -59,7 +59,7 @@ _CHUNK_SPECS = (
         name="realign",
         type=bool,
         default=_CHUNKS.realign,
-        doc="asynchronous: shift a new chunk so that it begins at the last command",
+        doc="asynchronous: offset a new chunk so that its first target equals the last command",
     ),
     Spec(
         name="prefix_schedule",
@@ -99,7 +99,7 @@ _CHUNK_SPECS = (
         type=int,
         default=_CHUNKS.noise_seed,
         minimum=0,
-        doc="Seed of the noise from which a flow or diffusion policy makes chunks",
+        doc="Seed for the noise from which a flow or diffusion policy generates chunks",
     ),
     Spec(
         name="image_transport",

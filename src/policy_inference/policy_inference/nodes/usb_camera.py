@@ -50,9 +50,9 @@ _SIZE, _FPS = (640, 480), 30.0
 _SHOTS = 10
 """Number of images to take: the first are dark until the camera has adjusted its exposure."""
 BANDWIDTH = (
-    "if it works alone, two cameras on one USB bus need more bandwidth than the bus has: use "
-    "different buses, set smaller values of width, height or fps, or let the driver compute what "
-    "they need (sudo modprobe -r uvcvideo; sudo modprobe uvcvideo quirks=128)"
+    "if the camera works alone, two cameras probably exceed the bandwidth of one USB bus: use "
+    "different buses, reduce width, height or fps, or let the driver compute each camera's "
+    "bandwidth (sudo modprobe -r uvcvideo; sudo modprobe uvcvideo quirks=128)"
 )
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Open the model that a user names, ready to answer sessions."""
+"""Open the model that a user names, and prepare it to serve sessions."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def credentials(host: str) -> tuple[str, str] | None:
     except (ValueError, AttributeError, TypeError, binascii.Error, RecursionError) as error:
         raise PolicyError(
             f"{file}: expected Docker's configuration with `auths`, found invalid content; "
-            f"`docker login {host}` writes it"
+            f"run `docker login {host}` to write it"
         ) from error
     name, colon, password = text.partition(":")
     return (name, password) if colon else None

@@ -34,7 +34,10 @@ Progress = Callable[[int, int | None], None]
 
 
 class RegistryRepository:
-    """Reads a repository's manifests and blobs; retries network errors, with increasing waits."""
+    """Reads a repository's manifests and blobs.
+
+    It retries after network errors, with increasing delays.
+    """
 
     def __init__(self, reference: RegistryReference, access: RegistryAccess) -> None:
         """Prepare requests to the repository; nothing is sent yet."""

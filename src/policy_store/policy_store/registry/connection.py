@@ -276,8 +276,8 @@ class RegistryConnection:
         if scheme.lower() == "bearer":
             return f"Bearer {self._token(rest, login)}"
         raise RegistryError(
-            f"{self._host}: expected credentials, found none; `docker login {self._host}` writes "
-            f"them, or set {USER_VARIABLE} and {PASSWORD_VARIABLE}"
+            f"{self._host}: expected credentials, found none; run `docker login {self._host}`, "
+            f"or set {USER_VARIABLE} and {PASSWORD_VARIABLE}"
         )
 
     def _token(self, challenge: str, login: tuple[str, str] | None) -> str:

@@ -43,8 +43,8 @@ DRIVER_INVARIANTS: Mapping[str, str] = {
     "driver_phases_in_order": "Control is requested, taken with the robot at rest, and given back "
     "after the robot has been brought to rest or lowered; no phase is skipped.",
     "driver_changes_have_reasons": "Each driver status states a reason.",
-    "nothing_sent_unasked": "The drives receive nothing before control is requested, nor while "
-    "the robot's own controller prepares the robot or lays it down.",
+    "nothing_sent_unasked": "The drives receive nothing before control is requested, or while "
+    "the robot's own controller is preparing or lowering the robot.",
     "nothing_sent_after": "The drives receive nothing after control has been given back.",
     "rest_mode_first": "After control was taken, and after each stop, the driver follows no "
     "command until it has received one in the rest mode. An invalid command in the rest mode, "

@@ -52,7 +52,7 @@ _HUNG = Spec(
     name="hung",
     type=bool,
     default=False,
-    doc="True if the robot is suspended, so that its joints may go limp",
+    doc="True if the robot hangs from a hoist, so its joints can safely go limp",
 )
 
 

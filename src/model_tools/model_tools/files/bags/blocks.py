@@ -139,7 +139,7 @@ def set_back(stored_ns: Times) -> int | None:
 
 
 def indexed_files(reader: Reader) -> list[IndexedFile] | None:
-    """Return the files of an open recording, with their indexes; None unless all have one."""
+    """Return the files of an open recording, with indexes; None unless every file is indexed."""
     if reader.compression_mode == "message":
         return None
     storage = reader.storage

@@ -199,8 +199,8 @@ def _scaling(source: _Source, feature: PolicyFeature) -> Scaling:
         return Scaling(mode="identity")
     if mode not in _MODES:
         raise ToolError(
-            f"{source.place}: {feature.name}: expected a normalization of "
-            f"{', '.join(_MODES)}, IDENTITY, found {mode}"
+            f"{source.place}: {feature.name}: expected normalization "
+            f"{', '.join(_MODES)} or IDENTITY, found {mode}"
         )
     kind, *names = _MODES[mode]
     low, high = (_values(source, feature, name, mode) for name in names)

@@ -79,7 +79,7 @@ class ActRequest:
         steps: Number of steps executed per chunk; the checkpoint's number if None.
         resize: Stretch images of a different size, on the robot and from the dataset.
         graphs: `two`: separate graphs for encoders and policy; `one`: a single graph.
-        opset: 11 to 20.
+        opset: ONNX opset version, 11 to 20.
         simplify: Simplify the graphs with onnxsim.
         golden: Golden rows with the training code's outputs, to compare with the graphs' and to
             keep.

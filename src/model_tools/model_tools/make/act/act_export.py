@@ -151,7 +151,10 @@ def _nominal(request: ActRequest, contract: ChunkContract) -> Nominal | None:
 def _rows(
     request: ActRequest, contract: ChunkContract, models: Mapping[str, onnx.ModelProto]
 ) -> tuple[dict[str, Tensor], F64, list[str]]:
-    """Return golden observations, the policy's normalized chunks, and the comparisons made."""
+    """Return the golden observations and the policy's normalized chunks.
+
+    Also return a line of text per comparison with given chunks.
+    """
     reference = ReferenceGraphs(contract, models)
     if request.golden is None:
         rows = (

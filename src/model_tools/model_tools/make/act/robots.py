@@ -38,7 +38,7 @@ class RobotJoint:
         "upper end of the calibrated range, rad; position_max if absent", default=None
     )
     sign: Literal[1, -1] = entry(
-        "-1 if the policy's degrees or radians increase in the opposite direction", default=1
+        "-1 if the policy's angle increases when the joint's position decreases", default=1
     )
     zero_rad: float = entry(
         "position at which the policy's degrees or radians are 0, rad", default=0.0

@@ -53,10 +53,10 @@ class ExportRequest:
         checkpoint: The parsed checkpoint.
         config: Description of the checkpoint's network.
         output: File to write.
-        opset: 11 to 20.
+        opset: ONNX opset version, 11 to 20.
         dynamic_batch: Leave the batch size free.
-        check: File with observations (key `obs`) to compare on, besides random ones; optionally
-            with the actions for them.
+        check: File with observations (key `obs`), and optionally their actions, to compare in
+            addition to random observations.
         force: Replace existing files.
     """
 

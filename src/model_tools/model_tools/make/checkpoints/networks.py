@@ -111,7 +111,7 @@ def to_onnx(
         policy: A `PolicyNetwork`, or a program like one.
         state: State of one robot: none, h, or h and c.
         obs_dim: Size of the observation.
-        opset: 11 to 20, the range of this torch exporter.
+        opset: ONNX opset version, 11 to 20 (the range of this torch exporter).
         dynamic_batch: Leave the batch axis free; otherwise it is 1.
     """
     carried = STATE[: len(state)]

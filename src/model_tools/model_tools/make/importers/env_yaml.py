@@ -212,7 +212,10 @@ def _clip(action: Node, joints: Sequence[str]) -> list[list[float]] | None:
 
 
 def _put_actuators(draft: Draft, groups: Node, names: Sequence[str]) -> None:
-    """Write the groups' values by joint; ask for any value that only some joints have."""
+    """Write the groups' values per joint.
+
+    If only some joints have a value, add a TODO for the rest.
+    """
     members = {
         key: (group, resolve_names(group["joint_names_expr"], names, keep_order=False))
         for key, group in groups.items()

@@ -224,7 +224,7 @@ def _put_initial_values(
             )
         return
     if not is_beside(path, stated.text()):
-        raise stated.wrong(f"a file in the folder of {path.name}")
+        raise stated.wrong(f"a file in the same folder as {path.name}")
     values = read_tensors(path.parent / stated.text())
     first = {into: values[f"{name}/{into}"] for into in feedback if f"{name}/{into}" in values}
     moved = {into: array for into, array in first.items() if array.any()}

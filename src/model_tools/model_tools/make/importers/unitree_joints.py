@@ -207,7 +207,7 @@ def _possible(given: GivenJoints, places: Sequence[int]) -> dict[str, list[str]]
 
 
 def _undecided(root: Node, given: GivenJoints, orders: Mapping[str, Sequence[str]]) -> ToolError:
-    """Return the error that lists the possible policy orders."""
+    """Return the error that lists the joint orders the policy may use."""
     default = root["default_joint_pos"].numbers()
     meaning = {
         LISTED: "the policy uses the file's order, as in MuJoCo",

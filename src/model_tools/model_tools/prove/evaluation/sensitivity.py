@@ -41,7 +41,7 @@ def with_errors(plan: Plan, errors_mps: Sequence[float]) -> Plan:
     """
     if plan.reaches or len(plan.backends) > 1:
         raise ToolError(
-            "plan: expected a robot that walks, and one back end, found "
+            "plan: expected a walking robot and a single back end, found "
             f"{plan.robot} and {', '.join(plan.backends)}"
         )
     factors = dataclasses.replace(

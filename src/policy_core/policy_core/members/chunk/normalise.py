@@ -53,7 +53,10 @@ class ImageNormaliser:
         self._planes: F32 = np.zeros((3, *shape), np.float32) if not self._direct else out[0]
 
     def apply(self, image: Image) -> None:
-        """Write an image [height, width, 3], resized to the contract's size if necessary."""
+        """Convert an image [height, width, 3] to the network's input; resize it if necessary.
+
+        The input is written to the back end's buffer.
+        """
         if image.shape[:2] != self._size[::-1]:
             image = resized(image, self._size)
         if self._is_raw:

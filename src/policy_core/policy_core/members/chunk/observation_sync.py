@@ -85,7 +85,10 @@ class FrameBuffer(Stateful):
         return self._content.tobytes()
 
     def forget_motion(self) -> None:
-        """Count motion from now on: `note_joints` does not see the robot's motion between runs."""
+        """Restart the motion count.
+
+        Between runs, the robot may move without `note_joints` being called.
+        """
         self._seen_from, self._moved_rad = np.zeros(0), 0.0
 
     def note_joints(self, joint_pos: F64) -> None:

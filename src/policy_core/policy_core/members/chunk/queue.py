@@ -161,7 +161,7 @@ class AsynchronousQueue(_Plan):
             refill_threshold: Share of these steps below which the next chunk is requested.
             fade: Length of a fade in ticks.
             grippers: Columns of a chunk that are neither faded nor shifted.
-            realign: True to shift a chunk so that it begins at the last target.
+            realign: True to offset a chunk so that its first target equals the last target.
         """
         super().__init__(steps, refill_threshold)
         # Shares of the new chunk during the fade; after it, the share is 1.

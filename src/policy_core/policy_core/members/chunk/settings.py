@@ -26,7 +26,7 @@ class ChunkSettings:
     fade_s: float = 0.2
     """asynchronous: time over which a new chunk's targets replace those of the old chunk."""
     realign: bool = False
-    """asynchronous: shift a new chunk so that it begins at the last command."""
+    """asynchronous: offset a new chunk so that its first target equals the last command."""
     ensemble_coeff: float | None = None
     """ensemble: coefficient of the weights; None for the contract's value."""
     prefix_schedule: PrefixSchedule = "linear"

@@ -86,7 +86,7 @@ class BpuTensor:
         return array.reshape(array.shape + ones).transpose(axes)
 
     def _axes(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-        """Return each tensor axis's index in `shape` padded with ones; None if no order fits."""
+        """Return the index of each tensor axis in `shape` padded with ones; None if none fits."""
         whole = shape + (1,) * (len(self.shape) - len(shape))
         orders = [tuple(range(len(whole)))]
         if len(whole) == 4 and (self.layout == "NHWC" or len(shape) in (2, 4)):

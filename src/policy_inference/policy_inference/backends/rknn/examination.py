@@ -154,7 +154,8 @@ def _library_finding(machine: Machine, file: Path | None, artifact: Artifact | N
         return Finding.error(
             LIBRARY,
             f"{file}, which cannot be read",
-            f"sudo chmod 644 {file}; if that is not a file, copy {LIBRARY} there",
+            f"sudo chmod 644 {file}; if {file} is not a regular file, replace it with a copy of "
+            f"{LIBRARY}",
         )
     if not content.startswith(_ELF):
         return Finding.error(

@@ -46,10 +46,14 @@ class PlanCache:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            _log.warning("%s: not used, since it cannot be read: %s", plan, error)
+            _log.warning("%s: ignored, because it cannot be read: %s", plan, error)
             return None
         if sidecar.plan_sha256 != hashlib.sha256(content).hexdigest():
-            _log.warning("%s: not used, since it is not the plan that was stored", plan)
+            _log.warning(
+                "%s: ignored, because its hash does not match the stored one (the file was changed "
+                "or damaged)",
+                plan,
+            )
             return None
         return content
 
