@@ -58,7 +58,7 @@ def test_core_that_does_something_else_is_found(monkeypatch: pytest.MonkeyPatch)
     broken = run_seed(3, replace(IN_BOTH, seconds=10.0), [drive]).broken
     assert broken is not None
     assert broken.name == "cores_agree"
-    assert broken.time_s >= 8.0
+    assert broken.time_s > 5.0  # the operator commands velocities once the robot runs
 
 
 def test_robot_runs_again_after_an_estop() -> None:
