@@ -155,7 +155,8 @@ def test_chunk_must_be_there_before_the_last_one_is_used_up_and_before_waiting_i
     holds: bool,
 ) -> None:
     vendor_device.run_ms = lambda time_s: graph_ms
-    found = test(vendor_arm(tmp_path / "arm", **{"safety.damp_after_s": damp_after_s}))
+    changes: dict[str, Any] = {"safety.damp_after_s": damp_after_s}
+    found = test(vendor_arm(tmp_path / "arm", **changes))
     assert bool(found) is holds
     check_wording(failed_names(found))
 
