@@ -24,7 +24,7 @@ from coverage import Coverage
 
 from policy_inference.kinds.opening import NATIVE, PYTHON
 from tools.chaos.mutated import run_mutated
-from tools.chaos.scenario import BOTH, Options, holds, run_seed, run_with_digests
+from tools.chaos.scenario import BOTH, Options, holds, run_with_digests
 from tools.mutants import Mutant, mutants
 
 _PLACES = {
@@ -63,7 +63,15 @@ def try_mutants(
     """
     chance, drawn = random.Random(draw), list[Mutant]()
     every = {group: [*mutants(group, [place])] for group, place in _PLACES.items()}
-    unreached = _unreached({one.file for some in every.values() for one in some}, seeds, options)
+    native = replace(options, core=NATIVE)
+    expected = {
+        seed: run_with_digests(seed, native)[1] if options.core == BOTH else [] for seed in seeds
+    }
+    files = {one.file for some in every.values() for one in some}
+    unreached, broken = _unreached(files, expected, options)
+    if broken:
+        say(f"seeds {broken} do not hold without a fault, so they would find every fault")
+        return 1
     for some in every.values():
         fit = [
             one
@@ -73,18 +81,6 @@ def try_mutants(
         drawn += chance.sample(fit, min(len(fit), count // len(_PLACES)))
     chance.shuffle(drawn)  # so that a run that is ended early covers all places
     of, found = Counter(mutant.group for mutant in drawn), Counter[str]()
-    native = replace(options, core=NATIVE)
-    expected = {
-        seed: run_with_digests(seed, native)[1] if options.core == BOTH else [] for seed in seeds
-    }
-    broken = [
-        seed
-        for seed, digests in expected.items()
-        if not holds(seed, replace(options, core=PYTHON), digests)
-    ]
-    if broken:
-        say(f"seeds {broken} do not hold without a fault, so they would find every fault")
-        return 1
     for mutant, is_found in _tried(drawn, expected, options, jobs):
         found[mutant.group] += is_found
         say(f"{'found' if is_found else 'missed'}: {mutant.file}:{mutant.line} {mutant.fault}")
@@ -94,14 +90,16 @@ def try_mutants(
     return 0
 
 
-def _unreached(files: set[str], seeds: range, options: Options) -> dict[str, set[int]]:
-    """Return, for each file, the lines in functions that the seeds do not execute."""
+def _unreached(
+    files: set[str], expected: Mapping[int, list[str]], options: Options
+) -> tuple[dict[str, set[int]], list[int]]:
+    """Return each file's lines in functions that no seed executes, and the seeds that break."""
     modules = {file: importlib.import_module(_module_name(file)) for file in files}
     places = {file: os.path.realpath(str(module.__file__)) for file, module in modules.items()}
     seen = Coverage(data_file=None, include=[*places.values()])
     with seen.collect():
-        for seed in seeds:
-            run_seed(seed, replace(options, core=PYTHON))
+        python = replace(options, core=PYTHON)
+        broken = [seed for seed, digests in expected.items() if not holds(seed, python, digests)]
     found = dict[str, set[int]]()
     for file, place in places.items():
         executed = seen.get_data().lines(place) or ()
@@ -115,7 +113,7 @@ def _unreached(files: set[str], seeds: range, options: Options) -> dict[str, set
             if statement.lineno not in executed
             for line in range(statement.lineno, (statement.end_lineno or 0) + 1)
         }
-    return found
+    return found, broken
 
 
 def _module_name(file: str) -> str:
