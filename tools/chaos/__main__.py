@@ -105,17 +105,13 @@ def main() -> int:
     parser.add_argument("--physics", action="store_true", help="simulate the robot in MuJoCo")
     parser.add_argument("--jobs", type=positive_count, default=1, help="number of processes")
     parser.add_argument("--mutants", type=positive_count, metavar="COUNT")
-    parser.add_argument("--soak", type=float, metavar="HOURS", help="one long flight, with physics")
+    parser.add_argument("--soak", type=float, metavar="HOURS", help="one long run of the first seed")
     given = parser.parse_args()
-    options = Options(
-        seconds=given.seconds,
-        core=given.core,
-        physics=given.physics or given.soak is not None,
-    )
+    options = Options(seconds=given.seconds, core=given.core, physics=given.physics)
     if given.mutants:
         return try_mutants(given.mutants, given.seeds, options, say, given.jobs)
     if given.soak is not None:
-        return soak(given.soak, options, say)
+        return soak(given.soak, given.seeds[0], options, say)
     seeds = given.replay or given.seeds
     if given.replay:
         for step in draw_steps(seeds[0], options.seconds):

@@ -18,7 +18,7 @@ _LOOK_S = 30.0
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
-def soak(hours: float, options: Options, say: Callable[[str], None]) -> int:
+def soak(hours: float, seed: int, options: Options, say: Callable[[str], None]) -> int:
     """Run one seed for simulated hours; return the exit status.
 
     The run fails if an invariant breaks or files are left open.
@@ -32,7 +32,7 @@ def soak(hours: float, options: Options, say: Callable[[str], None]) -> int:
         if len(samples) % 20 == 0:
             say(f"{samples[-1][0]:.0f} s: {samples[-1][1]:.1f} MiB, {files} files")
 
-    outcome = run_seed(0, replace(options, seconds=3600.0 * hours), look=look, look_s=_LOOK_S)
+    outcome = run_seed(seed, replace(options, seconds=3600.0 * hours), look=look, look_s=_LOOK_S)
     times_s, mib, files = np.array(samples).T
     half, checks = len(samples) // 2, sum(outcome.checked.values())
     slope = float(np.polyfit(times_s[half:] / 3600.0, mib[half:], 1)[0]) if half > 1 else 0.0
