@@ -51,7 +51,7 @@ ROBOTS = {"lite3": "Lite3", "go2": "Go2", "arm": "SO-101 arm", "my_robot": "my_r
 NOTES = {
     "lite3": "The robot walks at 0.5 m/s. Its own computer damps after 1 s without commands.",
     "go2": """The robot walks at 0.5 m/s. Its own computer keeps executing the last command. When
-the driver exits, the robot is lowered for 2 s; then the drives only damp.""",
+the driver exits, it lowers the robot for 2 s; then the drives only damp.""",
     "arm": """The arm reaches for a cube. There is no driver between policy and arm: here, *driver*
 means that a command expired, 200 ms after it was sent. The policy node tolerates missing
 images for 500 ms, keeps its last target for 1 s, and then holds the measured pose, which counts as

@@ -61,7 +61,7 @@ DRIVER_INVARIANTS: Mapping[str, str] = {
     "frame_is_finite": "Each value of a frame is finite, and no gain is negative.",
     "frame_in_figures": "In FOLLOWING, the position, stiffness and damping in a frame are within "
     "the robot's limits.",
-    "torque_in_limits": "In FOLLOWING, no frame demands a torque, at the last measured state, "
+    "torque_in_limits": "In FOLLOWING, at the last measured state, no frame demands a torque "
     "above the effort limit of the command or of the drive.",
     "starts_at_the_robot": "A joint without stiffness is first given stiffness only at a position "
     "within `max_start_error_rad` of the measured one; before that, its torque is at most "
