@@ -42,7 +42,7 @@ class Outgoing:
 
     Attributes:
         topic, type: Topic and type of the messages.
-        names: Names of the values, channel by channel.
+        names: Names of the values, one channel after another.
     """
 
     def __init__(
@@ -56,8 +56,8 @@ class Outgoing:
         """Prepare to make messages.
 
         Args:
-            mapping: The mapping of the channels.
-            channels: Channels of the topic: a command, or all sources that read it.
+            mapping: The mapping to which the channels belong.
+            channels: The topic's channels: one command, or all sources that read the topic.
             empty: Function that makes empty messages.
             valid_for_s: Validity of a JointCommand after its receipt, s.
         """
@@ -90,7 +90,7 @@ class Outgoing:
 
         Args:
             values: Values [names], in LeRobot's units.
-            stamp_ns: Time for the message's stamp, if it has one.
+            stamp_ns: Time for the message's stamp, if the message has one.
         """
         if not np.isfinite(values).all():
             name = self.names[int(np.argmin(np.isfinite(values)))]
@@ -118,7 +118,7 @@ def _quantity(channel: Channel) -> str:
 
 
 def _spans(mapping: RobotMapping, channels: Sequence[Channel]) -> Iterator[tuple[Channel, int]]:
-    """Yield each channel and the index of the channel's first value."""
+    """Yield each channel with the index of its first value."""
     begin = 0
     for channel in channels:
         yield channel, begin
