@@ -62,7 +62,8 @@ def dataset_features(
 
 
 def not_for_videos(mapping: RobotMapping) -> Iterator[str]:
-    """Yield a problem per camera of odd width or height: videos store a color per 2 x 2 pixels."""
+    """Yield a problem per camera of odd width or height: videos store one color per 2 x 2 pixels.
+    """
     for name, camera in mapping.cameras.items():
         if camera.height % 2 or camera.width % 2:
             yield (

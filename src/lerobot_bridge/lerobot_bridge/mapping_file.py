@@ -99,7 +99,7 @@ class _MappingValidator:
         self._pairing()
 
     def _pairing(self) -> None:
-        """Check that inputs are ordered by arrival if a frame takes the newest, as on a robot."""
+        """Require inputs ordered by arrival if frames take the newest message, as on a robot."""
         if self._mapping.pairing.rule != "newest":
             return
         seen: dict[str, Source | CameraSource] = {

@@ -159,7 +159,7 @@ class Watch:
         self.newest = data
 
     def problem(self, now_ns: int) -> str:
-        """Return the reason why no episode can start now; empty if one can."""
+        """Return the reason that no episode can start now; empty if one can."""
         wanted = self.wanted
         if self.trouble or not wanted.needed:
             return self.trouble if wanted.needed else ""
@@ -184,7 +184,7 @@ class Watch:
         return ""
 
     def unfit(self) -> str:
-        """Return why the newest message yields no frame; empty if it yields one."""
+        """Return why the newest message can yield no frame; empty if it can."""
         if self._judge is None or self.newest is None:
             return ""
         problem = self._judge(self.kind, self.newest)
@@ -193,7 +193,7 @@ class Watch:
     def crowd(self) -> str:
         """Return a problem if a topic that may have one publisher has several; otherwise empty.
 
-        The publishers' messages would alternate in the frames.
+        The messages of several publishers would alternate in the frames.
         """
         if not self.wanted.alone or len(self.publishers) < 2:
             return ""
@@ -208,7 +208,7 @@ class Watch:
         return len(self._came) / (_OVER_NS * 1e-9)
 
     def bytes_per_s(self, now_ns: int) -> float:
-        """Return the bytes per second, over the last two seconds."""
+        """Return the data rate in bytes per second, over the last two seconds."""
         self._forget(now_ns)
         return sum(size for _, size in self._came) / (_OVER_NS * 1e-9)
 
@@ -218,16 +218,16 @@ class Watch:
 
 
 class PolicyWatch:
-    """Watches the status of an evaluation's policy: whether the policy drives.
+    """Watches, in an evaluation, whether the policy drives, from its node's status.
 
     Attributes:
         ran: The policy that the node runs; None before the node's first status.
-        done: True if the policy's success signal has arrived in this run; None if the bundle
+        done: True once the policy's success signal has arrived in this run; None if the bundle
             defines none.
     """
 
     def __init__(self, node: str, steady_ns: Callable[[], int]) -> None:
-        """Watch a node, given by its full name; ages use the steady clock, ns."""
+        """Watch the node with this full name; ages are measured on the steady clock, ns."""
         self.ran: PolicyRan | None = None
         self.done: bool | None = None
         self._node, self._mode, self._reason = node, "", ""
@@ -236,7 +236,8 @@ class PolicyWatch:
     def said(
         self, mode: str, reason: str, name: str, version: str, done: bool | None = None
     ) -> bool:
-        """Process a status; return whether the success signal has appeared since the last one."""
+        """Process a status; return whether the success signal has appeared since the last status.
+        """
         came = done is True and self.done is False
         self._mode, self._reason, self._heard_ns = mode, reason, self._steady_ns()
         self.done = done
@@ -245,7 +246,7 @@ class PolicyWatch:
 
     @property
     def lost(self) -> bool:
-        """True if a status arrived once, but none for longer than any pause of a running node."""
+        """True if statuses have arrived, but none for longer than a running node ever pauses."""
         return self.ran is not None and self._age_ns > _SILENT_NS
 
     @property
