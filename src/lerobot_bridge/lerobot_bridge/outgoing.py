@@ -128,7 +128,7 @@ def _spans(mapping: RobotMapping, channels: Sequence[Channel]) -> Iterator[tuple
 def _fields(
     mapping: RobotMapping, channels: Sequence[Channel]
 ) -> list[tuple[list[tuple[str, int | None]], int]]:
-    """Return the path to each field and the index of its value; array elements are in order."""
+    """Return each field's path and the index of the field's value; array elements are in order."""
     found = []
     for channel, begin in _spans(mapping, channels):
         for i, path in enumerate((channel.fields or {}).values()):

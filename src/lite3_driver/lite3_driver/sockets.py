@@ -37,7 +37,8 @@ class _InUseError(DriverError):
 
 
 class UdpTransport(RobotTransport):
-    """Transport on the two sockets. Only the link process keeps the port, which its exit frees."""
+    """Transport over the two sockets. Only the link process keeps the port, which its exit frees.
+    """
 
     def __init__(
         self, settings: Lite3Settings, receiver: socket.socket, sender: socket.socket

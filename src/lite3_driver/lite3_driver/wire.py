@@ -192,7 +192,8 @@ def read_request(data: bytes) -> int | None:
 
 
 def read_command(data: bytes) -> F32 | None:
-    """Return the values [12, 5] in a command frame (columns: COMMAND_FIELDS); otherwise None."""
+    """Return a command frame's values [12, 5] (columns: COMMAND_FIELDS); None for other datagrams.
+    """
     if len(data) != COMMAND_BYTES:
         return None
     code, size, kind = _HEADER.unpack_from(data)

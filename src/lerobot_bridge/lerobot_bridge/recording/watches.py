@@ -191,7 +191,7 @@ class Watch:
         return f"{self.name}: {problem}" if problem else ""
 
     def crowd(self) -> str:
-        """Return a problem if a topic that may have one publisher has several; otherwise empty.
+        """Return a problem if the topic may have only one publisher but has several; otherwise "".
 
         The messages of several publishers would alternate in the frames.
         """

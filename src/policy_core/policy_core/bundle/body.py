@@ -48,7 +48,7 @@ SENSITIVITY = "sensitivity_"
 
 
 def perceived_label(*stated: object) -> str:
-    """Return a label of a contract's requirements for a topic; equal ones have equal labels."""
+    """Return a label for a contract's requirements on a topic; equal requirements share a label."""
     text = json.dumps([_plain(each) for each in stated], sort_keys=True)
     return PERCEIVED_LABEL + hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -75,7 +75,7 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nominal:
-    """Behaviour of a healthy rollout; the guard allows up to these values times a margin."""
+    """Behavior of a healthy rollout; the guard allows up to these values times a margin."""
 
     source: str = entry("name of the measured rollout")
     ticks: int = entry("number of policy ticks measured", minimum=1)
@@ -295,7 +295,7 @@ class AnyContract(Body):
 
     @property
     def command_scales(self) -> Mapping[str, float]:
-        """Factor from an error in the policy's first output to one in the command, by joint name.
+        """By joint name, the factor from an error in the policy's first output to a command error.
 
         Empty if the commands are not scaled model outputs.
         """

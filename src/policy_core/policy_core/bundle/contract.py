@@ -125,7 +125,7 @@ class Damp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseStand:
-    """Behaviour of a phase while the velocity command is small enough to stand still."""
+    """Behavior of a phase while the velocity command is small enough to stand still."""
 
     below: float = entry(
         "norm of the velocity command (vx, vy in m/s, yaw rate in rad/s) below which the robot "
@@ -283,7 +283,7 @@ class Normalisation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """Composition of one model input: terms, history, clipping, normalisation."""
+    """Composition of one model input: terms, history, clipping, normalization."""
 
     terms: tuple[Term, ...] = entry("terms, in the order of the vector", minItems=1)
     order: Literal["clip_then_scale", "scale_then_clip"] = entry(

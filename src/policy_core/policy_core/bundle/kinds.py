@@ -47,4 +47,4 @@ def _chunk() -> ContractKind:
 DEFAULT_KIND = "joint"
 """Kind of a contract that does not state one."""
 CONTRACT_KINDS: Mapping[str, Callable[[], ContractKind]] = {DEFAULT_KIND: _joint, "chunk": _chunk}
-"""Function that returns each kind, by its name in contracts; the call imports its modules."""
+"""Function that imports and returns each kind, by the kind's name in contracts."""

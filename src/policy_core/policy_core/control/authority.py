@@ -175,7 +175,8 @@ class Authority(Stateful):
         self._look()
 
     def begin(self) -> None:
-        """Apply all requested values now, without blending, as a new run is itself blended in."""
+        """Apply all requested values now, without blending, since a new run is itself blended in.
+        """
         self.share[:] = self.wanted
         self._turn[:] = 1.0
         self._look()
