@@ -79,7 +79,7 @@ class ArmWorld(DrivenWorld):
         self.reset(seed=seed)
 
     def reset(self, *, seed: int = 0) -> None:
-        """Start an episode at time 0, with the arm near its home and the cube within reach.
+        """Start an episode at time 0, with the arm near its home pose and the cube within reach.
 
         Args:
             seed: Seed for both poses; 0 gives the exact home pose and a cube straight ahead.

@@ -309,7 +309,8 @@ _RESPONSE = struct.Struct("<qqiI")
 
 
 def request_numbers() -> Iterator[int]:
-    """Return an iterator of request numbers; its random start sets them apart from others'."""
+    """Return an iterator of request numbers; it starts at random, to differ from other programs'.
+    """
     return itertools.count(secrets.randbits(62))
 
 

@@ -64,7 +64,7 @@ class _Resolver:
         return value if names is None else self._array(value, key, names)
 
     def value(self, value: Any, key: str) -> Any:
-        """Return a resolved copy of a section or collection of sections; other values unchanged."""
+        """Return a section or a collection of sections, resolved, or any other value unchanged."""
         if dataclasses.is_dataclass(value):
             return self._section(value, key)
         if isinstance(value, dict):

@@ -601,7 +601,7 @@ class Controller(Stateful):
         self.request(str(request), act)
 
     def end_run(self, verdict: RunVerdict, stand: Callable[[], None]) -> None:
-        """Between two ticks, take the step toward ending a run that an observer requests.
+        """Between two ticks, take the step toward the end of the run that an observer requests.
 
         Args:
             verdict: The observer's verdict.

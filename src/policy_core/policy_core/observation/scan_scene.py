@@ -126,7 +126,8 @@ def _fitting(
 
 
 def _changes(term: Term, observation: Observation, scene: ScanScene) -> list[str]:
-    """Return the changes to one key, or else to two, that make a contract fit its scene."""
+    """Return the changes to one key, or if none exist, to two, that make a contract fit its scene.
+    """
     assert term.scan is not None
     one = [*_alternatives(term.scan), *_other_offset(term, observation, scene)]
     if found := _fitting(one, term, observation, scene):

@@ -144,7 +144,8 @@ class MemberPolicy(Stateful, ABC):
     @staticmethod
     @abstractmethod
     def timeouts_ns(contract: Any, limits: Limits) -> Mapping[str, int | None]:
-        """Return the time-outs of inputs with time-outs of their own, by topic; None for none."""
+        """Return, by topic, the time-outs of the inputs that have their own; None for no time-out.
+        """
 
     def plan(self) -> dict[str, Any]:
         """Return the configuration for the native core: the member's place in the set."""
