@@ -28,7 +28,7 @@ DEPLOY = Path(__file__).resolve().parents[3] / "deploy"
 BUNDLE = "lite3_walk"
 BASELINE = "1.0.0"
 CANARY, PRODUCTION = "canary", "production"
-"""Groups of the inventory, in which a roll-out proceeds."""
+"""Groups of the inventory, in roll-out order."""
 PAYLOAD_KG = 5.5
 """Payload of the canary, so that a release that works only without load does not pass."""
 _COMMAND_WITHIN_S = 900.0

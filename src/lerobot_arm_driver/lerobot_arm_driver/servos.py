@@ -84,8 +84,8 @@ class Servos:
         """Read the positions and one other kind of register; return the newest state.
 
         While the servos hold, implausible positions raise DriverError, because an encoder may have
-        slipped or the answers may belong to another request. Positions that are plausible only
-        after implausible ones also raise it.
+        slipped or the answers may belong to another request. Positions that are plausible only as a
+        continuation of implausible ones raise it, too.
         """
         seen = self._asked("Present_Position", normalize=True)
         now_s = time.monotonic()

@@ -60,7 +60,7 @@ class HingeFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BodyFigures:
-    """A rigid body; without a joint it is fixed to its parent, and the base moves freely.
+    """A rigid body. Without a joint, it is fixed to its parent; only the base moves freely.
 
     Attributes:
         name: Name of the body.

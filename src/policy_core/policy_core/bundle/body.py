@@ -44,7 +44,7 @@ PERCEIVED_LABEL = "contract:"
 
 
 SENSITIVITY = "sensitivity_"
-"""Prefix of the keys of sensitivity reports in `AnyContract.reports`."""
+"""Prefix of sensitivity report keys in `AnyContract.reports`."""
 
 
 def perceived_label(*stated: object) -> str:
@@ -210,7 +210,7 @@ class AnyContract(Body):
     @property
     @abstractmethod
     def reports(self) -> Mapping[str, File]:
-        """Comparison reports by artifact; sensitivity reports, by `SENSITIVITY` + artifact."""
+        """Comparison reports by artifact, and sensitivity reports by `SENSITIVITY` + artifact."""
 
     @property
     @abstractmethod
@@ -313,7 +313,8 @@ class AnyContract(Body):
 
     @property
     def scenes(self) -> Mapping[str, tuple[Observation, Term]]:
-        """Each term that has a scan recorded in training, and its observation, by contract key."""
+        """Terms that have a scan recorded in training, each with its observation, by contract key.
+        """
         return {}
 
     @property

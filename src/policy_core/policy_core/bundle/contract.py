@@ -21,7 +21,7 @@ from policy_core.interfaces import Kind, TensorSpec
 
 MOST_JOINTS, LONGEST_NAME = 128, 64
 DEFAULT = "default_position"
-"""Word that may replace the numbers of an `offset`: the default position of each joint."""
+"""Word that an `offset` may contain instead of numbers: each joint's default position."""
 MOST_VALUES = 100_000
 """Maximum number of values in a model input, including history; a 320 x 240 depth image has 76,800.
 Assembling an input of this size holds the GIL for several milliseconds.

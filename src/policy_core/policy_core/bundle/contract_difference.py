@@ -109,7 +109,7 @@ def _contract(contract: Any, key: str) -> Iterator[tuple[str, _Leaf]]:
 
 
 def _leaves(value: Any, key: str, robot: Sequence[str]) -> Iterator[tuple[str, _Leaf]]:
-    """Yield the key and value of every leaf below `key`; per-joint arrays as maps by joint."""
+    """Yield the key and value of every leaf below `key`; per-joint arrays become maps by joint."""
     if isinstance(value, MemberContract):
         yield from _contract(value.contract, key)
     if isinstance(value, Joints):
