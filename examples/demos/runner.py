@@ -57,8 +57,7 @@ class DemoOutcome:
 
 
 def demo_parser(name: str, description: str | None, *, backend_options: bool) -> CommandParser:
-    """Return a parser with the options common to all demos; the default results folder is out/NAME.
-    """
+    """Return a parser with the options of all demos; the default results folder is out/NAME."""
     parser = CommandParser(prog=f"python -m examples.demos.{name}", description=description)
     add_json(parser)
     parser.add_argument(

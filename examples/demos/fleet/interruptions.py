@@ -153,8 +153,7 @@ class Interrupter:
         self._repairs[name] = thread
 
     def _break(self, kind: str, robot: DemoRobot) -> tuple[int, Callable[[], None]]:
-        """Break something; return how many processes were killed, and a function that repairs it.
-        """
+        """Break something; return the number of killed processes and a function that repairs it."""
         if kind == "registry":
             self._fleet.registry.kill()
             return 1, self._fleet.registry.start

@@ -125,8 +125,7 @@ class DemoRobot:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Environment variables for the robot's processes and for any that install bundles on it.
-        """
+        """Environment variables for the robot's processes and any that install bundles on it."""
         return {
             MARK: self.mark,
             ROOT_VARIABLE: str(self.models.resolve()),
@@ -235,8 +234,7 @@ class DemoRobot:
 
     @property
     def reaching_it(self) -> list[str]:
-        """Prefix for commands on the robot, which makes them fail while the robot is unreachable.
-        """
+        """Prefix for commands on the robot; makes them fail while the robot is unreachable."""
         script = 'test -e "$0" || { echo "$0: cannot be reached" >&2; exit 255; }; exec "$@"'
         variables = [f"{name}={value}" for name, value in self.environment.items()]
         return ["sh", "-c", script, str(self._link.resolve()), "env", *variables]

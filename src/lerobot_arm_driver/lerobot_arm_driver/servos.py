@@ -126,8 +126,7 @@ class Servos:
         return self._bounds.jump(self._position, position, now_s - self._read_s)
 
     def prepare(self) -> None:
-        """Configure the servos as LeRobot does, but with the settings' gains, and make them hold.
-        """
+        """Configure the servos as LeRobot does, with the settings' gains, and make them hold."""
         # `configure` switches the torque on again
         self._aim_where_it_is()
         for robot in self._robots:

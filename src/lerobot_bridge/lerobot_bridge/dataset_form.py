@@ -62,8 +62,7 @@ def dataset_features(
 
 
 def not_for_videos(mapping: RobotMapping) -> Iterator[str]:
-    """Yield a problem per camera of odd width or height: videos store one color per 2 x 2 pixels.
-    """
+    """Yield a problem per camera of odd width or height: video colors cover 2 x 2 pixels."""
     for name, camera in mapping.cameras.items():
         if camera.height % 2 or camera.width % 2:
             yield (

@@ -195,8 +195,7 @@ class EpisodeFrames:
 
     @property
     def _paired_cameras(self) -> list[str]:
-        """Cameras whose images were taken at the time of the frame, not kept from an earlier frame.
-        """
+        """Cameras whose images were taken at the frame's time, not kept from an earlier frame."""
         return [
             name
             for name, each in self.inputs.items()

@@ -126,8 +126,7 @@ class Source(Channel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandChannel(Channel):
-    """A topic to which values are sent, and the limits of its fields; joints have their own limits.
-    """
+    """A topic to which values are sent, and its fields' limits; joints have their own limits."""
 
     limits: dict[str, tuple[float, ...]] = entry(
         "lowest and highest value to send for each of `fields`, in LeRobot's units: "

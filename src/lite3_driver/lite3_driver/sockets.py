@@ -37,8 +37,7 @@ class _InUseError(DriverError):
 
 
 class UdpTransport(RobotTransport):
-    """Transport over the two sockets. Only the link process keeps the port, which its exit frees.
-    """
+    """Transport over the two sockets. Only the link process keeps the port; its exit frees it."""
 
     def __init__(
         self, settings: Lite3Settings, receiver: socket.socket, sender: socket.socket
@@ -70,8 +69,7 @@ class UdpTransport(RobotTransport):
         return self._receiver.fileno(), self._sender.fileno()
 
     def watched(self) -> Sequence[int]:
-        """Return both descriptors, since the sending socket reports refusals by the host machine.
-        """
+        """Return both descriptors, since the sending socket reports the host machine's refusals."""
         return self.descriptors
 
     def receive(self, ready: Collection[int]) -> Iterator[Datagram]:

@@ -192,8 +192,7 @@ def read_request(data: bytes) -> int | None:
 
 
 def read_command(data: bytes) -> F32 | None:
-    """Return a command frame's values [12, 5] (columns: COMMAND_FIELDS); None for other datagrams.
-    """
+    """Return a command frame's values [12, 5], columns as in COMMAND_FIELDS; else None."""
     if len(data) != COMMAND_BYTES:
         return None
     code, size, kind = _HEADER.unpack_from(data)

@@ -209,8 +209,7 @@ class NativeController(Controller):
             self._shown, self._shown_inputs, self.latest_tick.target.copy(), self._state_of_tick
         )
         self._granted = deque[tuple[int, tuple[tuple[str, int], ...], str]]()
-        """For each group of requests: number of the next tick, the requests, and the mode's reason.
-        """
+        """For each group of requests: number of the next tick, requests, reason for the mode."""
         self._edges = self._trips = 0
         self._snapshot_bytes: bytes | None = None
         seen = [each.seen for each in self._models.values()]

@@ -1,7 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated SO-101's servos, which connect its joints to its bus, and their calibration file.
-"""
+"""The simulated SO-101's servos, which connect its joints to its bus; with a calibration."""
 
 import json
 from pathlib import Path

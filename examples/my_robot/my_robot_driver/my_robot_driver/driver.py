@@ -125,7 +125,7 @@ class MyRobotReception(StateReception[MyRobotState]):
 
 
 class MyRobot(RobotInterface[MyRobotState]):
-    """my_robot: whoever sends commands has control, with no request and no acknowledgement."""
+    """my_robot: the program that sends commands has control, without request or acknowledgement."""
 
     name = "my_robot"
     host = "my_robot's computer"
@@ -179,8 +179,7 @@ class MyRobot(RobotInterface[MyRobotState]):
         self._stillness.see(state.joint_vel, state.ang_vel, now_ns)
 
     def obstacles(self, now_ns: int) -> list[str]:
-        """Return an obstacle while the robot is moving, since its legs drop when control is taken.
-        """
+        """Return an obstacle while the robot is moving, since taking control drops its legs."""
         return self._stillness.problems(now_ns)
 
     def give_back(self) -> list[bytes]:

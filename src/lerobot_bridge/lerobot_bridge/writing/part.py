@@ -31,8 +31,7 @@ def codec_arguments(codec: str) -> dict[str, Any]:
 
 
 def episode_writer(dataset: LeRobotDataset) -> Any:
-    """Return the object that writes the episode's frames; before LeRobot 0.6, the dataset itself.
-    """
+    """Return the writer of the episode's frames; before LeRobot 0.6, the dataset itself."""
     return dataset if hasattr(dataset, "_save_episode_data") else dataset.writer
 
 

@@ -313,8 +313,7 @@ class AnyContract(Body):
 
     @property
     def scenes(self) -> Mapping[str, tuple[Observation, Term]]:
-        """Terms that have a scan recorded in training, each with its observation, by contract key.
-        """
+        """Terms with a scan recorded in training, each with its observation, by contract key."""
         return {}
 
     @property

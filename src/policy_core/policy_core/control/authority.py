@@ -175,8 +175,7 @@ class Authority(Stateful):
         self._look()
 
     def begin(self) -> None:
-        """Apply all requested values now, without blending, since a new run is itself blended in.
-        """
+        """Apply all requested values now, without blending, since a new run is itself blended."""
         self.share[:] = self.wanted
         self._turn[:] = 1.0
         self._look()

@@ -126,8 +126,7 @@ def _fitting(
 
 
 def _changes(term: Term, observation: Observation, scene: ScanScene) -> list[str]:
-    """Return the changes to one key, or if none exist, to two, that make a contract fit its scene.
-    """
+    """Return the changes to one key (if none, to two keys) that make a scan fit the scene."""
     assert term.scan is not None
     one = [*_alternatives(term.scan), *_other_offset(term, observation, scene)]
     if found := _fitting(one, term, observation, scene):

@@ -144,8 +144,7 @@ class MemberPolicy(Stateful, ABC):
     @staticmethod
     @abstractmethod
     def timeouts_ns(contract: Any, limits: Limits) -> Mapping[str, int | None]:
-        """Return, by topic, the time-outs of the inputs that have their own; None for no time-out.
-        """
+        """Return, by topic, the time-outs of inputs that have their own; None for no time-out."""
 
     def plan(self) -> dict[str, Any]:
         """Return the configuration for the native core: the member's place in the set."""
