@@ -249,8 +249,7 @@ def write_arm_plots(trace: ArmTrace, path: Path) -> None:
 def _plot_joint(
     axis: Axes, time_s: Array, position: Array, target: Array, starts: list[int]
 ) -> None:
-    """Plot each episode separately, so that no line joins the end of one to the next one's start.
-    """
+    """Plot each episode separately, so that no line joins one's end to the next one's start."""
     for number, (start, end) in enumerate(pairwise(starts)):
         part, named = slice(start, end), number == 0
         label = "measured" if named else None

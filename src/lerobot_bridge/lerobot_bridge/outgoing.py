@@ -230,7 +230,7 @@ def _gain(mapping: RobotMapping, joint: str, gain: str) -> float:
 
 
 def _set_numbers(message: Any, field: str, values: F64) -> None:
-    """Write numbers in the field's type: array for rclpy, NumPy array for recordings."""
+    """Write numbers in the field's type: an array for rclpy, a NumPy array for recordings."""
     old = getattr(message, field)
     setattr(
         message,
@@ -246,7 +246,7 @@ def _set_duration(duration: Any, ns: int) -> None:
 
 
 def _set_field(message: Any, steps: Sequence[tuple[str, int | None]], value: float) -> None:
-    """Write a number into a field like twist.linear.x, or into the next element of an array."""
+    """Write a number to a field like twist.linear.x, or to the next element of an array."""
     path = ".".join(name if i is None else f"{name}[{i}]" for name, i in steps)
     *way, (name, index) = steps
     try:

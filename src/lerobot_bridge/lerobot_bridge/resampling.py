@@ -57,7 +57,7 @@ class Resampled:
     apart: int
 
     def parts(self, longest_ns: int) -> list[Times]:
-        """Return the times of the frames, split at gaps longer than this."""
+        """Return the times of the frames, split at gaps longer than `longest_ns`."""
         moments = self.ticks_ns[self.kept]
         if not len(moments):
             return []

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The common part of all policy kinds' contracts: the robot's side, then the policy's.
+"""What the contracts of all policy kinds share: the robot's side, then the policy's.
 
 Each kind of policy is a dataclass that inherits `AnyContract` and has a row in `bundle/kinds.py`.
 """

@@ -103,15 +103,15 @@ class Bundle:
     def verify(self, backends: Collection[str] | None = None) -> None:
         """Verify the files that the contract names: models, golden rows, statistics, reports.
 
-        An ONNX model must contain all its weights: the hash would not cover a separate weight file.
+        An ONNX model must contain all its weights, since the hash would not cover a separate file.
 
         Args:
             backends: Back ends whose models must be present; None for all. Models for other
                 back ends are not verified and may be missing.
 
         Raises:
-            BundleError: Files are missing or have a wrong hash, or ONNX models have external
-                weights; lists every one.
+            BundleError: Lists every file that is missing, has a wrong hash, or is an ONNX model
+                with external weights.
         """
         from policy_core import onnx_file
 
@@ -169,7 +169,7 @@ class AnyBundle(Bundle, ABC):
     def read(
         cls, path: Path, contract: Any, content: bytes, signed_by: str | None = None
     ) -> AnyBundle:
-        """Return the bundle in a folder, with all arrays that a run needs; opens no models.
+        """Return the bundle in a folder, with all arrays that a run needs, but open no models.
 
         Args:
             path: The folder.
