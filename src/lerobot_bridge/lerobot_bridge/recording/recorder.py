@@ -253,7 +253,7 @@ class Recorder:
 
     @property
     def not_received(self) -> dict[str, int]:
-        """Number of messages in the newest episode that were sent but did not arrive, by topic."""
+        """By topic, the number of the newest episode's messages that were sent but not received."""
         lost = {name: watch.lost - self._lost.get(name, 0) for name, watch in self.watches.items()}
         return {name: count for name, count in lost.items() if count}
 

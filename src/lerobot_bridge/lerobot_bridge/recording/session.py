@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The course of a session: warm-up, episode, reset, next episode. The caller gives all times."""
+"""The course of a session: warm-up, episode, reset, next episode. The caller supplies all times."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class RecordingSession:
     def __init__(
         self, course: Course, host: SessionHost, *, number: int = 0, done: int = 0
     ) -> None:
-        """Start idle; `number` is that of the next episode, `done` counts the existing episodes."""
+        """Start idle; `number` is the next episode's number, `done` counts existing episodes."""
         self.course, self._host = course, host
         self.state, self.number, self.done = State.IDLE, number, done
         self.writing = set[int]()
@@ -128,7 +128,7 @@ class RecordingSession:
         self._driving = set[str]()
 
     def start(self, now_ns: int) -> str:
-        """Start an episode, after the warm-up if there is one; return what happens now."""
+        """Start an episode, after the warm-up if there is one; return what happens, in words."""
         self._follow_clock(now_ns)
         if self._running:
             raise RefusedError(f"episode {self.number} is being recorded; request stop or next")
@@ -208,7 +208,7 @@ class RecordingSession:
         return f"episode {number}: {'success' if success else 'failure'}"
 
     def policy_is_done(self, now_ns: int, *, over: bool) -> None:
-        """Process the policy's success signal: the running episode succeeded, unless it was judged.
+        """Process the policy's success signal: the running episode succeeded unless already judged.
 
         Args:
             now_ns: Time of the signal.
@@ -254,7 +254,7 @@ class RecordingSession:
                 self._begin(now_ns)
 
     def cut(self, now_ns: int, why: str) -> None:
-        """End the episode because of a fault, keep its data so far, and start no other episode."""
+        """End the episode because of a fault; keep its data, and start no further episode."""
         self._end(now_ns, why, fault=True)
         self.state = State.IDLE
 

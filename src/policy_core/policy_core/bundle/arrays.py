@@ -19,7 +19,7 @@ from policy_core.interfaces import F64, Tensor
 from policy_core.safe_files import arrays_problem
 
 _LARGEST_NUMBER_BYTES, _HEADER_BYTES = 32, 4096
-"""Size limits: one array element, and the array header."""
+"""Maximum size of one array element, and of the array header, in bytes."""
 
 
 def read_statistics(
@@ -28,7 +28,7 @@ def read_statistics(
     """Return the mean and divisor [input size] that normalize an input of this shape.
 
     Raises:
-        BundleError: The file is missing, has a wrong hash, or contains different arrays.
+        BundleError: The file is missing, has a wrong hash, or does not contain the expected arrays.
     """
     file, content = folder / normalisation.file, verified_bytes(folder, normalisation)
     size, reader = math.prod(shape), Reader(str(file))
@@ -48,7 +48,7 @@ def read_initial_state(folder: Path, contract: JointContract) -> dict[str, Tenso
     """Return each recurrent model input's initial state, in the shape and type of that input.
 
     Raises:
-        BundleError: The file is missing, has a wrong hash, or contains different arrays.
+        BundleError: The file is missing, has a wrong hash, or does not contain the expected arrays.
     """
     entry = contract.initial_state
     assert entry is not None
@@ -75,7 +75,7 @@ def read_rows(
     """Return an array for each row shape in `shapes`; all arrays have the same number of rows.
 
     Raises:
-        BundleError: The file is missing, has a wrong hash, or contains different arrays.
+        BundleError: The file is missing, has a wrong hash, or does not contain the expected arrays.
     """
     file, content = folder / entry.file, verified_bytes(folder, entry)
     reader, arrays = Reader(str(file)), unpacked_arrays(file, content, shapes, LARGEST_BYTES)

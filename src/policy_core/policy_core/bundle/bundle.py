@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # not needed by a policy without a clip, outside of a set
 
 CONTRACT_FILE, SET_FILE, REPORT_FOLDER = "policy.yaml", "set.yaml", "reports"
 SIGNATURE_FILE = f"{CONTRACT_FILE}.sig"
-"""File name of the signature over the contract's bytes, if the bundle is signed."""
+"""Name of the file with the signature over the contract's bytes, if the bundle is signed."""
 HOSTED_FILES = (CONTRACT_FILE, SET_FILE)
 """Contract file names; a bundle folder contains exactly one of them."""
 
@@ -307,7 +307,7 @@ def model_sha256(contract: AnyContract, backend: str) -> str | None:
 def served_name(contract: AnyContract, key: str) -> str:
     """Return a model's name on a model server.
 
-    This is the policy name, plus the graph name if there are several graphs.
+    The name consists of the policy name and, if there are several graphs, the graph name.
     """
     several = len(contract.models) > 1
     return f"{contract.name}_{key.removeprefix('graphs.')}" if several else contract.name

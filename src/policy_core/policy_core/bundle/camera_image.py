@@ -22,7 +22,7 @@ LARGEST_IMAGE = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageStack:
-    """Selection of images that the policy sees simultaneously, concatenated in its input vector."""
+    """Selection of the images that the policy sees at once, concatenated in its input vector."""
 
     offsets: tuple[int, ...] = entry(
         "age of each image in steps, in the order of the vector; 0: the newest image. [0, 1] "

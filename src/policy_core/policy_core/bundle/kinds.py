@@ -20,10 +20,10 @@ class ContractKind:
     """A kind of policy: its contract and bundle classes, its checks and its node.
 
     Attributes:
-        contract: Dataclass for its `policy.yaml`.
+        contract: Dataclass for the kind's `policy.yaml`.
         bundle: Bundle class, with a `read` method.
         validate: Adds contradictions in a resolved contract to a reader.
-        node: Name of the node that runs it, for error messages.
+        node: Name of the node that runs such policies, for error messages.
     """
 
     contract: type[AnyContract]

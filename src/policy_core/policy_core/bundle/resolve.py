@@ -52,7 +52,7 @@ class _Resolver:
     def __init__(self, contract: AnyContract, reader: Reader) -> None:
         self._contract, self._names, self._reader = contract, contract.joints.names, reader
         self._driven = list[str]()
-        """Joints in the action terms so far."""
+        """Joints of the action terms resolved so far."""
 
     def field(self, section: Any, name: str, key: str) -> Any:
         """Return the resolved value of a field in a section or in the contract itself."""

@@ -61,10 +61,10 @@ class AuthorityRequest(NamedTuple):
 
     @staticmethod
     def parse(text: str) -> AuthorityRequest:
-        """Return the request in a text.
+        """Parse the text of a request.
 
         Raises:
-            KeyError, ValueError: The text is not such a request.
+            KeyError, ValueError: The text is not an authority request.
         """
         name, share, rest, joints, *more = [*text.split(" "), "", ""]
         if name != AUTHORITY or any(more):

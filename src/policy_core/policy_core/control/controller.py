@@ -385,7 +385,7 @@ class Controller(Stateful):
         self._enter(self._held_mode, words.RECOVERED.format(why=self._reason))
 
     def _pause(self, now_ns: int) -> None:
-        """Exclude the time spent holding since the last call from the motions' time."""
+        """Do not count the time spent holding since the last call as time of a motion."""
         held_ns, self._held_until_ns = now_ns - self._held_until_ns, now_ns
         self._stand.pause(held_ns)
         self._run.pause(held_ns)

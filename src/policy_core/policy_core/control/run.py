@@ -84,7 +84,7 @@ class Run(Stateful):
         super()._restore(names, saved)
 
     def pause(self, duration_ns: int) -> None:
-        """Exclude an interval during which the last targets were held."""
+        """Do not count an interval during which the last targets were held."""
         self._began_ns += duration_ns
         self._policy.pause(duration_ns)
 

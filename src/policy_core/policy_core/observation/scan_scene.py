@@ -229,7 +229,7 @@ def _read(folder: Path, entry: File, count: int) -> ScanScene:
     """Return a scene from its file in the bundle.
 
     Raises:
-        BundleError: The file is missing, has a wrong hash, or contains different arrays.
+        BundleError: The file is missing, has a wrong hash, or does not contain the expected arrays.
     """
     file = folder / entry.file
     shapes = {"hits": (count, 3), "position": (3,), "quat_xyzw": (4,), "values": (count,)}

@@ -202,7 +202,7 @@ class PolicySet(Stateful):
         self._resting = [each for each in self._watching if each not in self._running]
 
     def pause(self, duration_ns: int) -> None:
-        """Exclude an interval in which the last targets were held."""
+        """Do not count an interval in which the last targets were held."""
         for member in self._running:
             member.pause(duration_ns)
 
