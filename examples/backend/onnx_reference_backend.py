@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A back end of your own: ONNX models in numpy, with the package `onnx`. Slow, but complete."""
+"""An example of your own back end: runs ONNX models in numpy with the `onnx` package; slow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class OnnxReferenceBackend(BackendBase):
     name = "onnx_reference"
     """The back end's name in pyproject.toml and its artifact's name in policy.yaml."""
     builds_from = "onnx"
-    """Artifact that the back end opens if a bundle has none of its name."""
+    """Format of the artifact that the back end opens if a bundle has none for this back end."""
     warm_up_runs = 3
 
     def _open(self, file: Path) -> tuple[list[TensorSpec], list[TensorSpec], dict[str, str]]:
@@ -42,7 +42,7 @@ class OnnxReferenceBackend(BackendBase):
         return inputs, outputs, {"runtime": f"onnx {onnx.__version__}", "device": "CPU"}
 
     def _bind(self) -> None:
-        """Do nothing: this runtime takes its inputs with each run, and returns new arrays."""
+        """Do nothing: this runtime receives its inputs with each run and returns new arrays."""
 
     def _run(self) -> None:
         try:

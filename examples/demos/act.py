@@ -4,9 +4,9 @@
 
     python -m examples.demos.act --episodes 2 --no-images --output out/demo-act
 
-Arm and policy are two processes that communicate over topics, in lockstep. In each episode the cube
-has a new position. The output folder contains summary.json, which --json prints, and the recorded
-motion.
+The arm and the policy run in two processes that communicate over topics, in lockstep. Each episode
+places the cube at a new position. The output folder contains summary.json, which --json prints, and
+the recorded motion.
 """
 
 import argparse
@@ -45,7 +45,7 @@ from robot_sim.errors import SimError
 
 TRACE, PLOTS, VIDEO = "trace.npz", "plots.png", "episodes.mp4"
 FIRST_SEED = 1001
-"""First seed of the episodes, unseen in training: tools/train_arm uses seeds from 100 000 on."""
+"""Seed of the first episode. Training never used it: tools/train_arm's seeds start at 100 000."""
 _EPISODE_WITHIN_S, _MODE_WITHIN_S = 300.0, 20.0
 
 
@@ -54,7 +54,7 @@ class NodeReport:
     """Reports of the policy node.
 
     Attributes:
-        statuses: The newest policy_msgs/PolicyStatus of each episode, by seed.
+        statuses: The last policy_msgs/PolicyStatus of each episode, by seed.
         chunks: Number of chunks.
         diagnostics: The node's diagnostics at the end.
         wall_s: Total duration of the episodes.
@@ -67,7 +67,7 @@ class NodeReport:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the demo; its exit status is 1 if no episode succeeded or a fault ended one."""
+    """Run the demo; the exit status is 1 if no episode succeeded or if a fault ended one."""
     return run_demo("act", _parse(args), (TRACE, PLOTS, VIDEO), _demonstrate)
 
 
@@ -79,7 +79,7 @@ def _demonstrate(given: argparse.Namespace) -> DemoOutcome:
     summary = summarise(given, reported, trace)
 
     def draw() -> None:
-        """Write plots, images and a video; OpenGL works here, since the cameras needed it."""
+        """Write plots, images and a video; OpenGL is available, since the cameras needed it."""
         if (trace.episode >= 0).any():
             write_arm_plots(trace, given.output / PLOTS)
         write_episodes(trace, given.output / VIDEO, image_size=size)
@@ -128,7 +128,7 @@ def _perform(
 
 
 def image_size(contract: ChunkContract) -> tuple[int, int]:
-    """Return height and width of the policy's images."""
+    """Return the height and width of the policy's images."""
     others = sorted(set(contract.cameras) - set(POLICY_CAMERAS))
     if others:
         raise SimError(
@@ -145,7 +145,7 @@ def image_size(contract: ChunkContract) -> tuple[int, int]:
 
 
 def _episodes(operator: ArmOperator, seeds: range) -> Iterator[tuple[int, Any]]:
-    """Run the episodes; yield each one's seed and last status."""
+    """Run the episodes; yield each one's seed and final status."""
     for seed in seeds:
         if seed > seeds.start:
             operator.next_episode()
@@ -196,7 +196,7 @@ def _ms(seconds: Any) -> float | None:
 
 
 def _result(trace: ArmTrace, seed: int, status: Any) -> dict[str, Any]:
-    """Return the outcome of an episode; without figures if a fault occurred before it started."""
+    """Return the outcome of an episode; it has no figures if a fault occurred before the start."""
     fault = {"fault": status.reason} if status.latched else {}
     at = np.flatnonzero(trace.seed == seed)
     if not len(at):
@@ -236,7 +236,7 @@ def table(summary: dict[str, Any]) -> str:
 
 
 def verdict(summary: dict[str, Any]) -> str | None:
-    """Return the failure of the run, if any."""
+    """Return the reason that the run failed, if it did."""
     faults = [
         f"seed {each['seed']}: {each['fault']}" for each in summary["results"] if "fault" in each
     ]

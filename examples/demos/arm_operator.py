@@ -23,7 +23,7 @@ class ArmOperator(Operator):
     Attributes:
         results: For each episode, True if it succeeded.
         chunks: Number of chunks from the policy node.
-        diagnostics: Newest diagnostics of the policy node, values by key.
+        diagnostics: Latest diagnostics of the policy node: values by key.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class ArmOperator(Operator):
         arm_node: str = "arm_sim_node",
         **more: Any,
     ) -> None:
-        """Join the environment's ROS 2 domain; the other arguments are those of `Operator`."""
+        """Join the environment's ROS 2 domain; `more` is passed to `Operator`."""
         super().__init__(policy_node=policy_node, **more)
         self.results: list[bool] = []
         self.node.create_subscription(Bool, "episode_result", self._on_result, _LATCHED)
@@ -50,13 +50,13 @@ class ArmOperator(Operator):
         return self.call(self._next, "next_episode")
 
     def run_episode(self, timeout_s: float) -> bool:
-        """Make the arm stand and the policy run until the episode or the policy ends.
+        """Make the arm stand, and run the policy until the episode or the policy ends.
 
         Args:
-            timeout_s: Longest duration of the episode, on the steady clock.
+            timeout_s: Time limit for the episode, on the steady clock.
 
         Returns:
-            Whether the episode succeeded. A fault stays latched.
+            Whether the episode succeeded. After a fault, the node still has the fault latched.
         """
         before = len(self.results)
         self.stand()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A copy of a policy set with a member whose model returns NaN for fast walking commands."""
+"""Copies a policy set so that one member's model returns NaN for fast walking commands."""
 
 import hashlib
 import shutil
@@ -16,15 +16,18 @@ from policy_core.bundle.terms import term_names
 from robot_sim.errors import SimError
 
 FORWARD_MPS, FAILS_ABOVE_MPS = 0.5, 0.9
-"""Speed at which the member walks; speed above which it fails, not exceeded by golden rows."""
+"""Forward speed of the member's walk, and the speed above which its model returns NaN. The golden
+rows stay below the second.
+"""
 
 
 def failing_set(bundle: SetBundle, name: str, folder: Path) -> SetBundle:
-    """Return a copy of a set with a member that fails.
+    """Return a copy of a set in which one member fails.
 
     Args:
         bundle: The set.
-        name: Name of the member: a joint policy with one ONNX model that observes the command.
+        name: Name of the failing member: a joint policy with one ONNX model that observes the
+            command.
         folder: Folder for the copies of the set and of its members.
     """
     made = folder / "set"
@@ -42,7 +45,7 @@ def failing_set(bundle: SetBundle, name: str, folder: Path) -> SetBundle:
 
 
 def _make_failing(member: Any, folder: Path) -> None:
-    """Change the model and the contract of a member's copy."""
+    """Make the copied member fail: change its model and contract."""
     file = folder / member.entry("onnx").file
     _answer_nan(file, _forward_place(member), member.contract.action.output)
     stated = yaml.safe_load((folder / CONTRACT_FILE).read_text("utf-8"))
@@ -54,7 +57,7 @@ def _make_failing(member: Any, folder: Path) -> None:
 
 
 def _forward_place(member: JointBundle) -> tuple[str, int]:
-    """Return the model input with the forward command, m/s, and its index."""
+    """Return the model input that contains the forward command (m/s), and the command's index."""
     for name, observation in member.contract.observations.items():
         place = 0
         for term in observation.terms:
@@ -65,7 +68,7 @@ def _forward_place(member: JointBundle) -> tuple[str, int]:
 
 
 def _answer_nan(file: Path, place: tuple[str, int], output: str) -> None:
-    """Make a model return NaN if an input is above a bound."""
+    """Make a model return NaN if the input at `place` exceeds FAILS_ABOVE_MPS."""
     try:
         import onnx
     except ImportError as error:

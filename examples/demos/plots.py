@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Plots of walks and arm episodes: curves over time, a contact sheet, a video."""
+"""Draws walks and arm episodes: plots over time, a contact sheet, a video."""
 
 from collections.abc import Callable
 from itertools import cycle, pairwise
@@ -75,7 +75,7 @@ def draw_walk(
 
 
 def write_plots(trace: Trace, path: Path, robot: LeggedRobot = LITE3) -> None:
-    """Write one image (`.png`, `.svg`, ...) with all plots over the duration of the walk."""
+    """Write one image (`.png`, `.svg`, ...) of all plots, with the walk's duration as time axis."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(11.0, 13.0), layout="constrained")
         axes = figure.subplots(8, 1, sharex=True, height_ratios=(3, 2, 2, 2, 2, 2, 3, 2.2))
@@ -114,7 +114,7 @@ def _plot_tilt(axis: Axes, trace: Trace) -> None:
 
 
 def _plot_imu(axis: Axes, trace: Trace, values: Array, title: str, unit: str) -> None:
-    """Plot a vector [T, 3] that the IMU measures."""
+    """Plot a vector [T, 3] measured by the IMU."""
     axis.set_prop_cycle(color=(BLUE, ORANGE, GREEN))
     axis.plot(trace.time_s, values, linewidth=0.7, alpha=0.8, label=["x", "y", "z"])
     axis.set_title(f"{title} (IMU)")
@@ -123,7 +123,7 @@ def _plot_imu(axis: Axes, trace: Trace, values: Array, title: str, unit: str) ->
 
 
 def _plot_torque(axis: Axes, trace: Trace, robot: LeggedRobot) -> None:
-    """Plot the range of the torques of each kind of joint, over all legs."""
+    """Plot the range of torques over all legs, for each kind of joint."""
     parts = np.array([robot.part(name) for name in robot.joint_names])
     kinds = dict(zip(parts.tolist(), robot.joints, strict=True))
     for (part, joint), colour in zip(kinds.items(), cycle((BLUE, ORANGE, GREEN)), strict=False):
@@ -140,7 +140,7 @@ def _plot_torque(axis: Axes, trace: Trace, robot: LeggedRobot) -> None:
 
 
 def _plot_forces(axis: Axes, trace: Trace, robot: LeggedRobot) -> None:
-    """Plot each foot as a row: dark where it carries load, white in the air."""
+    """Plot one row per foot: dark where the foot carries load, white where it is in the air."""
     rows = np.arange(len(robot.feet) + 1)
     edges_s = np.append(trace.time_s, 2.0 * trace.time_s[-1] - trace.time_s[-2])
     upward = trace.foot_force_world[:, :, 2].T
@@ -156,17 +156,17 @@ def _plot_forces(axis: Axes, trace: Trace, robot: LeggedRobot) -> None:
 
 
 def legend(axis: Axes, columns: int) -> None:
-    """Put the legend above the axes, where it covers no curve."""
+    """Put the legend above the axes, where it hides no curve."""
     axis.legend(loc="lower right", bbox_to_anchor=(1.0, 0.97), ncols=columns, borderaxespad=0.0)
 
 
 def mode_name(mode: float) -> str:
-    """Return the name of a mode in a trace; empty if no command was recorded yet."""
+    """Return the name of a mode in a trace; empty before the first recorded command."""
     return Mode(int(mode)).name if np.isfinite(mode) else ""
 
 
 def _write_above(axis: Axes, text: str, at: tuple[float, float], colour: str, align: str) -> None:
-    """Write text next to a point in time, at a height given as a fraction of the axes."""
+    """Write text next to a point in time, at a height given as a fraction of the axes' height."""
     axis.annotate(
         text,
         at,
@@ -180,7 +180,7 @@ def _write_above(axis: Axes, text: str, at: tuple[float, float], colour: str, al
 
 
 def _name_modes(axis: Axes, trace: Trace) -> None:
-    """At the bottom of the axes, write the name of each mode that lasts long enough."""
+    """Write the name of each mode that lasts long enough at the bottom of the axes."""
     starts = [0, *(np.flatnonzero(np.diff(np.nan_to_num(trace.mode, nan=-1.0))) + 1)]
     for start, end in pairwise([*starts, len(trace.time_s) - 1]):
         if trace.time_s[end] - trace.time_s[start] >= _READABLE_S:
@@ -197,7 +197,7 @@ def _mark_changes(axis: Axes, trace: Trace) -> None:
 
 
 def _smoothed(values: Array, time_s: Array) -> Array:
-    """Return the centered moving average of columns [T, n]."""
+    """Return the centered moving averages of the columns of `values` [T, n]."""
     width = min(len(time_s), max(1, round(_SMOOTHED_S / float(np.median(np.diff(time_s))))))
     kernel = np.ones(width)
     count = np.convolve(np.ones(len(time_s)), kernel, mode="same")
@@ -208,11 +208,11 @@ def _smoothed(values: Array, time_s: Array) -> Array:
 def write_arm_plots(trace: ArmTrace, path: Path) -> None:
     """Write one image (`.png`, `.svg`, ...) of the first episodes, one row per joint.
 
-    The time axis shows episodes only, without the time between them.
+    The time axis omits the time between episodes.
 
     Args:
         trace: Trace of a run with at least one episode.
-        path: The file.
+        path: The image file.
     """
     rows = np.flatnonzero((trace.episode >= 0) & (trace.episode < _EPISODES_SHOWN))
     period_s = float(np.median(np.diff(trace.time_s)))
@@ -249,7 +249,7 @@ def write_arm_plots(trace: ArmTrace, path: Path) -> None:
 def _plot_joint(
     axis: Axes, time_s: Array, position: Array, target: Array, starts: list[int]
 ) -> None:
-    """Plot episodes separately, so that no line joins the end of one and the start of the next."""
+    """Plot each episode separately, so that no line joins one's end to the next one's start."""
     for number, (start, end) in enumerate(pairwise(starts)):
         part, named = slice(start, end), number == 0
         label = "measured" if named else None

@@ -4,10 +4,10 @@
 
     python -m examples.demos.policy_set --switches 12 --no-images --output out/demo-set
 
-It walks and turns on random commands, is pushed, and receives random requests to switch; each round
-has different friction and latency. In a final round, a member of the set fails. Simulator and
-policy node are two processes that communicate over topics, in lockstep. The output folder contains
-summary.json, which --json prints.
+The robot walks and turns on random commands, is pushed, and receives random switch requests; each
+round has its own friction and latency. In a final round, a member of the set fails. The simulator
+and the policy node are two processes that communicate over topics, in lockstep. The output folder
+contains summary.json, which --json prints.
 """
 
 import argparse
@@ -44,19 +44,21 @@ from robot_sim.metrics import measure
 from robot_sim.trace import Trace
 
 ROUNDS = ((1.0, 0.0), (0.4, 0.01), (1.0, 0.02), (0.4, 0.02))
-"""Friction and latency (s) of each round; the final round, where a member fails, uses the first."""
+"""Friction and latency (s) of each round. The final round, in which a member fails, uses the first
+pair.
+"""
 LARGEST_STEP_RATIO = 1.5
-"""Limit for the step of a target, as a multiple of the largest step in a healthy run."""
+"""Limit for the steps of targets, as a multiple of the largest step in a healthy run."""
 _NODE = "policy_set_node"
 _LARGEST = (0.6, 0.4, 0.7)
-"""Limits of the commands: m/s, m/s, rad/s."""
+"""Limits of the velocity commands: m/s, m/s, rad/s."""
 _AFTER_S = (0.6, 1.8)
 """Minimum and maximum time from a new command to the switch request."""
 _PUSH_EVERY_S, _PUSH = 5.0, "+0.1=60.0"
 _STANDS_UP_S = 6.0
 _FALLBACK_WITHIN_S = 60.0
 _SPEED = 5.0
-"""Maximum simulated seconds per second, so that the operator keeps up with the robot."""
+"""Maximum simulated seconds per second; limited so that the operator keeps up with the robot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,7 +69,7 @@ class SetDemoResult:
         bundle: The set.
         rounds: Rounds of random switches.
         failing: The round in which a member fails.
-        failed: State whose member fails.
+        failed: State of the member that fails.
         wall_s: Duration of the demo.
     """
 
@@ -79,7 +81,7 @@ class SetDemoResult:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the demo; its exit status is 1 if the robot fell or a step was too large."""
+    """Run the demo; the exit status is 1 if the robot fell or a step was too large."""
     return run_demo("policy_set", _parse(args), (TIMELINE,), _demonstrate)
 
 
@@ -129,7 +131,7 @@ def _round(
     act: Callable[[SwitchLog], None],
     pushes: dict[float, str],
 ) -> SetRound:
-    """Make the robot stand up, run the switches, return to standing and lie down."""
+    """Make the robot stand up, perform the switches, return to standing and lie down."""
     friction, latency_s = conditions
     name = f"friction {friction:g}, latency {1e3 * latency_s:g} ms"
     progress.info("%s", name if pushes else f"{name}: a member fails")
@@ -174,7 +176,7 @@ def _round(
 
 
 def _end(log: SwitchLog) -> Any:
-    """Return to standing and lie down; return the last status before that."""
+    """Return to standing and lie down; return the last status before the robot lay down."""
     operator, before = log.operator, log.report.switches
     operator.move()
     operator.wait(1.0)
@@ -193,7 +195,7 @@ def _end(log: SwitchLog) -> Any:
 
 
 def _switch(log: SwitchLog, bundle: SetBundle, count: int, random: np.random.Generator) -> None:
-    """Walk on random commands, and request random switches."""
+    """Walk on random commands, and make random switch requests."""
     states = bundle.contract.states
     for _ in range(count):
         vx, vy, wz = random.uniform(-1.0, 1.0, 3) * _LARGEST
@@ -206,7 +208,7 @@ def _switch(log: SwitchLog, bundle: SetBundle, count: int, random: np.random.Gen
 
 
 def _fail(log: SwitchLog, bundle: SetBundle, failed: str) -> None:
-    """Make a member fail as the set switches to it, and again while it commands."""
+    """Make a member fail as the set switches to it, and again while it is in command."""
     for state in _way_to(bundle, log.report.state, failed)[:-1]:
         log.ask(state)
     log.operator.move(FAILS_ABOVE_MPS + 0.1)
@@ -226,7 +228,7 @@ def _fail(log: SwitchLog, bundle: SetBundle, failed: str) -> None:
 
 
 def _way_to(bundle: SetBundle, begin: str, end: str) -> list[str]:
-    """Return the states on a shortest path, without the first; a set has a path to each state."""
+    """Return the states on a shortest path, except the first; a set has a path to every state."""
     ways = [[begin]]
     for way in ways:
         if way[-1] == end:
@@ -237,7 +239,7 @@ def _way_to(bundle: SetBundle, begin: str, end: str) -> list[str]:
 
 
 def _pushes(random: np.random.Generator) -> dict[float, str]:
-    """Return an hour of pushes, as simulation faults by time."""
+    """Return an hour of pushes, as simulation faults keyed by time."""
     found = {}
     for begin_s in np.arange(_STANDS_UP_S + 2.0, 3600.0, _PUSH_EVERY_S):
         at_s = float(np.round(begin_s + random.uniform(0.0, _PUSH_EVERY_S - 1.0), 2))
@@ -339,7 +341,7 @@ def table(summary: dict[str, Any]) -> str:
 
 
 def verdict(summary: dict[str, Any]) -> str | None:
-    """Return the failure of the run, if any."""
+    """Return the reason that the run failed, if it did."""
     everything = [*summary["rounds"], summary["failing"]]
     if faults := [each["fault"] for each in everything if each["fault"]]:
         return f"expected no fault, found {'; '.join(faults)}"

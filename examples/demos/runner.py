@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Common part of all demos: options, nodes as processes, and a results folder."""
+"""What all demos share: options, nodes as processes, and a results folder."""
 
 import argparse
 import json
@@ -46,7 +46,7 @@ class DemoOutcome:
     Attributes:
         summary: Content of summary.json.
         table: The summary as text.
-        failure: The failure; None after success.
+        failure: The reason that the demo failed; None if it succeeded.
         draw: Function that writes images into the results folder.
     """
 
@@ -57,7 +57,7 @@ class DemoOutcome:
 
 
 def demo_parser(name: str, description: str | None, *, backend_options: bool) -> CommandParser:
-    """Return a parser with the options common to all demos; results go to out/NAME."""
+    """Return a parser with the options of all demos; the default results folder is out/NAME."""
     parser = CommandParser(prog=f"python -m examples.demos.{name}", description=description)
     add_json(parser)
     parser.add_argument(
@@ -90,7 +90,7 @@ def run_demo(
     demonstrate: Callable[[argparse.Namespace], DemoOutcome],
     require_bundle: Callable[[str], object] = bundle_folder,
 ) -> int:
-    """Run a demo in a ROS domain of its own, write its summary, and print it.
+    """Run a demo in its own ROS domain; write and print its summary.
 
     Args:
         name: Name of the demo, for messages.
@@ -101,8 +101,8 @@ def run_demo(
             removed or started.
 
     Returns:
-        The exit status: 0; 1 after a failure, or if a recording violates an invariant; 4 after an
-        error; 130 after Ctrl-C.
+        The exit status: 0 for success, 1 if the demo failed or a recording violates an invariant, 4
+        after an error, 130 after Ctrl-C.
     """
     progress.addHandler(logging.StreamHandler())
     progress.setLevel(logging.INFO)
@@ -150,14 +150,14 @@ def _violated(output: Path) -> Iterator[str]:
 
 
 def emptied(folder: Path) -> Path:
-    """Return a folder without the files of an earlier demo."""
+    """Remove the files of an earlier demo from a folder; return the folder."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
 
 
 def aligned(lines: Sequence[tuple[str, str]]) -> str:
-    """Return names and values in two columns."""
+    """Format names and values in two columns."""
     width = max(len(name) for name, _ in lines)
     return "\n".join(f"  {name:<{width}}  {value}" for name, value in lines)
 
@@ -211,7 +211,7 @@ class LoggedProcess(WorkerProcess):
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def log_end(self) -> str:
-        """Return the last lines of the log, for a message."""
+        """Return the last lines of the log, for error messages."""
         lines = self.output().splitlines()[-_LINES_SHOWN:]
         shown = "\n".join(f"    {printable(line)}" for line in lines)
         return f"the end of {self.log}:\n{shown}"
@@ -234,7 +234,7 @@ class LoggedProcess(WorkerProcess):
             os.killpg(self.pid, number)
 
     def stop(self, patience_s: float = _TIME_TO_STOP_S) -> None:
-        """Stop the process as WorkerProcess does; a simulator writes its trace when it stops."""
+        """Stop the process as WorkerProcess does; when stopped, a simulator writes its trace."""
         super().stop(patience_s)
 
     def ask_to_end(self) -> None:
@@ -270,7 +270,8 @@ def start_node(
 class Processes(ProcessGroup[LoggedProcess]):
     """Nodes that start and stop as a group. Use it in a `with` block.
 
-    The node started last stops first: the robot must receive the policy node's shutdown commands.
+    Nodes stop in reverse order, so that the robot still receives the policy node's shutdown
+    commands.
     """
 
     def __exit__(
@@ -279,9 +280,9 @@ class Processes(ProcessGroup[LoggedProcess]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop all nodes; after an error, first show the last output of those still running.
+        """Stop all nodes; after an error, first show the last output of the nodes still running.
 
-        A program that waits for a node only knows that nothing arrived; the node's log says why.
+        A program that waits for a node knows only that nothing arrived; the node's log says why.
         """
         if isinstance(error, PolicyError):
             for process in self.running:
@@ -306,7 +307,7 @@ def own_domain(environment: Mapping[str, str] = os.environ, *, seed: int) -> dic
 
     Args:
         environment: Current environment; if it has a ROS_DOMAIN_ID, the result is empty.
-        seed: Any number, from which the domain is chosen; a process id is a good one.
+        seed: Any number, such as a process ID; the domain is chosen from it.
     """
     if environment.get("ROS_DOMAIN_ID"):
         return {}
@@ -320,6 +321,6 @@ def own_domain(environment: Mapping[str, str] = os.environ, *, seed: int) -> dic
 
 
 def free_port() -> int:
-    """Return a port that is free now."""
+    """Return a currently free port."""
     with socket.create_server((LOOPBACK, 0)) as free:
         return int(free.getsockname()[1])

@@ -22,7 +22,7 @@ TIMELINE = "timeline.png"
 _COLOURS = ("#2a78d6", "#e8a33d", "#2f8f5b", "#7a5fa8", "#b5739d", "#1f9e9e")
 _MODE_COLOURS = ("#d9dce1", "#b9c4d0", "#8fa1b3", INK, RED)
 _SHOWN_S = 90.0
-"""How many seconds of each round are shown, so that a long round stays readable."""
+"""How much of each round is shown, so that a long round stays readable."""
 
 
 def write_timeline(
@@ -31,10 +31,10 @@ def write_timeline(
     """Write an image with one row per round: mode, state with blends, pushes, tilt.
 
     Args:
-        rounds: At least two.
+        rounds: The rounds; at least two.
         states: States of the set.
         title: Title of the last round.
-        path: The file.
+        path: The image file.
     """
     colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(states)}
     with mpl.rc_context(STYLE):
@@ -93,7 +93,7 @@ def _plot_modes(axis: Axes, found: SetRound) -> None:
 
 
 def _plot_states(axis: Axes, found: SetRound, colours: dict[str, str]) -> None:
-    """Draw the states for the time during which a policy ran; blends are hatched."""
+    """Draw the state at each time at which a policy ran; blends are hatched."""
     run_s = found.trace.time_s[found.trace.mode == Mode.RUN]
     switches = [event for event in found.events if event.granted]
     edges = [(run_s[0], found.initial), *((each.at_s, each.state) for each in switches)]

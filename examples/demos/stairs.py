@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A simulated robot climbs stairs with a policy that uses a height scan, over real topics.
+"""A simulated robot climbs stairs, commanded over real topics by a policy with a height scan.
 
     python -m examples.demos.stairs --bundle my_bundle --output out/my_stairs
 
 The output folder contains summary.json, which --json prints, the recorded walk, plots, and a video
-with the points of the scan.
+that shows the scan points.
 """
 
 import argparse
@@ -44,13 +44,13 @@ PLAN: Sequence[tuple[str, float, Velocity]] = (
     ("stop", 2.0, (0.0, 0.0, 0.0)),
 )
 _LOCKSTEP_SPEED = 0.5
-"""Speed relative to real time; slow, since simulated time does not wait for the scan."""
+"""Simulation speed relative to real time; slow, since simulated time does not wait for the scan."""
 _CLIMBED_SHARE = 0.8
-"""Minimum rise of the base, as a share of the stairs' height."""
+"""Minimum rise of the base, as a fraction of the stairs' height."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the demo; its exit status is 1 if the robot fell or did not climb the stairs."""
+    """Run the demo; the exit status is 1 if the robot fell or did not climb the stairs."""
     return run_demo("stairs", _parse(args), (TRACE, *IMAGE_FILES), _demonstrate)
 
 
@@ -92,7 +92,7 @@ def _failure(reported: ReportedTiming, climbed_m: float, *, fell: bool) -> str |
 
 
 def _perform(given: argparse.Namespace) -> ReportedTiming:
-    """Start the robot, its map, the scan and the policy; climb."""
+    """Start the robot, its map, the scan and the policy; climb the stairs."""
     output, lockstep = given.output, given.lockstep
     with Processes() as nodes:
         simulation = {

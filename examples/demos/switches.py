@@ -19,11 +19,11 @@ class SwitchEvent:
 
     Attributes:
         at_s: Simulated time of the result.
-        ended_s: End of the blend.
-        state: State that commanded afterwards.
+        ended_s: Simulated time at which the blend ended.
+        state: State that was in command afterwards.
         why: The node's reason.
         granted: True if the state was entered.
-        step_ratio: Largest target step in the blend, as a share of the largest in a healthy run.
+        step_ratio: Largest target step in the blend, divided by the largest in a healthy run.
     """
 
     at_s: float
@@ -36,12 +36,12 @@ class SwitchEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SetRound:
-    """A round of switches with one friction and one latency.
+    """A round of switches at one friction and one latency.
 
     Attributes:
-        name: Title for people.
+        name: Title of the round.
         friction, latency_s: Conditions of the round.
-        trace: Ground truth of the simulator.
+        trace: The simulator's ground truth.
         initial: State at the start.
         events: Results of the switches, in order.
         pushes_s: Times of the pushes.
@@ -64,7 +64,7 @@ class SwitchLog:
     """Requests switches from a running robot, and records their results in `events`."""
 
     def __init__(self, operator: Operator) -> None:
-        """Request switches through this operator."""
+        """Prepare to request switches through this operator."""
         self.operator, self.events = operator, list[SwitchEvent]()
 
     @property
@@ -82,7 +82,7 @@ class SwitchLog:
         return self.operator.now_ns * 1e-9
 
     def ask(self, state: str) -> None:
-        """Request a switch, and return when it has ended or been refused."""
+        """Request a switch; wait until it has ended or been refused."""
         before, began_s = self.report.switches, self.now_s
         granted, message = self.operator.switch(state)
         if not granted:
@@ -104,7 +104,7 @@ class SwitchLog:
             self._refused(self.report.refused)
 
     def follow_back(self, before: int) -> None:
-        """Record the switches on the way back to standing, after the first `before` switches."""
+        """Record the switches on the way back to standing, skipping the first `before` switches."""
         while self._goes_on(before):
             before = self.report.switches
             self.settle()
@@ -119,7 +119,7 @@ class SwitchLog:
         return bool(self.report.switches > before)
 
     def settle(self) -> None:
-        """Record the last switch, once it has ended."""
+        """Record the last switch once its blend has ended."""
         at_s, before = self.now_s, self.report
         self.operator.wait_until(
             lambda: not self.report.blending or not self.runs, "the blend", _ANSWERED_WITHIN_S

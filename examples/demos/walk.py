@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A policy bundle controls a simulated robot that walks, over real topics.
+"""A policy bundle makes a simulated robot walk, over real topics.
 
     python -m examples.demos.walk --lockstep --no-images --bundle my_bundle --output out/my_walk
 
@@ -43,9 +43,11 @@ from robot_sim.metrics import SETTLE_S, WalkMetrics, fallen, measure
 from robot_sim.trace import Trace
 
 BUNDLES = {"lite3": "lite3_walk", "go2": "go2_walk"}
-"""The suite's own policies."""
+"""The suite's own walking policies."""
 EMULATED = {"go2_emulator": ("go2", "go2_driver")}
-"""Robots behind their driver, in real time only: the emulated robot and the driver command."""
+"""Robots simulated behind their driver, only in real time: the emulated robot, and the driver
+command.
+"""
 Velocity = tuple[float, float, float]
 PLAN: Sequence[tuple[str, float, Velocity]] = (
     ("stand", 2.0, (0.0, 0.0, 0.0)),
@@ -63,13 +65,13 @@ LOWEST_SHARE = 0.575
 """Minimum height of the walking robot, as a fraction of its standing height."""
 _STAND_TRIES = 3
 _CONTROL_TRIES = 10
-"""Number of requests for control: the driver's start checks need a few seconds of robot states."""
+"""Number of requests for control; the driver needs a few seconds of states for its start checks."""
 _LEAD_IN_S = 0.5
 _SIGNS_OF_A_WRONG_CONTRACT = ("attitude", "clipped_too_long")
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the demo; its exit status is 1 if the walk failed (see `verdict`)."""
+    """Run the demo; the exit status is 1 if the walk failed (see `verdict`)."""
     given = _parse(args)
     require_bundle = partial(_require_joints, robot=given.robot)
     return run_demo("walk", given, (TRACE, *IMAGE_FILES), _demonstrate, require_bundle)
@@ -89,7 +91,7 @@ def _demonstrate(given: argparse.Namespace) -> DemoOutcome:
 
 
 def _perform(given: argparse.Namespace) -> "ReportedTiming":
-    """Make a robot stand up, walk the plan, stop and lie down."""
+    """Make a robot stand up, walk according to the plan, stop and lie down."""
     output, lockstep = given.output, given.lockstep
     with Processes() as nodes:
         driver = _start_robot(nodes, output, given.robot, lockstep=lockstep)
@@ -109,7 +111,7 @@ def _perform(given: argparse.Namespace) -> "ReportedTiming":
 
 
 def _start_robot(nodes: Processes, output: Path, robot: str, *, lockstep: bool) -> str | None:
-    """Start a simulated robot, which writes the trace; return the name of its driver, if any."""
+    """Start a simulated robot that writes the trace; return its driver's name, if it has one."""
     trace_file = str(output / TRACE)
     if robot not in EMULATED:
         simulation = {
@@ -169,7 +171,7 @@ def operate(
 
 
 def _stand_up(operator: Operator) -> None:
-    """Stand up and run the policy; retry, since a busy machine may delay the robot's states."""
+    """Stand up and run the policy; retry, since robot states may be late on a busy machine."""
     for tries_left in reversed(range(_STAND_TRIES)):
         try:
             operator.stand_up()
@@ -184,17 +186,18 @@ def _stand_up(operator: Operator) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedTiming:
-    """Reports of the policy node about itself while it ran the policy.
+    """What the policy node reported about itself while it ran the policy.
 
     Attributes:
         bundle: Name of the bundle's folder.
         backend: Name of the back end.
         runs_on: Runtime and device.
-        fallback: Reasons why earlier back ends in the list did not open, one line each.
-        ticks: Ticks since the node was activated, including those of standing up.
-        ticks_missed: Deadlines since activation at which no tick could start.
+        fallback: Why each earlier back end in the list did not open, one line each.
+        ticks: Ticks since the node was activated, including those in STAND.
+        ticks_missed: Number of deadlines since activation at which no tick could start.
         latency_ms: Median, 99th percentile and maximum time from sampling to published command.
-        guard_events: Number of times that the guard acted, for each rule that acted.
+        guard_events: Number of times that each guard rule acted; rules that never acted are left
+            out.
         left_run: True if the policy node left RUN on its own; a HOLD that recovers does not count.
         reason: Reason for the last mode.
     """
@@ -212,10 +215,11 @@ class ReportedTiming:
 
     @classmethod
     def of(cls, running: Any, ended: Any) -> "ReportedTiming":
-        """Extract the report from two policy_msgs/PolicyStatus.
+        """Extract the report from two policy_msgs/PolicyStatus messages.
 
         Args:
-            running: The newest status before DAMP was requested. Its latencies are those of RUN.
+            running: The newest status before DAMP was requested. Its latencies were measured in
+                RUN.
             ended: The first status in DAMP. It includes latched faults that occurred after
                 `running`.
         """
@@ -236,7 +240,7 @@ class ReportedTiming:
 
 
 def walked(trace: Trace, *, left_run: bool) -> Trace:
-    """Return the part of a trace in which the policy ran, or up to the end if the node left RUN.
+    """Return the part of a trace in which the policy ran; to the trace's end if the node left RUN.
 
     Lying down on request is not a fall, so it must not count; the time after a fault must.
     """
@@ -248,7 +252,7 @@ def walked(trace: Trace, *, left_run: bool) -> Trace:
 
 
 def shown(trace: Trace) -> Trace:
-    """Return a trace from half a second before the robot stands up."""
+    """Return a trace without everything up to half a second before the robot stands up."""
     rows = np.flatnonzero(trace.mode > 0.0)
     if not len(rows):
         raise SimError("trace: expected rows in STAND, found none; the robot never moved")
@@ -259,8 +263,8 @@ def shown(trace: Trace) -> Trace:
 def measured(trace: Trace, reported: ReportedTiming, robot: LeggedRobot = LITE3) -> WalkMetrics:
     """Measure the tracking while the policy ran, and whether the robot stayed on its feet.
 
-    A robot that is down when the policy starts has fallen. After a fault, the robot stands still or
-    lies down, which says nothing about tracking but may be a fall.
+    A robot that is down when the policy starts counts as fallen. After a fault, the robot stands
+    still or lies down, which says nothing about tracking but may be a fall.
     """
     up = walked(trace, left_run=reported.left_run)
     figures: Any = {
@@ -328,16 +332,16 @@ def verdict(
     """Judge a walk on flat ground.
 
     Args:
-        metrics: Metrics for the time in which the robot should have been on its feet.
+        metrics: Metrics of the time in which the robot should have been on its feet.
         reported: The policy node's report.
-        lockstep: True if simulated time waited for the policy node, so that a busy machine has no
+        lockstep: True if simulated time waited for the policy node, so a busy machine had no
             effect.
         robot: The robot that walked.
 
     Returns:
         None for a good walk: the policy ran to the end, the robot neither fell nor tilted by more
         than 25 degrees nor sank far, and its mean velocity error was at most 0.3 m/s, if it could
-        be measured. Otherwise all causes and remedies, in one line.
+        be measured. Otherwise, all causes with their remedies, in one line.
     """
     # A robot that fell was also unsteady and did not follow: these are not separate causes.
     causes = _failed(metrics, reported) or _faults_of_walking(metrics, robot)
@@ -386,7 +390,7 @@ def _faults_of_walking(metrics: WalkMetrics, robot: LeggedRobot) -> list[str]:
 
 
 def _require_joints(bundle: str, robot: str) -> None:
-    """Raise a SimError that names the suitable robots, unless a robot has a bundle's joints."""
+    """Unless a robot has a bundle's joints, raise a SimError that names suitable robots."""
     joints = set(load_bundle(bundle, kind=JointBundle).contract.joints.on_robot())
     others = sorted(joints - {*load_robot(_simulated(robot)).joint_names})
     if not others:

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A MuJoCo environment with gymnasium's API, to try lite3_walk before the node runs it.
+"""A MuJoCo environment with gymnasium's API, for trying lite3_walk before the node runs it.
 
     model_tools run my_bundle --env examples.lite3_walk.environment:make
 
-The environment computes the observation by itself, as a training run does, so it checks the bundle
-independently. It needs only `robot_sim`; gymnasium's own classes are not required.
+The environment computes the observation itself, as training code does, and so checks the bundle
+independently. Only `robot_sim` is needed, not gymnasium.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def make() -> Lite3Walking:
 
 
 class Lite3Walking:
-    """A Lite3 on a flat floor; each episode asks it to walk at a new random velocity."""
+    """A Lite3 on a flat floor; in each episode, it must walk at a new random velocity."""
 
     def __init__(self) -> None:
         """Create the floor and the robot; call `reset` next."""
@@ -47,10 +47,11 @@ class Lite3Walking:
         """Drive the joints for 20 ms.
 
         Args:
-            action: Output of the policy [12]; targets are the default position + scale x action.
+            action: Output of the policy [12]; the targets are the default positions + scale x
+                action.
 
         Returns:
-            Observation [45], reward for the velocity, whether the robot fell, whether the episode
+            The observation [45], the velocity reward, whether the robot fell, whether the episode
             is over, and an empty info dict.
         """
         self._action = np.asarray(action, float)

@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Releases on a simulated fleet, with interruptions.
+"""Releases policy versions to a simulated fleet, with interruptions.
 
     python -m examples.demos.fleet --robots 3 --interruptions 2 --output out/demo-fleet
 
-The simulated robots, Lite3s, walk in lockstep, each with its own store, policy node and metrics.
-The registry is Debian's docker-registry; Prometheus uses the suite's alert rules, and Ansible
-installs versions on the robots with the suite's role. The output folder contains summary.json,
-which --json prints.
+The robots are simulated Lite3s that walk in lockstep; each has its own store, policy node and
+metrics. The registry is Debian's docker-registry; Prometheus uses the suite's alert rules, and
+Ansible installs versions on the robots with the suite's role. The output folder contains
+summary.json, which --json prints.
 """
 
 import argparse
@@ -34,8 +34,8 @@ EXPECTED = {"wrong_scale": "shadow", "limping": "canary", "good_candidate": "pro
 def main(args: Sequence[str] | None = None) -> int:
     """Run the demo.
 
-    Its exit status is 1 if a release ended in an unexpected stage; 4 if a robot does not walk at
-    the end of a roll-out, or if something is missing.
+    The exit status is 1 if a release ended in an unexpected stage, and 4 if a robot does not walk
+    at the end of a roll-out or a required program is missing.
     """
     return run_demo("fleet", _parse(args), (TIMELINE, PAGE), _demonstrate)
 
@@ -115,7 +115,7 @@ def summarise(
 
 
 def verdict(summary: dict[str, Any]) -> str | None:
-    """Return the failures of the run; None if there were none."""
+    """Return why the run failed; None if it succeeded."""
     causes = [
         f"{name}: expected to end in {stage}, found {summary[name]}"
         for name, stage in EXPECTED.items()

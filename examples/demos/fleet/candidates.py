@@ -12,11 +12,11 @@ from pathlib import Path
 from robot_sim.errors import SimError
 
 Changes = Mapping[str, str]
-"""Replacements in `policy.yaml`, by pattern; each pattern must match once."""
+"""Replacements in `policy.yaml`, keyed by regular expression; each pattern must match once."""
 WRONG_SCALE: Changes = {r"(term: joint_vel, scale:) 0\.05": r"\1 0.055"}
-"""Joint velocities are scaled up by 10 %: in simulation, the robot walks as before."""
+"""Joint velocities are scaled up by 10 %; in simulation, the robot still walks as before."""
 LIMPING: Changes = {r"^(  effort_limit: .*_Knee_joint:) 36\.0}$": r"\1 18.0}"}
-"""Weak knees, whose torque suffices as long as the robot carries no load."""
+"""Weak knees: their torque suffices only while the robot carries no load."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class ReleaseCandidate:
         title: Human-readable title.
         version: Version of the bundle.
         folder: Folder of the signed bundle.
-        changes: Its differences from the suite's policy.
+        changes: Differences from the suite's policy.
     """
 
     title: str
@@ -40,7 +40,7 @@ class Workshop:
     """Makes candidates from a bundle.
 
     Attributes:
-        public_key: File with the key with which robots check signatures.
+        public_key: File with the public key that robots use to check signatures.
     """
 
     def __init__(self, shipped: Path, folder: Path) -> None:
@@ -51,7 +51,7 @@ class Workshop:
         _openssl("pkey", "-in", str(self.private_key), "-pubout", "-out", str(self.public_key))
 
     def make(self, title: str, version: str, changes: Changes | None = None) -> ReleaseCandidate:
-        """Return a version that is not signed yet."""
+        """Return a new version, not yet signed."""
         made = self._folder / f"bundle_{version}"
         shutil.copytree(self._shipped, made)
         file = made / "policy.yaml"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The fleet from its operator's side: robots, servers, an inventory, and the suite's commands."""
+"""The fleet as its operator uses it: robots, servers, an inventory, and the suite's commands."""
 
 import json
 import os
@@ -28,16 +28,16 @@ DEPLOY = Path(__file__).resolve().parents[3] / "deploy"
 BUNDLE = "lite3_walk"
 BASELINE = "1.0.0"
 CANARY, PRODUCTION = "canary", "production"
-"""Waves of the inventory."""
+"""Groups of the inventory, in roll-out order."""
 PAYLOAD_KG = 5.5
-"""Payload of the canary: a release that only works without load must not pass."""
+"""Payload of the canary, so that a release that works only without load does not pass."""
 _COMMAND_WITHIN_S = 900.0
-"""Time limit that suffices on a busy machine."""
+"""Time limit for a command, generous enough for a busy machine."""
 _LINES_SHOWN = 12
 
 
 class Fleet:
-    """Robots that walk with version BASELINE, and everything needed to give them a new version.
+    """Robots that walk with version BASELINE, and everything needed to release a new one to them.
 
     Attributes:
         robots: The robots by name; the first is the canary.
@@ -52,9 +52,9 @@ class Fleet:
 
         Args:
             folder: Empty folder for all files.
-            shipped: Bundle from which all versions are made.
+            shipped: The suite's bundle, from which all versions are made.
             robots: Number of robots.
-            speed: Maximum simulated seconds per second.
+            speed: Maximum simulation speed, in simulated seconds per second.
         """
         self.folder = folder
         self._mark = f"demo_{os.getpid()}"
@@ -106,7 +106,7 @@ class Fleet:
 
     @property
     def canary(self) -> DemoRobot:
-        """The robot that tries new versions, under payload."""
+        """The robot that tries new versions, carrying the payload."""
         return next(iter(self.robots.values()))
 
     @property
@@ -123,7 +123,7 @@ class Fleet:
         return digest
 
     def power_on(self, baseline: ReleaseCandidate, digest: str) -> None:
-        """Install a version on all robots, and wait until they walk with it."""
+        """Install a version on all robots, and wait until they walk with that version."""
         robots = self.robots.values()
         with ThreadPoolExecutor(2) as threads:
             list(threads.map(lambda robot: self.pull(robot, digest, "--activate"), robots))
@@ -133,17 +133,17 @@ class Fleet:
         self.wait_until_all_walk(baseline.version)
 
     def pull(self, robot: DemoRobot, digest: str, *more: object) -> None:
-        """Make a robot pull a bundle and install it."""
+        """Have a robot pull a bundle and install it."""
         reference = f"127.0.0.1:{robot.to_registry.port}/fleet/{BUNDLE}@{digest}"
         words = ("pull", reference, "--install", *more, "--root", robot.models)
         self.run(*words, environment=robot.environment)
 
     def wait_until_all_walk(self, version: str = "", within_s: float = 180.0) -> None:
-        """Wait until each robot walks with the version that its store names.
+        """Wait until each robot walks with the version that its own store names.
 
         Args:
-            version: The expected version; any if empty.
-            within_s: Longest wait.
+            version: The expected version; if empty, any version.
+            within_s: Time limit.
         """
         ends_s = time.monotonic() + within_s
         while standing := self._not_walking(version):
@@ -155,7 +155,7 @@ class Fleet:
             time.sleep(0.5)
 
     def walking(self) -> list[DemoRobot]:
-        """Return the robots that now walk with the version that their store names."""
+        """Return the robots that are walking with the version that their own store names."""
         robots = [*self.robots.values()]
         with ThreadPoolExecutor(len(robots)) as threads:
             walk = [*threads.map(lambda robot: robot.walks, robots)]
@@ -194,7 +194,7 @@ class Fleet:
         return done
 
     def ask(self, *words: object, accepted: Sequence[int] = (0, 1, 4)) -> Any:
-        """Run `model_tools` with these arguments and `--json`; return its result."""
+        """Run `model_tools` with the given arguments and `--json`; return the result."""
         return json.loads(self.run(*words, "--json", accepted=accepted).stdout)
 
     def roll_out(
@@ -204,8 +204,8 @@ class Fleet:
 
         Args:
             version: The version.
-            digest: The version's address in the registry.
-            trial: The `trial.yaml` of each robot.
+            digest: Digest of the version in the registry.
+            trial: The `trial.yaml` for each robot.
             waves: Groups of the inventory, in order.
             wait_s: Time limit for a wave to become healthy.
         """
@@ -223,7 +223,7 @@ class Fleet:
         return LoggedProcess(words, log, environment=self._ansible)
 
     def take_back(self, version: str) -> int:
-        """Roll all reachable robots back from a version; return the exit status."""
+        """Roll back all reachable robots that run a version; return the exit status."""
         words = [
             *("ansible-playbook", str(DEPLOY / "ansible/release.yml")),
             *("-i", str(self.folder / "robots.yml"), "-f", str(len(self.robots))),

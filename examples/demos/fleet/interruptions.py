@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Registry killed, network cut, power cut at random times during roll-outs, and their aftermath."""
+"""Interrupts roll-outs at random times (registry, network or power), and records the aftermath."""
 
 import random
 import threading
@@ -18,10 +18,10 @@ from robot_sim.errors import SimError
 KINDS = ("registry", "network", "power")
 _PER_ROLLOUT = 4
 _FIRST_S, _LAST_S = 2.0, 60.0
-"""Times of interruptions, from the start of a roll-out."""
+"""Earliest and latest time of an interruption, from the start of a roll-out."""
 _LONGEST_OUTAGE_S = 5.0
 _SOME_LEFT = 3
-"""Exit status of `rollout`: some robots were unreachable, and roll back later."""
+"""Exit status of `rollout` if some robots were unreachable and must be rolled back later."""
 _ENDED_WITHIN_S = 600.0
 _HEALTHY_WITHIN_S = 45.0
 _RECOVERED_WITHIN_S = 240.0
@@ -29,15 +29,15 @@ _RECOVERED_WITHIN_S = 240.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interruption:
-    """An interruption.
+    """An interruption of a roll-out.
 
     Attributes:
         kind: registry, network or power.
-        robot: Robot without network or power; empty for the registry.
+        robot: Robot that lost its network or power; empty for the registry.
         rollout: Version being rolled out.
         after_s: Time from the start of the roll-out.
-        outage_s: Duration.
-        killed: For a power cut, the number of the robot's processes that it killed.
+        outage_s: Duration of the outage.
+        killed: Number of the robot's processes that a power cut killed.
     """
 
     kind: str
@@ -54,10 +54,11 @@ class Aftermath:
 
     Attributes:
         rollout: Version being rolled out.
-        status: Exit status of `rollout`: 0 done, 1 rolled back, 3 not all could be rolled back.
-        versions: Version that each robot runs in the end, by robot.
-        on_known_version: Robots whose installed versions are all complete and known.
-        walking: Robots that walk with the version that their store names.
+        status: Exit status of `rollout`: 0 done, 1 rolled back, 3 some robots could not be rolled
+            back.
+        versions: Version that each robot runs at the end, by robot.
+        on_known_version: Number of robots that run their store's version from a complete store.
+        walking: Number of robots that walk with the version that their own store names.
     """
 
     rollout: str
@@ -68,7 +69,7 @@ class Aftermath:
 
 
 class Interrupter:
-    """Interrupts roll-outs. The same seed repeats the same interruptions after the same times."""
+    """Interrupts roll-outs. The same seed causes the same interruptions at the same times."""
 
     def __init__(self, fleet: Fleet, releases: ReleaseManager, seed: int) -> None:
         """Use a fleet whose robots walk."""
@@ -80,11 +81,11 @@ class Interrupter:
         self.aftermaths = list[Aftermath]()
 
     def run(self, count: int, make: Callable[[int], ReleaseCandidate]) -> None:
-        """Interrupt roll-outs until this number of interruptions is reached.
+        """Interrupt roll-outs until `count` interruptions have occurred.
 
         Args:
             count: Number of interruptions.
-            make: Function that returns a good candidate for a number, from 0.
+            make: Function that returns a good candidate, given the number of the roll-out, from 0.
         """
         while len(self.interruptions) < count:
             candidate = make(len(self.aftermaths))
@@ -120,7 +121,7 @@ class Interrupter:
         self._look(candidate, status)
 
     def _one(self, rollout: str, after_s: float) -> None:
-        """Cause an interruption, which is repaired a little later."""
+        """Cause an interruption, and repair it a little later."""
         if not self._kinds:
             self._kinds = [*KINDS]
             self._random.shuffle(self._kinds)
@@ -152,7 +153,7 @@ class Interrupter:
         self._repairs[name] = thread
 
     def _break(self, kind: str, robot: DemoRobot) -> tuple[int, Callable[[], None]]:
-        """Break a part; return how many processes ended, and a function that repairs it."""
+        """Break something; return the number of killed processes and a function that repairs it."""
         if kind == "registry":
             self._fleet.registry.kill()
             return 1, self._fleet.registry.start
@@ -188,7 +189,7 @@ class Interrupter:
         )
 
     def _is_known(self, robot: DemoRobot) -> bool:
-        """Return whether a robot runs its store's version, and the store is complete."""
+        """Return whether a robot runs its store's version and the store is complete."""
         words = ("verify", BUNDLE, "--root", robot.models)
         whole = self._fleet.run(*words, accepted=(0, 1, 4), environment=robot.environment)
         is_wanted = robot.view.version == robot.wanted_version

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The operator of one simulated robot of a fleet; also observes whether the robot walks."""
+"""The operator of one simulated robot of a fleet; it also observes whether the robot walks."""
 
 import math
 import time
@@ -24,11 +24,11 @@ _NEWEST = QoSProfile(depth=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stroll:
-    """Motion of a robot over a span of simulated time.
+    """A robot's motion during a span of simulated time.
 
     Attributes:
         duration_s: Simulated time.
-        distance_m: Distance from the first to the last position, on the floor.
+        distance_m: Horizontal distance between the first and the last position.
         lowest_m: Lowest height of the body.
     """
 
@@ -41,12 +41,12 @@ class FleetOperator(Operator):
     """A client of the policy node in a namespace. Use it in a `with` block.
 
     Attributes:
-        received_s: Time at which the newest status was received, on the steady clock; 0 before the
+        received_s: Time at which the latest status was received, on the steady clock; 0 before the
             first one.
     """
 
     def __init__(self, namespace: str, **more: Any) -> None:
-        """Join the environment's ROS 2 domain; the other arguments are those of `Operator`."""
+        """Join the environment's ROS 2 domain; `more` is passed to `Operator`."""
         self.received_s = 0.0
         super().__init__(policy_node=f"/{namespace}/joint_policy_node", **more)
         self._upright = self.node.create_client(Trigger, f"/{namespace}/sim_node/set_upright")
@@ -57,11 +57,11 @@ class FleetOperator(Operator):
         self.wait_until(lambda: self.received_s > since_s, "a status", timeout_s)
 
     def set_upright(self) -> None:
-        """Set the robot upright in place, as a person does with a fallen robot."""
+        """Set the robot upright in place, as a person would after a fall."""
         self.call(self._upright, "set_upright")
 
     def wait_for_shadow(self, ticks: int, timeout_s: float) -> None:
-        """Wait until the shadow has been compared in this many ticks."""
+        """Wait until the shadow has been compared with the active policy for `ticks` ticks."""
         self.wait_until(
             lambda: any(one.compared >= ticks for one in self.status.shadow),
             f"a shadow that was compared in {ticks} ticks",
@@ -69,7 +69,7 @@ class FleetOperator(Operator):
         )
 
     def observe(self, duration_s: float, timeout_s: float) -> Stroll:
-        """Return the robot's motion over a span of simulated time."""
+        """Return the robot's motion during a span of simulated time."""
         seen = self._watch(duration_s, f"{duration_s:g} s of simulated time", timeout_s)
         places = [message.pose.pose.position for message in seen]
         first, last = places[0], places[-1]
@@ -86,7 +86,7 @@ class FleetOperator(Operator):
         return float(tilt_rad(np.array([q.x, q.y, q.z, q.w])))
 
     def _watch(self, duration_s: float, what: str, timeout_s: float) -> list[Odometry]:
-        """Return the odometry messages of a span of simulated time, at least one."""
+        """Return the odometry messages of a span of simulated time (at least one)."""
         seen = list[Odometry]()
 
         def see(message: Odometry) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Takes a candidate through the stages of a release until the evidence stops the candidate."""
+"""Takes a candidate through the stages of a release until the evidence stops it."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -27,9 +27,9 @@ _LIMITS: Mapping[str, Mapping[str, float]] = {
     "shadow": {"min_minutes": 0.9 * _SHADOW_TICKS / 50.0 / 60.0},
     "canary": {"min_minutes": 0.9 * _CANARY_TRIAL_S / 60.0},
 }
-"""The demo's additional settings: a real release takes days, this one minutes."""
+"""The demo's release limits: a real release takes days, this one minutes."""
 _TORQUE_SHARE = 0.4
-"""Torque gate of the trials: the version in use has 0.28 with this payload, 0.21 without."""
+"""Torque gate of the trials; the version in use reaches 0.28 with this payload, 0.21 without."""
 _HEALTHY_WITHIN_S = 240.0
 _ASKED_WITHIN_S = 240.0
 _BY = "demo"
@@ -41,10 +41,10 @@ class ReleaseResult:
 
     Attributes:
         candidate: The released candidate.
-        digest: The candidate's address in the registry.
-        stage: Stage in which it ended: production, if nothing stopped it.
-        reason: Why the candidate was stopped there; empty if it was not.
-        evidence: Content of the release file about each stage.
+        digest: The candidate's digest in the registry.
+        stage: Stage in which the release ended; production if nothing stopped the candidate.
+        reason: Why the candidate was stopped in that stage; empty if it was not stopped.
+        evidence: What the release file contains about each stage.
     """
 
     candidate: ReleaseCandidate
@@ -58,7 +58,7 @@ class ReleaseManager:
     """Takes one candidate at a time through the stages."""
 
     def __init__(self, fleet: Fleet) -> None:
-        """Use a fleet whose robots all walk."""
+        """Start from a fleet in which all robots walk."""
         self._fleet = fleet
         self._folder = fleet.folder / "releases"
         self._folder.mkdir()
@@ -132,7 +132,7 @@ class ReleaseManager:
         self._fleet.run(*words, "--baseline", baseline.folder, "--by", _BY, accepted=(0, 1, 4))
 
     def _shadow(self, file: Path, candidate: ReleaseCandidate, digest: str) -> None:
-        """Run the candidate on one robot to shadow the version in use; replay the recording."""
+        """Run the candidate as shadow of the version in use on one robot; replay the recording."""
         robot = self._fleet.others[0] if self._fleet.others else self._fleet.canary
         self._fleet.pull(robot, digest)
         recording = self._recorded(robot, f"{BUNDLE}@{candidate.version}")
@@ -159,7 +159,7 @@ class ReleaseManager:
             robot.restart_policy("")
 
     def _canary(self, file: Path, candidate: ReleaseCandidate, digest: str) -> None:
-        """Put the candidate on trial on the canary; the robot's trial record is the evidence."""
+        """Put the candidate on trial on the canary, whose trial record becomes the evidence."""
         self._rolled_out(candidate, digest, CANARY)
         robot = self._fleet.canary
         report = self._folder / f"{candidate.version}.trial.json"

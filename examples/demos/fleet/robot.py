@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A robot of the fleet: simulated world, policy node and metrics processes, an operator thread.
+"""A robot of the fleet: three processes (simulator, policy node, metrics) and an operator thread.
 
-The thread has one goal: the robot walks with the version that its store names. It checks a few
-times a second. After a fault, it resets the node; in DAMP, it makes the robot stand up, or sets it
-upright if it has fallen; in READY, it runs the policy; if the store names a new version, it makes
-the robot lie down and loads that version.
+The thread keeps the robot walking with the version that its store names. It checks a few times a
+second. After a fault, it resets the node; in DAMP, it makes the robot stand up, or sets it upright
+if it has fallen; in READY, it runs the policy; if the store names a new version, it makes the robot
+lie down and loads that version.
 """
 
 import os
@@ -32,21 +32,21 @@ from robot_sim.errors import SimError
 from robot_sim.world import UPRIGHT_TILT_RAD
 
 MARK = "POLICY_INFERENCE_DEMO_FLEET"
-"""Environment variables that mark all processes of a robot, and of the demo."""
+"""Environment variable that marks all processes of the demo; a robot adds its name to the value."""
 KEY_VARIABLE = "POLICY_INFERENCE_PUBLIC_KEY"
 WALKING_MPS = 0.8
 STANDING_M = 0.2
 _LOOKED_EVERY_S = 0.3
 _SILENT_S = 3.0
 _FED_WITHIN_S = 180.0
-"""Time limit for starting a node, which takes more than a minute on a busy machine."""
+"""Time limit for a node to start, which takes more than a minute on a busy machine."""
 _ANSWER_TIMEOUT_S = 30.0
 _RESTARTED_WITHIN_S = 240.0
 _SIMULATION_WAITS_S = 30.0
-"""Time limit for a command, longer than any pause of a busy machine."""
+"""How long the simulator waits for a command: longer than any pause of a busy machine."""
 _POLICY = "joint_policy_node"
 _NICENESS = 5
-"""Niceness of the simulation, whose time stands still while installers take precedence."""
+"""Niceness of the simulator, so that installers take precedence; simulated time waits meanwhile."""
 # One at a time: message types import their parts on first use, and Python may find a deadlock if
 # two threads import the same packages.
 _JOINING = threading.Lock()
@@ -57,10 +57,11 @@ class RobotView:
     """State of a robot at one moment, as seen from outside.
 
     Attributes:
-        version: Version of the policy that the robot runs; empty without power or status.
-        mode: Mode of the robot's policy node; empty as above.
-        stage: shadow, canary or production; empty as above.
-        reason: Reason for the mode, as text.
+        version: Version of the policy that the robot runs; empty without power or before the first
+            status.
+        mode: Mode of the robot's policy node; empty in the same cases.
+        stage: shadow, canary or production; empty in the same cases.
+        reason: Reason for the mode, as a sentence.
     """
 
     version: str = ""
@@ -74,11 +75,11 @@ class DemoRobot:
 
     Attributes:
         name: For example `lite3_1`.
-        models: Folder of its installed bundles.
-        payload_kg: Its payload.
+        models: Folder of the robot's installed bundles.
+        payload_kg: The robot's payload.
         to_registry, to_metrics: Network connections from its installer to the registry and from
             Prometheus to its metrics.
-        falls: Number of times it was set upright after a fall.
+        falls: Number of times that the robot was set upright after a fall.
     """
 
     def __init__(
@@ -93,17 +94,17 @@ class DemoRobot:
         payload_kg: float,
         speed: float,
     ) -> None:
-        """Make the robot, with the power off.
+        """Create the robot, powered off.
 
         Args:
             name: Name of the robot.
             folder: Folder for all its files.
             bundle: Name of the bundle that the robot runs.
-            mark: Environment mark of all processes of this run of the demo.
+            mark: Environment mark of all processes in this run of the demo.
             public_key: Public key that the robot trusts.
             registry_port: Port of the registry.
-            payload_kg: Its payload.
-            speed: Maximum simulated seconds per second.
+            payload_kg: The robot's payload.
+            speed: Maximum simulation speed, in simulated seconds per second.
         """
         self.name, self.payload_kg = name, payload_kg
         self.folder, self.models = folder, folder / "models"
@@ -124,7 +125,7 @@ class DemoRobot:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Environment variables of the robot's processes, and of any that install bundles on it."""
+        """Environment variables for the robot's processes and any that install bundles on it."""
         return {
             MARK: self.mark,
             ROOT_VARIABLE: str(self.models.resolve()),
@@ -233,7 +234,7 @@ class DemoRobot:
 
     @property
     def reaching_it(self) -> list[str]:
-        """Prefix of each command on the robot; fails while the robot is unreachable."""
+        """Prefix for commands on the robot; makes them fail while the robot is unreachable."""
         script = 'test -e "$0" || { echo "$0: cannot be reached" >&2; exit 255; }; exec "$@"'
         variables = [f"{name}={value}" for name, value in self.environment.items()]
         return ["sh", "-c", script, str(self._link.resolve()), "env", *variables]
@@ -260,7 +261,7 @@ class DemoRobot:
             raise OperatorError(f"{self.name}: no answer within {timeout_s:g} s") from None
 
     def observe(self, duration_s: float = 1.5) -> Stroll | None:
-        """Return the robot's current motion; None while simulated time stands still."""
+        """Return the robot's current motion; None while simulated time is stopped."""
         try:
             stroll: Stroll = self.ask(lambda operator: operator.observe(duration_s, 30.0), 60.0)
         except OperatorError:
@@ -355,10 +356,10 @@ def _lie_down(operator: FleetOperator) -> None:
 
 
 def kill_marked(mark: str) -> int:
-    """Kill all processes whose environment has this mark, alone or followed by a dot and more.
+    """Kill all processes whose environment has this mark, alone or followed by a dot and a name.
 
     Returns:
-        The number of killed processes, including any that they started meanwhile.
+        The number of processes killed, including those that they started in the meantime.
     """
     killed = set[int]()
     while found := set(_marked(mark)) - killed:

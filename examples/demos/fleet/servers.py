@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Servers of a fleet: a registry, Prometheus, and a network that can be cut."""
+"""The servers of the fleet: a registry, Prometheus, and a network that can be cut."""
 
 import json
 import shutil
@@ -24,9 +24,9 @@ PACKAGES = {
     "ansible-playbook": "ansible-core",
     "openssl": "openssl",
 }
-"""Debian package of each program."""
+"""Debian package that provides each program."""
 _OF_THE_COMPUTER = ("PolicySlow", "DeviceHot")
-"""Alerts about the computer that simulates all robots."""
+"""Alerts about the computer on which all robots are simulated."""
 _READY_WITHIN_S = 60.0
 _CHUNK_BYTES = 1 << 16
 
@@ -43,16 +43,16 @@ def require_programs() -> None:
 
 
 class Server:
-    """A server program with a port of its own; it can be killed and restarted."""
+    """A server process with its own port; it can be killed and restarted."""
 
     def __init__(self, words: list[str], port: int, log: Path, mark: Mapping[str, str]) -> None:
         """Start the server, and wait until it listens.
 
         Args:
             words: Command and arguments.
-            port: Its port.
+            port: The server's port.
             log: File for its output.
-            mark: Environment variables that identify its processes.
+            mark: Environment variables that identify the server's processes.
         """
         self.port, self.log = port, log
         self._words, self._mark = words, mark
@@ -91,8 +91,8 @@ def start_registry(folder: Path, mark: Mapping[str, str], **more: Any) -> Server
     """Start the OCI registry of Debian's `docker-registry`; the folder keeps the bundles.
 
     Args:
-        folder: Folder for its configuration and data.
-        mark: Environment variables that identify its processes.
+        folder: Folder for the registry's configuration and data.
+        mark: Environment variables that identify the registry's processes.
         more: Additional configuration: `auth`, or the `tls` entry of `http`.
     """
     port = free_port()
@@ -114,10 +114,10 @@ def start_prometheus(
     """Start Prometheus with the suite's configuration and alert rules.
 
     Args:
-        folder: Folder for its configuration and data.
+        folder: Folder for Prometheus's configuration and data.
         deploy: The suite's `deploy/prometheus`.
         ports: Ports of the robots' metrics, by robot name.
-        mark: Environment variables that identify its processes.
+        mark: Environment variables that identify Prometheus's processes.
     """
     rules = yaml.safe_load((deploy / "policy_inference.rules.yml").read_text("utf-8"))
     for group in rules["groups"]:
@@ -142,10 +142,10 @@ def start_prometheus(
 
 
 class Network:
-    """A relay to a port of this machine, which passes nothing while cut.
+    """A relay to a port on this machine; it forwards nothing while the network is cut.
 
     Attributes:
-        port: Its port.
+        port: The port on which the relay listens.
     """
 
     def __init__(self, target: int) -> None:

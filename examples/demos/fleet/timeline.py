@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Version and mode of each robot over time: samples, and an image of them."""
+"""Version and mode of each robot over time: takes samples and draws them as an image."""
 
 import threading
 import time
@@ -33,7 +33,7 @@ _COLOURS = (
     "#c9793f",
     "#4c6faf",
 )
-"""Colors of versions, in the order in which they are made."""
+"""Colors of the versions, in the order in which the versions are made."""
 _NO_POWER = "#ffffff"
 _SHADOW_HATCH, _CANARY_HATCH = "....", "////"
 _MARKERS = {
@@ -45,18 +45,18 @@ _FLEET = "fleet"
 """Row for the events that concern all robots."""
 _TEXT_POINTS = 7.0
 _LANES = 6
-"""Number of text lines in the row of these events."""
+"""Number of text lines in the fleet's row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineEvent:
-    """An event.
+    """An event of the demo.
 
     Attributes:
         at_s: Time since the start of the demo.
         kind: `stage`, `stopped`, or the kind of an interruption.
         robot: Affected robot; empty for the fleet.
-        text: Description.
+        text: Description of the event.
     """
 
     at_s: float
@@ -67,11 +67,11 @@ class TimelineEvent:
 
 @dataclass(slots=True)
 class Timeline:
-    """Samples the state of the robots on a thread of its own, and stores events.
+    """Samples the robots' states in a separate thread, and stores events.
 
     Attributes:
         events: The events.
-        spans: States of each robot, and their start times, s.
+        spans: For each robot, its states and the time at which each began, s.
     """
 
     robots: Sequence[DemoRobot]
@@ -102,7 +102,7 @@ class Timeline:
         )
 
     def document(self) -> dict[str, Any]:
-        """Return the timeline as content for JSON."""
+        """Return the timeline as JSON-compatible data."""
         return {
             "events": [asdict(event) for event in self.events],
             "robots": {
@@ -124,7 +124,7 @@ def _shown(view: RobotView) -> tuple[str, str, bool]:
 
 
 def draw(timeline: Timeline, titles: Mapping[str, str], path: Path) -> None:
-    """Write the image.
+    """Draw the timeline as an image file.
 
     Args:
         timeline: The recorded timeline.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Table of the arms (LeRobot's class, joints, servos), and the driver's settings."""
+"""Defines the supported arms (LeRobot's class, joints, servos) and the driver's settings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,9 +13,9 @@ from robot_driver.interfaces import MODE_HOLD_MEASURED, DriveFigures, DriverSett
 GRIPPER: Final = "gripper"
 """Joint that LeRobot measures from 0 (lower end of its range) to 100, not in degrees."""
 OVERLOAD: Final = 5
-"""Position of the overload bit in a servo's status, in both families."""
+"""Index of the overload bit in a servo's status, in both families."""
 HOLD, TORQUE_OFF = "hold", "torque_off"
-"""What the servos do after control is given back: hold their positions, or go limp."""
+"""What the servos do once control is given back: hold their positions, or go limp."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,15 +23,16 @@ class Servo:
     """Registers of a family of servos, named as in LeRobot's tables, and parts of its protocol.
 
     Attributes:
-        gains: Registers of P, I and D of the position loop.
-        load: Register of the torque in 0.1 % of the maximum; empty if a model of the family lacks
-            it.
-        temperature, voltage: Registers in degrees Celsius and in 0.1 V.
+        gains: Registers of the position loop's P, I and D gains.
+        load: Register of the torque, in 0.1 % of the maximum; empty if some model of the family
+            lacks it.
+        temperature, voltage: Registers of the temperature in degrees Celsius and of the voltage in
+            0.1 V.
         status: Register of the error bits.
         torque: Register that is 1 while the servo holds its position, 0 while it is limp.
-        faults: Meaning of each bit of the status.
+        faults: Meaning of each bit of `status`.
         all_limp: Broadcast packet that makes all servos limp; no servo answers it.
-        number_at: Index of the servo's number in its answers.
+        number_at: Index of the servo's number in an answer packet.
     """
 
     gains: tuple[str, str, str]
@@ -51,7 +52,7 @@ class Arm:
 
     Attributes:
         title: Name for messages.
-        robot_type: LeRobot's `--robot.type` of a single arm.
+        robot_type: LeRobot's `--robot.type` for a single arm.
         module: Module in which LeRobot registers that type.
         range_rad: Lowest and highest position of each joint, in the order of the servos' numbers.
         stall_nm, fastest_rad_s: Stall torque and top speed of each servo.
@@ -152,7 +153,7 @@ ARMS: Final[Mapping[str, Arm]] = {
         for name, arm in _SINGLE.items()
     },
 }
-"""Arms by the value of the `robot` parameter."""
+"""The arms, by the value of the `robot` parameter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,17 +162,17 @@ class ArmSettings(DriverSettings):
 
     Attributes:
         robot: One of ARMS.
-        port, right_port: Serial ports of the servo buses; `port` is for a single arm or the left
-            arm.
+        port, right_port: Serial ports of the servo buses: `port` for a single or left arm,
+            `right_port` for a right arm.
         calibration_id: LeRobot's `--robot.id`: the calibration file is ID.json, or for two arms
             ID_left.json and ID_right.json.
         calibration_dir: Folder of the calibration files; empty for LeRobot's default.
         lerobot_python: Python interpreter of LeRobot's environment; empty for the node's.
         way_out: What the servos do when control is given back: HOLD or TORQUE_OFF.
-        max_relative_target_rad: Maximum distance of a goal from the joint's position; goals farther
-            away are clipped.
-        leader: True if a person moves the arm by hand; joints commanded without stiffness and
-            damping are then limp.
+        max_relative_target_rad: Maximum distance of a goal from the joint's position; goals are
+            clipped to it.
+        leader: True if a person moves the arm by hand; then joints commanded without stiffness and
+            damping are limp.
         servo_p, servo_i, servo_d: Gains of the servos' own position loop; -1 for LeRobot's.
     """
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages, as bytes, between the thread that owns the servo bus and the rest of the driver."""
+"""The byte messages exchanged between the servo bus thread and the rest of the driver."""
 
 import struct
 from typing import Final, NamedTuple
@@ -13,7 +13,7 @@ from robot_driver.interfaces import DAMPING, F64, POSITION, STIFFNESS
 from robot_driver.reception import Source, StateBounds, StateReception
 
 PREPARE: Final = b"prepare"
-"""Request to configure the servos, which then hold their positions."""
+"""Request to configure the servos and make them hold their positions."""
 GIVE_BACK: Final = b"give_back"
 """Request to leave the servos as `ArmSettings.way_out` specifies."""
 _GOAL: Final = b"goal"
@@ -25,19 +25,19 @@ TICKS: Final = 1 << 32
 
 
 class ArmState(NamedTuple):
-    """State of one or two arms at one time; arrays are [n], in the order of `Arm.joint_names`.
+    """State of one or two arms at one moment; arrays are [n], in the order of `Arm.joint_names`.
 
     Attributes:
-        tick: Time on the bus-reading process's steady clock, ms, modulo 2**32.
+        tick: Time in ms on the steady clock of the process that reads the bus, modulo 2**32.
         configured: True once the servos have been configured, until the bus is reopened or control
             is given back; False while a leader is limp.
         joint_pos: Positions, rad.
-        joint_vel: Velocities, from differences of positions, rad/s.
-        joint_effort: Torques, from the servos' estimate of their load, N m; 0 if they have none.
+        joint_vel: Velocities, from position differences, rad/s.
+        joint_effort: Torques, from the servos' load estimates, N m; 0 if a servo has no estimate.
         temperature_c: Temperatures, degrees Celsius; NaN before the first reading.
         voltage_v: Supply voltages, V; NaN before the first reading.
         status: Error bits, as the servos report them.
-        holds: True for each servo that has torque; the others are limp.
+        holds: True for each servo whose torque is on; the others are limp.
     """
 
     tick: int

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Take, use and give back control of an arm."""
+"""Takes, uses and gives back control of an arm."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,11 +22,11 @@ from robot_driver.interfaces import F64
 from robot_driver.robot import RobotInterface
 
 _PREPARATION_S = 5.0
-"""Time limit for all servos to hold; writing their settings takes some tenths of a second."""
+"""Time limit for all servos to hold; writing their settings takes a few tenths of a second."""
 
 
 class ServoArm(RobotInterface[ArmState]):
-    """An arm whose servos hold their positions by themselves, as all of them do at rest."""
+    """An arm whose servos hold their positions on their own."""
 
     host = "the arm"
     preparing, prepared = "configures its servos", "configured its servos"
@@ -113,9 +113,9 @@ class ServoArm(RobotInterface[ArmState]):
         return [GIVE_BACK]
 
     def _faults(self, state: ArmState) -> list[str]:
-        """Return which servos report an error, as sentences.
+        """Return one sentence for each servo that reports an error.
 
-        A gripper's overload, from pressing on an object, is not a fault: LeRobot makes its servo
+        A gripper overloaded by pressing on an object is no fault: LeRobot configures its servo to
         protect itself early.
         """
         faults = []

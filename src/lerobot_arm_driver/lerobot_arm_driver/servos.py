@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The servos of an arm, through LeRobot's robot classes; the only module that imports LeRobot.
+"""Accesses an arm's servos through LeRobot's robot classes; only this module imports LeRobot.
 
 LeRobot finds the calibration file, configures the servos (`Robot.configure`), and measures joints
 in its own units: degrees, and 0 to 100 for a gripper. This module also reads values that LeRobot's
-observations lack: load, temperature, voltage, status and torque. It reads one of them after each
-reading of positions.
+observations lack: load, temperature, voltage, status and torque. After each reading of positions,
+it reads one of these values.
 """
 
 import sys
@@ -25,7 +25,8 @@ from robot_driver.interfaces import F64, DriverError
 from robot_driver.reception import StateBounds
 
 _SMOOTHED_S: Final = 0.05
-"""Smoothing time for velocities, since one encoder count between readings is 0.09 rad/s."""
+"""Smoothing time for velocities: one encoder count between two readings already means 0.09 rad/s.
+"""
 _TRIES: Final = 3
 _LATE_S: Final = 0.02
 _SUCCESS: Final = 0
@@ -52,7 +53,9 @@ class Servos:
         self._registers = [(what, name) for what, name in registers.items() if name]
         self._orders = cycle(permutations(self._arm.range_rad))
         self._answered: list[int] = []
-        """Numbers of the servos that answered the current request, in the order of the answers."""
+        """Numbers of the servos that answered the current request, in the order in which they
+        answered.
+        """
         self._configured = self._limp = False
         self._bounds = StateBounds(drive_figures(self._arm))
         self._position: F64 | None = None
@@ -63,7 +66,7 @@ class Servos:
         self._velocity, self._held, self._other = self._unknown()
 
     def connect(self) -> None:
-        """Open each bus, and check that its servos answer and are calibrated as their file says."""
+        """Open each bus; check that its servos answer and are calibrated as their file says."""
         self._configured, self._limp = False, False
         self._position = self._doubted = None
         self._velocity, self._held, self._other = self._unknown()
@@ -78,11 +81,11 @@ class Servos:
             self._read_register(what)
 
     def read(self) -> ArmState:
-        """Read the positions and one of the other registers, and return the newest state.
+        """Read the positions and one other kind of register; return the newest state.
 
         While the servos hold, implausible positions raise DriverError, because an encoder may have
-        slipped or the answers may belong to another request. So do positions that are plausible
-        only as a continuation of implausible ones.
+        slipped or the answers may belong to another request. Positions that are plausible only as a
+        continuation of implausible ones raise it, too.
         """
         seen = self._asked("Present_Position", normalize=True)
         now_s = time.monotonic()
@@ -170,7 +173,7 @@ class Servos:
     def _aim_where_it_is(self) -> None:
         """Read the positions, and set them as goals.
 
-        Each servo confirms its goal, so that torque may then be switched on.
+        Each servo confirms its goal, so it is then safe to switch torque on.
         """
         _again(self.read)
         assert self._position is not None
@@ -180,7 +183,7 @@ class Servos:
                 _lerobots(robot.bus.write, "Goal_Position", joint, goal, num_retry=_TRIES)
 
     def give_back(self) -> None:
-        """Leave the servos holding or limp, as `way_out` specifies."""
+        """Make the servos hold or go limp, as `way_out` specifies."""
         self._configured = False
         if self._settings.way_out == TORQUE_OFF:
             for robot in self._robots:
@@ -197,7 +200,7 @@ class Servos:
         self._robots = []
 
     def _unknown(self) -> tuple[F64, F64, dict[str, F64]]:
-        """Return velocities, held positions and register values for servos not read yet."""
+        """Return the velocities, held positions and register values to use before any reading."""
         zeros, unknown = (np.full(len(self._arm.joint_names), value) for value in (0.0, np.nan))
         other = {
             "load": zeros,
@@ -209,7 +212,7 @@ class Servos:
         return zeros.copy(), unknown, other
 
     def _made(self, side: str, port: str) -> Any:
-        """Return LeRobot's robot for one side, not yet connected."""
+        """Create LeRobot's robot object for one side, without connecting it."""
         settings, arm = self._settings, self._arm
         try:
             robots = import_module("lerobot.robots")
@@ -259,7 +262,7 @@ class Servos:
         )
 
     def _units(self) -> tuple[Callable[[F64], F64], Callable[[F64], F64]]:
-        """Return two functions: from LeRobot's units to rad, and back."""
+        """Return two functions: from LeRobot's units to rad, and from rad to LeRobot's units."""
         # imported here, because only the process that opens servos needs them
         from policy_core.bundle.chunk_contract import JointUnit
         from policy_core.members.chunk.normalise import Units
@@ -297,7 +300,7 @@ class Servos:
         """Read a register of all servos [n]; normalized positions are in LeRobot's units.
 
         The servo libraries give up after 34 or 50 ms, and mistake a late answer for the answer to
-        the next request, such as the load for the position. Servos answer in the order in which a
+        the next request, for example a load for a position. Servos answer in the order in which a
         request lists them; each request uses a different order, so that its answers can be
         recognized.
         """
@@ -319,7 +322,7 @@ class Servos:
         return np.array(values, np.float64)
 
     def _listen(self, bus: Any) -> None:
-        """Make the bus discard old answers before each request, and record which servos answer."""
+        """Make a bus discard old answers before each request and record which servos answer."""
         port, packets, number_at = bus.port_handler, bus.packet_handler, self._arm.servo.number_at
         receive = packets.rxPacket
 
@@ -335,7 +338,7 @@ class Servos:
 
 
 def _find_servos(bus: Any, port: str) -> None:
-    """Open a bus and check each servo, because LeRobot's check reports faulty servos as missing."""
+    """Open a bus and check each servo: LeRobot's own check reports faulty servos as missing."""
     _lerobots(bus.connect, handshake=False)
     problems = []
     for joint, motor in bus.motors.items():
@@ -356,7 +359,7 @@ def _find_servos(bus: Any, port: str) -> None:
 
 
 def _again(call: Callable[..., T], *args: Any) -> T:
-    """Return the result of a call, retried on errors, since a servo's answers may be lost."""
+    """Return the result of a call; retry on errors, since a servo's answer may be lost."""
     for _ in range(_TRIES - 1):
         with suppress(DriverError):
             return call(*args)
@@ -364,7 +367,7 @@ def _again(call: Callable[..., T], *args: Any) -> T:
 
 
 def _lerobots(call: Callable[..., T], *args: Any, **named: Any) -> T:
-    """Return the result of a call to LeRobot, whose errors are raised as DriverError."""
+    """Return the result of a call to LeRobot; raise its errors as DriverError."""
     try:
         return call(*args, **named)
     except DriverError:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Transport to the servos: the link process uses the bus; the node process reserves the ports."""
+"""Transports to the servos: the link process uses the bus; the node process reserves the ports."""
 
 import errno
 import fcntl
@@ -20,7 +20,7 @@ from robot_driver.interfaces import F64, DriverError
 from robot_driver.robot import Datagram, RobotTransport
 
 _AGAIN_S: Final = 1.0
-"""Time between attempts to connect, and how long a bus may fail before it is reopened."""
+"""Time between attempts to connect, and time that a bus may fail before it is reopened."""
 _APPEARS_S: Final = 10.0
 """Time limit for a port to appear, since the driver may start before the port exists."""
 _LOOKS_AGAIN_S: Final = 0.1
@@ -36,7 +36,7 @@ _REMEDY: Final = {
 class PortTransport(RobotTransport):
     """The node process's end: reserves the ports; can switch torque off if the link process dies.
 
-    Servos that should hold need no frames, since they keep their last goals on their own.
+    Servos that must hold need no frames: they keep their last goals on their own.
     """
 
     def __init__(self, settings: ArmSettings, ports: Sequence[int]) -> None:
@@ -57,7 +57,7 @@ class PortTransport(RobotTransport):
 
     @property
     def descriptors(self) -> Sequence[int]:
-        """Descriptors of the ports, which stay reserved as long as either process lives."""
+        """Descriptors of the ports, which stay reserved as long as either process runs."""
         return self._ports
 
     def watched(self) -> Sequence[int]:
@@ -117,7 +117,7 @@ def _reserved(name: str) -> int:
 
 
 class ArmTransport(RobotTransport):
-    """The link process's end: its thread reads the servos at a steady rate, and sends goals.
+    """The link process's end: a thread that reads the servos at a fixed rate and sends goals.
 
     If a bus fails for a second, it is reopened, and its servos are checked again.
     """
@@ -169,7 +169,7 @@ class ArmTransport(RobotTransport):
         """Do nothing: only the node process has a sending half."""
 
     def close(self) -> None:
-        """End the thread after it has executed the pending requests."""
+        """End the thread once it has executed the pending requests."""
         self._ending.set()
         self._thread.join(_END_S)
 
@@ -207,7 +207,7 @@ class ArmTransport(RobotTransport):
                     self._act(self._asked.get(timeout=left_s))
 
     def _act(self, first: bytes | F64 | None = None, *, goals: bool = True) -> None:
-        """Execute `first` and all pending requests in order, but only the newest of several goals.
+        """Execute `first` and all pending requests in order; of several goals, only the newest.
 
         With `goals=False`, no goal is executed.
         """

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Checks a recorded episode: what it adds to a dataset, and any reasons to refuse it."""
+"""Checks a recorded episode: what it would add to a dataset, and any reasons to refuse it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from lerobot_bridge.values import STILL
 from policy_core.errors import PolicyError
 
 _LATE_S = 1.0
-"""Maximum time from first message to first frame, and from last frame to last message."""
+"""Maximum time from the first message to the first frame, and from the last frame to the last
+message.
+"""
 _SLOW = 0.9
 """Minimum share of frames with a new message."""
 _SKEWED = 2
@@ -29,17 +31,17 @@ _NEW = 0.9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputCheck:
-    """Statistics of a source or camera in a recording.
+    """Statistics of one input (a source or camera) in a recording.
 
     Attributes:
-        name: Name in the mapping, such as action or cameras.front.
-        topic: Full name of its topic.
+        name: Name in the mapping, such as `action` or `cameras.front`.
+        topic: Full name of the input's topic.
         messages: Number of messages.
         rate_hz: Messages per second.
-        age_mean_s, age_max_s: Mean and largest age of the newest message at a frame.
-        left_out: Number of frames that are left out because this input has no message.
+        age_mean_s, age_max_s: Mean and maximum age of the newest message at a frame.
+        left_out: Number of frames left out because this input has no message.
         longest_gap_s: Longest time without a message during the episode's frames.
-        clock_offset_s: Smallest delay between the stamp of a message and its time in the log.
+        clock_offset_s: Smallest delay from a message's stamp to its time in the log.
     """
 
     name: str
@@ -59,10 +61,10 @@ class EpisodeCheck:
 
     Attributes:
         name: Name of the episode.
-        frames: Number of frames in each part between gaps.
-        closed_up: Number of frames that are missing inside parts.
-        inputs: Result for each source and camera.
-        problems: Every reason to refuse the episode; empty if a conversion accepts it.
+        frames: Number of frames in each part; parts are separated by gaps.
+        closed_up: Number of frames missing within parts.
+        inputs: Statistics of each source and camera.
+        problems: All reasons to refuse the episode; empty if it can be converted.
         warnings: Other findings that a user should know.
     """
 
@@ -82,14 +84,14 @@ def check_episode(
     split: bool = False,
     pixels: bool = False,
 ) -> EpisodeCheck:
-    """Check an episode by reading it as a conversion does.
+    """Check an episode by reading it as a conversion would.
 
     Args:
         mapping: Mapping that defines what is read.
         episode: The episode.
         topics: Recorded topic for each topic of the mapping, where the names differ.
-        split: True if an episode with gaps becomes several episodes.
-        pixels: True if images are decoded; otherwise only their messages are examined.
+        split: True if an episode with gaps is to become several episodes.
+        pixels: True to decode images; otherwise, only the image messages are examined.
     """
     found = EpisodeCheck(name=episode.name)
     try:
@@ -175,7 +177,7 @@ def warnings_of_times(mapping: RobotMapping, frames: EpisodeFrames) -> Iterator[
 
 
 def warnings_of_values(frames: EpisodeFrames) -> Iterator[str]:
-    """Yield warnings about the values in frames; read the frames first."""
+    """Yield warnings about the values in frames, which must have been read before."""
     for name, ranges in frames.ranges.items():
         for each in ranges.outside:
             yield (

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The times of a recording's messages, and a check that one clock stamped all of them."""
+"""Reads the times of a recording's messages, and checks that one clock stamped all of them."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ from model_tools.files.bags.streams import Extract, newest_times_ns
 from policy_core.interfaces import Times
 
 AGREE_NS = 500_000_000
-"""Largest difference in logging delay between topics stamped by one clock."""
+"""Maximum difference in logging delay between topics stamped by one clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TopicTimes:
-    """The times of the messages of a topic.
+    """The times of a topic's messages.
 
     Attributes:
         topic: Full name.
-        times_ns: [messages] increasing; repeated and late messages are left out.
+        times_ns: Increasing times [messages]; repeated and late messages are left out.
         count: Number of the topic's messages during the episode.
-        new: Number of those messages in `times_ns`, which are its last entries.
-        logged_ns: Log times of the first and the last message; 0 if there are none.
-        offset_ns: Smallest difference between log time and stamp; with one clock, this is the
-            shortest delay.
-        back: Number of stamps in the episode that are earlier than the previous one in the log.
-        back_ns: Largest step back.
+        new: Number of those messages that are in `times_ns`, at its end.
+        logged_ns: Log times of the first and last message; 0 if there are none.
+        offset_ns: Smallest difference between log time and stamp: the shortest delay, if one clock
+            made both.
+        back: Number of stamps in the episode that are earlier than the stamp before them in the
+            log.
+        back_ns: Largest backward step.
         back_at_ns: First stamp that is earlier than the previous one.
     """
 
@@ -100,12 +101,12 @@ def read_topic_times(
     extract: Extract,
     begin_ns: int,
 ) -> dict[str, TopicTimes]:
-    """Return the times of the messages of each input.
+    """Return the message times of each input.
 
     Args:
         bag: The recording.
-        topics: Topics by input.
-        extract: The part of the recording that is read.
+        topics: The topic of each input, by the input's name.
+        extract: The part of the recording to read.
         begin_ns: Log time at which the episode begins; earlier messages may also be read.
     """
     noted = {name: _TimesReader(begin_ns) for name in topics}
@@ -127,11 +128,11 @@ def read_topic_times(
 
 
 def stamps_back(path: Path, heard: Sequence[TopicTimes]) -> list[str]:
-    """Return a problem for each topic with stamps that go back in log order.
+    """Return a problem for each topic whose stamps step backward in log order.
 
     Args:
         path: The recording.
-        heard: Topics of the recording.
+        heard: Times of the recording's topics.
     """
     wrong = {each.topic: each for each in heard if each.back}
     return [
@@ -145,12 +146,12 @@ def stamps_back(path: Path, heard: Sequence[TopicTimes]) -> list[str]:
 
 
 def several_clocks(path: Path, heard: Sequence[TopicTimes], *, with_log: bool) -> list[str]:
-    """Return the worst problem of topics stamped by different clocks; empty if there is no problem.
+    """Return the worst problem that topics stamped by different clocks cause; empty if none.
 
     Args:
         path: The recording.
-        heard: Topics of the recording. A topic with a single message does not reveal its clock,
-            since the message may be an old one.
+        heard: Times of the recording's topics. A topic with a single message does not reveal its
+            clock, since that message may be old.
         with_log: True if the log must use the same clock.
     """
     clocks = {**_offsets_ns(heard), **({"the log times": 0} if with_log else {})}
@@ -173,8 +174,8 @@ def skewed_clocks(heard: Sequence[TopicTimes], longest_ns: int, period_ns: int) 
     """Yield a warning for each topic whose stamps differ too much from those of the others.
 
     Args:
-        heard: The topics of a recording.
-        longest_ns: Largest difference without a warning.
+        heard: Times of the recording's topics.
+        longest_ns: Maximum difference without a warning.
         period_ns: Time between two frames.
     """
     clocks = _offsets_ns(heard)
@@ -197,5 +198,5 @@ def _offsets_ns(heard: Sequence[TopicTimes]) -> dict[str, int]:
 
 
 def _right(clocks: Mapping[str, int]) -> str:
-    """Return the topic whose clock agrees best with the log; the first topic if none agrees."""
+    """Return the topic whose clock agrees best with the log; if none agrees, the first topic."""
     return min(clocks, key=lambda topic: min(abs(clocks[topic]), AGREE_NS + 1))

@@ -11,8 +11,8 @@ from typing import Any
 from lerobot_bridge.mapping import IMAGES, RobotMapping
 
 SUCCESS, INTERVENTION = "next.success", "intervention"
-"""Features of judged episodes. SUCCESS is true in the last frame of a successful episode,
-INTERVENTION in each frame in which a person drove instead of the policy.
+"""Features of episodes that were judged. SUCCESS is true in the last frame of a successful episode,
+INTERVENTION in each frame in which a person, not the policy, drove.
 """
 
 
@@ -21,9 +21,9 @@ class DatasetForm:
     """Form in which all episodes of a dataset are written.
 
     Attributes:
-        codec: Codec of the videos; None: each image is a PNG in the dataset's rows.
+        codec: Codec of the videos; if None, each image is stored as a PNG in the dataset's rows.
         judged: Which of SUCCESS and INTERVENTION the dataset has.
-        encoder_threads: Threads for each video; None if the codec decides.
+        encoder_threads: Number of threads for each video; None if the codec decides.
     """
 
     codec: str | None = "h264"
@@ -34,11 +34,11 @@ class DatasetForm:
 def dataset_features(
     mapping: RobotMapping, *, videos: bool = True, judged: Collection[str] = ()
 ) -> dict[str, dict[str, Any]]:
-    """Return the features for `LeRobotDataset.create`, without those that LeRobot adds itself.
+    """Return the features for `LeRobotDataset.create`, without those that LeRobot itself adds.
 
     Args:
         mapping: Mapping that defines the features.
-        videos: True if images become videos; otherwise, each becomes a file.
+        videos: True to store images as videos; otherwise, each image is a file.
         judged: SUCCESS, INTERVENTION, both or neither.
     """
     vectors = {
@@ -62,7 +62,7 @@ def dataset_features(
 
 
 def not_for_videos(mapping: RobotMapping) -> Iterator[str]:
-    """Yield a problem per camera of odd width or height: videos store a color per 2 x 2 pixels."""
+    """Yield a problem per camera of odd width or height: video colors cover 2 x 2 pixels."""
     for name, camera in mapping.cameras.items():
         if camera.height % 2 or camera.width % 2:
             yield (

@@ -21,7 +21,7 @@ SIDECAR = "episode.json"
 
 
 class Mark(IntEnum):
-    """Kinds of episode marks; the numbers are those of policy_msgs/EpisodeMark."""
+    """Kinds of episode marks, numbered as in policy_msgs/EpisodeMark."""
 
     START = 0
     STOP = 1
@@ -33,7 +33,7 @@ class Mark(IntEnum):
 
 
 class Span(NamedTuple):
-    """A time span, ns, excluding its end."""
+    """A time span, ns; its end is excluded."""
 
     begin_ns: int
     end_ns: int
@@ -44,13 +44,13 @@ class Episode:
     """An episode: its place in a recording, and its properties.
 
     Attributes:
-        bag: Path of the recording: its folder, or its only file.
+        bag: Path of the recording: a folder, or the recording's only file.
         span: Log times of the episode; None for the whole recording.
         task: The robot's task.
-        tags: Search words.
+        tags: Search terms.
         success: True if the task succeeded; None if not judged.
-        interventions: Time spans in which a person drove instead of the policy; None if no policy
-            ran, or interventions were not recorded.
+        interventions: Time spans in which a person, not the policy, drove; None if no policy ran or
+            interventions were not recorded.
         number: Number of the episode within its recording, from 0.
         problem: Why the episode cannot be read; empty if it can.
         problems: The recorder's reasons to keep the episode out of datasets.
@@ -73,7 +73,7 @@ class Episode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetFrame:
-    """A dataset frame: values and images from one moment.
+    """A frame of a dataset: values and images from one moment.
 
     Attributes:
         time_ns: Time of the frame, on the clock of the recording's stamps.
@@ -98,7 +98,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundEpisodes:
-    """Episodes of recordings, in time order, and the parts that were skipped."""
+    """Episodes found in recordings, in time order, and the parts that were skipped."""
 
     episodes: list[Episode] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
@@ -115,7 +115,7 @@ class PolicyRan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeSidecar:
-    """Content of the file next to the messages of a recorded episode."""
+    """Content of the file stored with a recorded episode's messages."""
 
     schema_version: Literal[1] = entry("1", default=1)
     number: int = entry("number of the episode within its session, from 0", minimum=0)
@@ -153,7 +153,7 @@ def read_sidecar(folder: Path) -> EpisodeSidecar:
 
 
 def write_sidecar(folder: Path, sidecar: EpisodeSidecar) -> None:
-    """Write or replace the file atomically."""
+    """Write the sidecar file atomically, replacing any earlier one."""
     text = json.dumps(asdict(sidecar), indent=1, ensure_ascii=False)
     with whole_file(folder / SIDECAR, mode=0o644) as file:
         file.write(f"{text}\n".encode())

@@ -27,7 +27,7 @@ from model_tools.files.bags.topics import find_topics
 from policy_core.errors import BundleError, plural
 
 MARKS = "episode_marks"
-"""Topic of the marks, in any namespace."""
+"""Name of the topic with the marks, in any namespace."""
 MARK = "policy_msgs/msg/EpisodeMark"
 _INTERVENTIONS = (Mark.INTERVENTION_BEGINS, Mark.INTERVENTION_ENDS)
 
@@ -35,11 +35,11 @@ _INTERVENTIONS = (Mark.INTERVENTION_BEGINS, Mark.INTERVENTION_ENDS)
 def marked_episodes(bag: Bag, whole: Episode) -> FoundEpisodes:
     """Return the episodes of a recording, delimited by the stamps of its start and stop marks.
 
-    A mark that arrived late (the topic keeps marks for late subscribers) counts by its stamp.
+    Even a mark that arrived late (the topic keeps marks for late subscribers) counts by its stamp.
 
     Args:
         bag: The recording.
-        whole: The whole recording as an episode: its values apply where an episode's marks set
+        whole: The whole recording as an episode; its values apply wherever an episode's marks set
             none.
     """
     full = find_topics(bag, {MARKS: (MARK,)}, {})[MARKS]
@@ -67,7 +67,7 @@ def marked_episodes(bag: Bag, whole: Episode) -> FoundEpisodes:
 def _by_stamp(marks: Sequence[tuple[int, Any]], place: str) -> list[tuple[int, Any]]:
     """Return marks with their stamps, or with log times if they have no stamp.
 
-    Log times are also used if the stamps are from a clock other than the recording's.
+    Log times are also used if the stamps come from a clock other than the recording's.
     """
     stamps_ns = [mark.stamp.sec * 1_000_000_000 + mark.stamp.nanosec for _, mark in marks]
     # at least one mark was logged without delay
@@ -173,7 +173,7 @@ class _MarkReader:
             )
 
     def _note_driven_until(self, time_ns: int) -> None:
-        """Note that a person has driven until now, possibly since before the episode."""
+        """Note that a person has been driving until now, possibly since before the episode."""
         if self._running is not None and self._driven_since_ns is not None:
             driven = Span(max(self._driven_since_ns, self._begin_ns), time_ns)
             before = self._running.interventions or ()
@@ -181,10 +181,11 @@ class _MarkReader:
 
 
 How = Literal["bag", "marks"] | float
-"""What an episode is: a whole recording, a part between marks, or a part of this length, s."""
+"""What counts as an episode: a whole recording, a part between marks, or a part of this length, s.
+"""
 
 _SHORTEST_REST = 0.5
-"""Minimum length of a recording's last episode, as a share of the episode length."""
+"""Minimum length of a recording's last episode, as a fraction of the episode length."""
 _MOST = 10_000
 """Maximum number of episodes in a recording."""
 _log = logging.getLogger("lerobot_bridge")
@@ -202,9 +203,9 @@ def find_episodes(
     A recording that is broken or lacks the requested marks becomes an episode with a `problem`.
 
     Args:
-        paths: Recordings, and folders of recordings, such as the session of a recorder.
-        how: What an episode is.
-        task: Task of episodes whose marks and sidecar file name none.
+        paths: Recordings, and folders of recordings, such as a recorder's session.
+        how: What counts as an episode.
+        task: Task of episodes for which neither marks nor the sidecar file name one.
         tags: Additional tags for each episode.
     """
     found = FoundEpisodes()
@@ -284,7 +285,7 @@ def _whole(bag: Path, task: str, tags: Sequence[str]) -> Episode:
 
 
 def _cut(bag: Bag, whole: Episode, length_s: float) -> FoundEpisodes:
-    """Cut a recording into parts of this length; the last part may be shorter."""
+    """Cut a recording into parts of length `length_s`; the last part may be shorter."""
     found, length_ns, end_ns = (
         FoundEpisodes(),
         round(length_s * 1e9),

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The frames of a recorded episode, as LeRobot would have recorded them.
 
-A first pass reads the times of the messages and computes the times of the frames. A second pass
-reads one frame at a time, so that memory use does not grow with the number of frames.
+A first pass reads the message times and computes the frame times. A second pass reads one frame at
+a time, so memory use does not grow with the number of frames.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from policy_core.observation.pairing import Arrival, ObservationAssembler, obser
 FEWEST = 2
 """Minimum number of frames in an episode: LeRobot's video statistics need two."""
 MOST_CLOSED_UP, FEW = 0.05, 5
-"""Maximum share and number of missing frames that may be closed up, which speeds up the motion.
+"""Maximum fraction and number of missing frames that may be closed up, which speeds the motion up.
 """
 
 
@@ -41,14 +41,13 @@ class EpisodeFrames:
         episode: The episode.
         parts: Times of the episode's frames (ns), split at gaps of more than the mapping's
             `max_gap_frames`; one part if there is no such gap.
-        too_short: Number of parts that were discarded because they have only one frame.
+        too_short: Number of parts discarded because they have only one frame.
         left_out: Number of frames left out, by the source or camera that had no message.
-        apart: Number of frames that are left out because the images of the cameras are too far
-            apart in time.
-        closed_up: Number of missing frames inside parts, including those found unreadable so far.
+        apart: Number of frames left out because the cameras' images are too far apart in time.
+        closed_up: Number of frames missing within parts, including those found unreadable so far.
         inputs: The sources and cameras of the mapping, by name.
-        topic_times: Times of the messages of each source and camera.
-        unreadable: Messages in the frames so far that could not be read.
+        topic_times: Message times of each source and camera.
+        unreadable: Messages that could not be read, in the frames so far.
         ranges: For each source, the values outside their ranges in the frames so far.
         motions: The ranges of motion of state and action in the frames so far.
     """
@@ -56,7 +55,7 @@ class EpisodeFrames:
     def __init__(
         self, mapping: RobotMapping, episode: Episode, topics: Mapping[str, str] | None = None
     ) -> None:
-        """Find the topics of a mapping in the recording, and the times of the frames.
+        """Find the mapping's topics in the recording, and compute the frame times.
 
         Args:
             mapping: Mapping that defines the content of a frame.
@@ -141,13 +140,13 @@ class EpisodeFrames:
     def frames(self, part: int = 0, *, pixels: bool = True) -> Iterator[DatasetFrame]:
         """Yield the frames of a part; their arrays are valid until the next frame.
 
-        A message that cannot be read counts as missing: its frame is left out, for up to
-        `max_gap_frames` frames in a row.
+        A message that cannot be read counts as missing, so its frame is left out; at most
+        `max_gap_frames` frames in a row may be.
 
         Args:
             part: Index in `parts`.
-            pixels: True if images are decoded; otherwise they are only checked, and frames contain
-                no images.
+            pixels: True to decode images; otherwise, they are only checked, and frames contain no
+                images.
         """
         self._refuse_closed_up()
         period_ns, ticks = self._mapping.period_ns, self.parts[part].tolist()
@@ -196,7 +195,7 @@ class EpisodeFrames:
 
     @property
     def _paired_cameras(self) -> list[str]:
-        """Cameras whose images are from the time of the frame, not kept from an earlier frame."""
+        """Cameras whose images were taken at the frame's time, not kept from an earlier frame."""
         return [
             name
             for name, each in self.inputs.items()
@@ -294,7 +293,7 @@ class EpisodeFrames:
         )
 
     def _why_apart(self) -> Iterator[str]:
-        """Explain the frames that are left out because their images are too far apart in time."""
+        """Explain why frames are left out for images that are too far apart in time."""
         if self.apart:
             yield (
                 "the cameras' images are further apart than pairing.tolerance_s "

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The sources and cameras of a mapping in a recording: their topics, and how to read them."""
+"""A mapping's sources and cameras in a recording: their topics, and how to read them."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class RecordedInput:
 
     Attributes:
         name: Name in reports, such as action, observation.state[1] or cameras.front.
-        source: Definition of the source or camera in the mapping.
-        topic: Full name of its topic.
+        source: The mapping's definition of the source or camera.
+        topic: Full name of the recorded topic.
         limit_ns: Maximum age at which a message counts.
     """
 
@@ -73,7 +73,7 @@ def _wanted(mapping: RobotMapping) -> Iterator[tuple[str, Source | CameraSource]
 
 
 def limit_ns(mapping: RobotMapping, source: Source | CameraSource) -> float:
-    """Return the maximum age at which a message of a source or camera counts."""
+    """Return the maximum age at which a message of a source or camera counts, ns."""
     if source.resample == "hold":
         return math.inf
     # a message within the last period is younger than the period
@@ -95,7 +95,7 @@ def source_values(mapping: RobotMapping, bag: Bag, entry: RecordedInput, ranges:
 
 
 def camera_images(bag: Bag, entry: RecordedInput, *, pixels: bool) -> Read:
-    """Return a function that reads the images of a camera; without `pixels`, it returns None.
+    """Return a function that reads a camera's images; without `pixels`, the function returns None.
 
     The function raises a ToolError with topic and time if an image does not fit.
     """

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Limits on actions: on positions, on fields, and on the distance from the measured position."""
+"""Limits on actions: on positions, on fields, and on distances from the measured positions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from policy_core.errors import RobotError
 
 
 class Sent(NamedTuple):
-    """The values that are sent for an action, in LeRobot's units.
+    """The values sent for an action, in LeRobot's units.
 
     `clipped` names the values that differ from the action's.
     """
@@ -51,11 +51,11 @@ class ActionLimits:
     def apply(self, action: Mapping[str, float], measured: Mapping[str, float]) -> Sent:
         """Return the values to send for an action.
 
-        A joint beyond its limits moves back within them in steps of `max_relative_target`.
+        A joint beyond its limits returns to them in steps of `max_relative_target`.
 
         Args:
-            action: Values by name.
-            measured: Values of observation.state by name.
+            action: The action's values, by name.
+            measured: Values of `observation.state`, by name.
         """
         self._require(action)
         sent, clipped = dict[str, float](), []

@@ -23,7 +23,7 @@ ARRAYS = ("std_msgs/msg/Float64MultiArray", "std_msgs/msg/Float32MultiArray")
 TWISTS = ("geometry_msgs/msg/Twist", "geometry_msgs/msg/TwistStamped")
 IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 NAMED = (JOINT_STATE, JOINT_COMMAND, TRAJECTORY)
-"""Message types that name the joints to which their values belong."""
+"""Message types that name the joint of each value."""
 SENT = (*NAMED, *ARRAYS, *TWISTS)
 """Message types that can be sent as commands."""
 SUFFIXES = {"position": "pos", "velocity": "vel", "effort": "eff"}
@@ -39,10 +39,10 @@ _RANGE = re.compile(r"(.+)\[(\d{1,6}):(\d{1,6})\]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joint(JointUnit):
-    """A joint: how to interpret LeRobot's values for it, and its limits.
+    """A joint: its limits, and how to interpret LeRobot's values for it.
 
-    Positions are converted as `JointUnit` defines; velocities, only in radians and degrees, by sign
-    and factor. Efforts are N·m on both sides.
+    Positions are converted as `JointUnit` defines. Velocities are converted by sign and factor,
+    only in radians and degrees. Efforts are in N·m on both sides.
     """
 
     ros_name: str | None = entry("name in ROS messages; the same if absent", default=None)
@@ -87,7 +87,7 @@ class Channel:
     )
 
     def __post_init__(self) -> None:
-        """Replace each range by its values."""
+        """Replace each range of elements by the elements' names."""
         if self.fields is not None:
             fields = dict(each for item in self.fields.items() for each in _in_range(*item))
             object.__setattr__(self, "fields", fields)
@@ -97,9 +97,9 @@ class Channel:
 class Source(Channel):
     """A topic with values, and the rule that selects its messages.
 
-    There is a frame if the newest message before it is usable: with `hold`, at any age; with
-    `as_of`, up to the tolerance; with `drop`, if it arrived within the last period. `pairing`
-    selects the frame's message, which is always the newest for a source with `hold`.
+    A frame exists if the newest message before it is usable: with `hold`, at any age; with `as_of`,
+    up to the tolerance; with `drop`, if it arrived within the last period. `pairing` selects which
+    message the frame gets; with `hold`, that is always the newest.
     """
 
     quantity: Literal["position", "velocity", "effort"] = entry(
@@ -126,7 +126,7 @@ class Source(Channel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandChannel(Channel):
-    """A topic to which values are sent, and the limits of fields; joints have their own limits."""
+    """A topic to which values are sent, and its fields' limits; joints have their own limits."""
 
     limits: dict[str, tuple[float, ...]] = entry(
         "lowest and highest value to send for each of `fields`, in LeRobot's units: "
@@ -170,7 +170,7 @@ class CameraSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RobotMapping:
-    """Maps topics of a ROS 2 robot to features of LeRobot."""
+    """Maps a ROS 2 robot's topics to LeRobot features."""
 
     schema_version: Literal[1] = entry("1")
     robot_type: str = entry("robot_type of datasets: so_follower", pattern=NAME)
@@ -224,14 +224,14 @@ class RobotMapping:
         return round(1e9 / self.rate_hz)
 
     def tolerance_ns(self, source: Source | CameraSource) -> int:
-        """Return the maximum age of a message with `as_of`, ns."""
+        """Return the maximum age of a usable message with `as_of`, ns."""
         if source.tolerance_s is None:
             return 2 * self.period_ns
         return round(source.tolerance_s * 1e9)
 
 
 def _in_range(name: str, path: str) -> list[tuple[str, str]]:
-    """Return the names and paths that a field stands for."""
+    """Return the value names and paths that a field with a range stands for."""
     found = _RANGE.fullmatch(path)
     places = range(int(found[2]), int(found[3])) if found else ()
     if found is None or not places:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The mapping file, which is validated as a whole when it is loaded.
+"""Loads mapping files; each is validated as a whole.
 
 mapping = load_mapping("so101")          # an included mapping, or the path of a file
 mapping.names("observation.state")       # ("shoulder_pan.pos", ..., "gripper.pos")
@@ -99,7 +99,7 @@ class _MappingValidator:
         self._pairing()
 
     def _pairing(self) -> None:
-        """Check that inputs are ordered by arrival if a frame takes the newest, as on a robot."""
+        """Require inputs ordered by arrival if frames take the newest message, as on a robot."""
         if self._mapping.pairing.rule != "newest":
             return
         seen: dict[str, Source | CameraSource] = {
@@ -271,7 +271,7 @@ class _MappingValidator:
                 )
 
     def _types(self) -> None:
-        """Check that a topic has one type."""
+        """Check that each topic has only one type."""
         types: dict[str, str] = {}
         for key, channel in self._channels():
             if types.setdefault(channel.topic.lstrip("/"), channel.type) != channel.type:

@@ -42,7 +42,7 @@ class Outgoing:
 
     Attributes:
         topic, type: Topic and type of the messages.
-        names: Names of the values, channel by channel.
+        names: Names of the values, one channel after another.
     """
 
     def __init__(
@@ -56,8 +56,8 @@ class Outgoing:
         """Prepare to make messages.
 
         Args:
-            mapping: The mapping of the channels.
-            channels: Channels of the topic: a command, or all sources that read it.
+            mapping: The mapping to which the channels belong.
+            channels: The topic's channels: one command, or all sources that read the topic.
             empty: Function that makes empty messages.
             valid_for_s: Validity of a JointCommand after its receipt, s.
         """
@@ -90,7 +90,7 @@ class Outgoing:
 
         Args:
             values: Values [names], in LeRobot's units.
-            stamp_ns: Time for the message's stamp, if it has one.
+            stamp_ns: Time for the message's stamp, if the message has one.
         """
         if not np.isfinite(values).all():
             name = self.names[int(np.argmin(np.isfinite(values)))]
@@ -118,7 +118,7 @@ def _quantity(channel: Channel) -> str:
 
 
 def _spans(mapping: RobotMapping, channels: Sequence[Channel]) -> Iterator[tuple[Channel, int]]:
-    """Yield each channel and the index of the channel's first value."""
+    """Yield each channel with the index of its first value."""
     begin = 0
     for channel in channels:
         yield channel, begin
@@ -128,7 +128,7 @@ def _spans(mapping: RobotMapping, channels: Sequence[Channel]) -> Iterator[tuple
 def _fields(
     mapping: RobotMapping, channels: Sequence[Channel]
 ) -> list[tuple[list[tuple[str, int | None]], int]]:
-    """Return the path to each field and the index of its value; array elements are in order."""
+    """Return each field's path and the index of the field's value; array elements are in order."""
     found = []
     for channel, begin in _spans(mapping, channels):
         for i, path in enumerate((channel.fields or {}).values()):
@@ -230,7 +230,7 @@ def _gain(mapping: RobotMapping, joint: str, gain: str) -> float:
 
 
 def _set_numbers(message: Any, field: str, values: F64) -> None:
-    """Write numbers in the field's type: array for rclpy, NumPy array for recordings."""
+    """Write numbers in the field's type: an array for rclpy, a NumPy array for recordings."""
     old = getattr(message, field)
     setattr(
         message,
@@ -246,7 +246,7 @@ def _set_duration(duration: Any, ns: int) -> None:
 
 
 def _set_field(message: Any, steps: Sequence[tuple[str, int | None]], value: float) -> None:
-    """Write a number into a field like twist.linear.x, or into the next element of an array."""
+    """Write a number to a field like twist.linear.x, or to the next element of an array."""
     path = ".".join(name if i is None else f"{name}[{i}]" for name, i in steps)
     *way, (name, index) = steps
     try:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Resamples messages of different rates to frames of one rate, each with all inputs."""
+"""Resamples messages of different rates to frames at one rate, each with all inputs."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ from policy_core.observation.pairing import belong_together
 from policy_core.observation.ticks import fresh_at
 
 _SILENT_NS = 3_600_000_000_000
-"""Maximum gap: a longer one means that the clock changed, and its frames would fill the memory."""
+"""Maximum gap between messages: a longer one means a changed clock, and its frames would fill the
+memory.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
-    """Frames that are left out because an input has no message that counts.
+    """Report on the frames that are left out because one input has no message that counts.
 
     Attributes:
         name: Name of the input.
         frames: Number of frames.
-        longest_s: Longest time without a message, within these frames.
+        longest_s: Longest time without a message in these frames.
         at_ns: Start of that time.
     """
 
@@ -45,7 +47,7 @@ class Resampled:
         ticks_ns: [ticks] times, one period apart.
         kept: [ticks] True where each input has a message that counts, and the images are close in
             time.
-        left_out: Report for each input that lacks messages.
+        left_out: A report for each input that lacks messages.
         apart: Number of frames whose images are too far apart in time.
     """
 
@@ -55,7 +57,7 @@ class Resampled:
     apart: int
 
     def parts(self, longest_ns: int) -> list[Times]:
-        """Return the times of the frames, split at gaps longer than this."""
+        """Return the times of the frames, split at gaps longer than `longest_ns`."""
         moments = self.ticks_ns[self.kept]
         if not len(moments):
             return []
@@ -63,10 +65,10 @@ class Resampled:
 
 
 def slack_ns(period_ns: int) -> int:
-    """Return how long after a frame's time messages still belong to the frame.
+    """Return how late after a frame's time a message may be and still belong to the frame.
 
     The first frame is at the time of a message, often from the slowest camera. Without slack,
-    jitter would decide whether each later message of that camera appears in its own frame or in the
+    jitter would decide whether each later message from that camera falls into its own frame or the
     next.
     """
     return period_ns // 8
@@ -80,15 +82,15 @@ def resample(
     cameras: Collection[str] = (),
     begin_ns: int | None = None,
 ) -> Resampled:
-    """Return the frames from the time at which each input has a message to the last message.
+    """Return the frames from the time when every input has a message up to the last message.
 
     Args:
-        times_ns: By input, the increasing times of its messages, at least one.
-        limits_ns: By input, the maximum age at which its newest message counts.
+        times_ns: For each input, the increasing times of its messages; at least one.
+        limits_ns: For each input, the maximum age at which its newest message counts.
         period_ns: Time between two frames.
         pairing: Rule that defines which images belong together.
         cameras: Inputs with images.
-        begin_ns: No frame is earlier.
+        begin_ns: Earliest time of a frame.
     """
     first = max(int(times[0]) for times in times_ns.values())
     first = first if begin_ns is None else max(first, begin_ns)
@@ -129,7 +131,7 @@ def _ticks(times_ns: Mapping[str, Times], first: int, period_ns: int) -> Times:
 
 
 def _left_out(name: str, times: Times, newest: npt.NDArray[np.intp], last: int) -> LeftOut:
-    """Return the report on an input whose messages were too old at these indices."""
+    """Return the report on an input whose newest messages were too old at some frames."""
     begins = times[newest]
     lengths = np.append(times, last)[newest + 1] - begins
     longest = int(np.argmax(lengths))

@@ -32,7 +32,9 @@ from policy_core.observation.images import decode, read_frame
 from policy_inference.messages.readers import JointOrder
 
 _MARGIN, _IMPOSSIBLE = 1.1, 3.0
-"""Multiples of half a joint's range: largest normal position, smallest impossible position."""
+"""Largest normal and smallest impossible distance from mid-range, as multiples of half a joint's
+range.
+"""
 
 STILL = 1e-3
 """Largest range of values, in LeRobot's units, that does not count as motion; one servo step is
@@ -52,10 +54,10 @@ class Outside:
 
 
 class Ranges:
-    """Compares a source's positions with its joints' ranges, if the mapping has them."""
+    """Compares a source's positions with its joints' ranges, if the mapping defines any."""
 
     def __init__(self, mapping: RobotMapping, source: Source) -> None:
-        """Use the limits on positions or, for joints without limits, the ends of the ranges."""
+        """Use the limits on positions and, for joints without limits, the ends of the ranges."""
         joints = mapping.select_joints(source) if source.quantity == "position" else ()
         self._names = mapping.value_names(source, source.quantity)
         ends_rad = np.array([_ends_rad(mapping.joints[joint]) for joint in joints]).reshape(-1, 2)
@@ -98,7 +100,7 @@ class Ranges:
 
 
 class MotionRange:
-    """Records the range within which a vector stays."""
+    """Records the range over which a vector moves."""
 
     def __init__(self) -> None:
         self._low: F64 | None = None
@@ -131,7 +133,7 @@ class SourceReader:
     """Reads the values of a source from its messages.
 
     Attributes:
-        names: Names of the values, in their order.
+        names: Names of the values, in order.
     """
 
     def __init__(self, mapping: RobotMapping, source: Source) -> None:
@@ -151,11 +153,11 @@ class SourceReader:
 
 
 def read_image(camera: CameraSource, message: Any) -> U8:
-    """Return a camera's image, in the mapping's size.
+    """Return a camera's image, in the size that the mapping defines.
 
     Args:
-        camera: Definition of the camera in the mapping.
-        message: sensor_msgs/Image or CompressedImage; the returned image may be a view of the
+        camera: The mapping's definition of the camera.
+        message: A sensor_msgs/Image or CompressedImage; the returned image may be a view of the
             message.
 
     Returns:
@@ -171,7 +173,7 @@ class ToLeRobot:
     """Converts the values of a channel between rad, rad/s, m, N·m and LeRobot's units."""
 
     def __init__(self, mapping: RobotMapping, channel: Channel, quantity: str = "position") -> None:
-        """Compute the factors of a channel's joints or fields, in the channel's order."""
+        """Compute the factors for a channel's joints or fields, in the channel's order."""
         if channel.fields is not None:
             self._zero: F64 = np.zeros(len(channel.fields))
             self._scale: F64 = np.array(
@@ -207,7 +209,7 @@ class _Fields:
 
 
 class _Joints:
-    """Values by joint, from messages that name joints or arrays that do not."""
+    """Reads values by joint, from messages that name the joints or arrays that do not."""
 
     def __init__(self, mapping: RobotMapping, source: Source) -> None:
         joints = [mapping.ros_name(joint) for joint in mapping.select_joints(source)]

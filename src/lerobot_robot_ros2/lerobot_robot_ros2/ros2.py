@@ -23,8 +23,8 @@ _log = logging.getLogger(__name__)
 class Ros2Robot(Robot):
     """Observes and moves a robot through the topics of a mapping.
 
-    The observation is `observation.state` and the cameras: LeRobot's commands use no other
-    features.
+    The observation consists of `observation.state` and the cameras, since LeRobot's commands use no
+    other features.
     """
 
     config_class = Ros2RobotConfig
@@ -54,7 +54,7 @@ class Ros2Robot(Robot):
 
     @property
     def observation_features(self) -> dict[str, Any]:
-        """The values, by name, and the shapes [height, width, 3] of the images, by camera."""
+        """The values by name, and the shapes [height, width, 3] of the images by camera."""
         return {
             **dict.fromkeys(self.mapping.names(STATE), float),
             **{
@@ -87,14 +87,14 @@ class Ros2Robot(Robot):
 
     @property
     def is_calibrated(self) -> bool:
-        """Always true: a ROS 2 robot publishes rad, m and s; calibration is the driver's task."""
+        """Always true: a ROS 2 robot publishes SI units; calibration is the driver's task."""
         return True
 
     def calibrate(self) -> None:
         """Do nothing; see `is_calibrated`."""
 
     def configure(self) -> None:
-        """Do nothing: the driver sets the gains, or the mapping states them."""
+        """Do nothing: the driver or the mapping sets the gains."""
 
     def get_observation(self) -> dict[str, Any]:
         return self._connected().newest()

@@ -62,7 +62,7 @@ class Ros2Teleoperator(Teleoperator):
 
     @property
     def is_calibrated(self) -> bool:
-        """Always true: ROS 2 topics carry rad, m and s, and drivers do the calibration."""
+        """Always true: ROS 2 topics carry SI units; calibration is the driver's task."""
         return True
 
     def calibrate(self) -> None:

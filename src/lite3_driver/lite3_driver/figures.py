@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of the robot, in wire order, and the settings of its driver."""
+"""The robot's constants, in wire order, and its driver's settings."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -56,13 +56,14 @@ class Lite3Settings(DriverSettings):
     """Settings in addition to those of every driver; the node's parameters have the same names.
 
     Attributes:
-        host_address, host_port: Address at which the motion host receives; frames from other
-            addresses are ignored.
-        interface_address, state_port: Address at which the host's state is received.
+        host_address, host_port: Address and port on which the motion host receives; frames from
+            other addresses are ignored.
+        interface_address, state_port: Address and port on which the driver receives the host's
+            state.
         angular_velocity_unit: Unit of the host's angular velocities: `rad/s` or `deg/s`.
         angular_velocity_checked: True if that unit was confirmed on this robot, so that the robot
             need not be turned before control is taken.
-        fold_s: Time that the robot takes to fold its legs.
+        fold_s: Time that the robot needs to fold its legs.
     """
 
     host_address: str = "192.168.1.120"

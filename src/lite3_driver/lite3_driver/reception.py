@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Accepts or rejects datagrams as the robot's state, and counts rejected ones."""
+"""Accepts datagrams as the robot's state or rejects them, and counts the rejected ones."""
 
 import numpy as np
 
@@ -29,14 +29,14 @@ _BOUNDS = StateBounds(
 )
 _AHEAD_SHARE = 0.5
 """Fraction of `state_timeout_s` by which a tick may be ahead of the elapsed time. A wrong tick
-within this limit makes the host's next frames look old for at most that time, which is too short
-for the state to count as lost.
+within this limit makes the host's next frames look old for at most that time, too short for the
+state to count as lost.
 """
 _CODES_KEPT = 8
 
 
 def in_si(state: Lite3State, settings: Lite3Settings) -> Lite3State:
-    """Return a state with its angular velocity in rad/s, converted if the host sends deg/s."""
+    """Return a state with its angular velocity in rad/s, converted from deg/s if necessary."""
     if settings.angular_velocity_unit == "rad/s":
         return state
     return state._replace(ang_vel=np.radians(state.ang_vel))
@@ -45,20 +45,20 @@ def in_si(state: Lite3State, settings: Lite3Settings) -> Lite3State:
 class Lite3Reception(StateReception[Lite3State]):
     """Accepts only frames from the configured host that are newer than the last accepted frame.
 
-    Frames from another port are rejected as long as frames arrive from the first port. Ticks must
-    increase (modulo 2**32), by no more than the elapsed time plus half of `state_timeout_s`. After
+    While frames arrive from one port, frames from other ports are rejected. Ticks must increase
+    (modulo 2**32), by no more than the elapsed time plus half of `state_timeout_s`. After
     `state_timeout_s` without frames, any port and any tick are accepted, because the host may have
-    been restarted. A frame is rejected if neither its IMU stamp nor its IMU values change, if its
-    values are impossible, or if its joints are too far from the last frame's. UDP has no
-    authentication: frames that a program sends from the host's address and port, with the next tick
-    and plausible joints, are accepted.
+    restarted. A frame is rejected if neither its IMU stamp nor its IMU values change, if its values
+    are impossible, or if its joints are too far from the last frame's. UDP has no authentication:
+    frames that a program sends from the host's address and port, with the next tick and plausible
+    joints, are accepted.
 
     In `counts`, `missed` is the number of ticks that never arrived, and `contact_not_finite` the
-    number of accepted frames with non-finite contact forces. `restarted` is True if the tick went
-    back.
+    number of accepted frames with non-finite contact forces. `restarted` is True if the tick has
+    gone back.
 
     Attributes:
-        other_codes: The first few distinct codes of the host's datagrams that are not states.
+        other_codes: The first few distinct codes of datagrams from the host that are not states.
     """
 
     def __init__(self, settings: Lite3Settings) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Take, use and give back control of a Lite3 through its motion host."""
+"""Takes, uses and gives back control of a Lite3 through its motion host."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +24,7 @@ from robot_driver.robot import RobotInterface
 
 
 class Lite3(RobotInterface[Lite3State]):
-    """DeepRobotics Lite3: it folds its legs before control is taken, and answers no requests."""
+    """DeepRobotics Lite3, which folds its legs before control is taken and answers no requests."""
 
     name = "Lite3"
     host = "the motion host"
@@ -100,7 +100,7 @@ class Lite3(RobotInterface[Lite3State]):
         return None if elapsed_s >= self.settings.fold_s else []
 
     def take(self) -> list[bytes]:
-        """Return the request for control twice, as the vendor's client sends it."""
+        """Return the request for control twice, since the vendor's client sends it twice."""
         return [wire.request(wire.TAKE_CONTROL)] * 2
 
     def give_back(self) -> list[bytes]:
@@ -109,7 +109,7 @@ class Lite3(RobotInterface[Lite3State]):
 
 
 def _pose_problems(state: Lite3State) -> list[str]:
-    """Return why the robot is not lying folded, as sentences."""
+    """Return one sentence for each reason that the robot is not lying folded."""
     problems = [
         f"{JOINT_NAMES[joint]} is at {angle:.2f} rad, expected {low:.2f}..{high:.2f} in the "
         "folded pose"

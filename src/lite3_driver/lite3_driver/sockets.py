@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The two UDP sockets of a client of the motion host, with explanations of their errors.
+"""The two UDP sockets of a motion host client, with explanations of their errors.
 
 One receives on the port to which the host sends its state. The other sends from a different port,
-as the vendor's client does; any answers there are ignored.
+as the vendor's client does; any answers to that port are ignored.
 """
 
 import errno
@@ -18,25 +18,26 @@ from robot_driver.interfaces import DriverError
 from robot_driver.robot import Datagram, RobotTransport
 
 _IP_RECVERR = 11
-"""From linux/in.h: option that reports the host machine's refusals as errors on the socket."""
+"""From linux/in.h: option that makes refusals by the host machine errors on the socket."""
 _ERROR = struct.Struct("=I")
 _LARGEST_DATAGRAM_BYTES = 4096
 _RECEIVE_BUFFER_BYTES = 1 << 20
 _LOOKS_AGAIN_S = 0.05
 _AFTER_REST_S = 1.0
-"""How much longer than the time at rest a killed driver's link process may occupy the port."""
+"""How much longer than its time at rest a killed driver's link process may keep the port in use."""
 _AT_ONCE = 8
 _SO_RXQ_OVFL = 40
-"""From asm-generic/socket.h: option that reports dropped datagrams; not in the `socket` module."""
+"""From asm-generic/socket.h: option that reports dropped datagrams; missing in the `socket` module.
+"""
 _DROPPED = struct.Struct("=I")
 
 
 class _InUseError(DriverError):
-    """The port is in use by another program."""
+    """The port is used by another program."""
 
 
 class UdpTransport(RobotTransport):
-    """Transport on the two sockets. Only the link process keeps the port, which its exit frees."""
+    """Transport over the two sockets. Only the link process keeps the port; its exit frees it."""
 
     def __init__(
         self, settings: Lite3Settings, receiver: socket.socket, sender: socket.socket
@@ -68,7 +69,7 @@ class UdpTransport(RobotTransport):
         return self._receiver.fileno(), self._sender.fileno()
 
     def watched(self) -> Sequence[int]:
-        """Return both descriptors: the sending socket reports refusals by the host machine."""
+        """Return both descriptors, since the sending socket reports the host machine's refusals."""
         return self.descriptors
 
     def receive(self, ready: Collection[int]) -> Iterator[Datagram]:

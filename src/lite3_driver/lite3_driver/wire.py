@@ -4,10 +4,11 @@
 
 All numbers are little-endian. A datagram is a header of 12 bytes (code u32; value or size u32; type
 u8, 0: value only, 1: a payload of `size` bytes follows; an unused counter u24) and its payload.
-There is no checksum, no sequence number, and no answer to any datagram.
+There are no checksums, sequence numbers or answers.
 
 Source: measurements with the vendor's SDK client (DeepRoboticsLab/Lite3_MotionSDK b30a3ec); the
-meanings are from its headers and README. docs/lite3.md lists what has not been measured on a robot.
+meanings come from its headers and README. docs/lite3.md lists what has not been measured on a
+robot.
 """
 
 import struct
@@ -28,7 +29,9 @@ JOINT_NAMES = tuple(
     f"{leg}_{part}_joint" for leg in ("FL", "FR", "HL", "HR") for part in ("HipX", "HipY", "Knee")
 )
 FOOT_NAMES = ("FL_foot", "FR_foot", "HL_foot", "HR_foot")
-"""Joints and feet in wire order. Angles are as in the URDF, with the same signs and zeros."""
+"""Feet in wire order; the joints above are in wire order too. Angles have the URDF's signs and
+zeros.
+"""
 
 _HEADER = struct.Struct("<III")
 _VALUE, _PAYLOAD = 0, 1
@@ -61,14 +64,14 @@ TICKS, TICKS_PER_S = 1 << 32, 1000
 COMMAND_BYTES = _HEADER.size + len(JOINT_NAMES) * _JOINT_COMMAND.itemsize
 STATE_BYTES = _STATE.itemsize
 IMU_BYTES = slice(16, 56)
-"""Bytes of a state frame that hold the IMU's time stamp and values."""
+"""Bytes of a state frame that contain the IMU's time stamp and values."""
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 
 
 class Oddity(str, Enum):
-    """Reason why a datagram is not a valid state frame."""
+    """The reason that a datagram is not a valid state frame."""
 
     LENGTH = "wrong_length"
     CODE = "other_code"
@@ -78,7 +81,7 @@ class Oddity(str, Enum):
 
 
 class Lite3State(NamedTuple):
-    """A state from a state frame. Arrays are float64; only rpy is converted, from deg to rad.
+    """The content of a state frame. Arrays are float64; only rpy is converted, from deg to rad.
 
     Attributes:
         tick: The host's counter, ms, modulo 2**32.
@@ -110,7 +113,7 @@ def request(code: int) -> bytes:
 
 
 def command(joints: npt.ArrayLike) -> bytes:
-    """Return the command frame for values [12, 5], columns as in COMMAND_FIELDS."""
+    """Return the command frame for values [12, 5], with columns as in COMMAND_FIELDS."""
     values = np.asarray(joints, dtype="<f4").reshape(len(JOINT_NAMES), len(COMMAND_FIELDS))
     size = COMMAND_BYTES - _HEADER.size
     return _HEADER.pack(COMMAND, size, _PAYLOAD) + values.tobytes()
@@ -181,7 +184,7 @@ def write_state(state: Lite3State) -> bytes:
 
 
 def read_request(data: bytes) -> int | None:
-    """Return the code of a request; None if the datagram is no request."""
+    """Return the code of a request; None if the datagram is not a request."""
     if len(data) != _HEADER.size:
         return None
     code, _, kind = _HEADER.unpack(data)
@@ -189,7 +192,7 @@ def read_request(data: bytes) -> int | None:
 
 
 def read_command(data: bytes) -> F32 | None:
-    """Return the values [12, 5] in a command frame (columns: COMMAND_FIELDS); otherwise None."""
+    """Return a command frame's values [12, 5], columns as in COMMAND_FIELDS; else None."""
     if len(data) != COMMAND_BYTES:
         return None
     code, size, kind = _HEADER.unpack_from(data)

@@ -3,6 +3,6 @@
 """The kernel: turns a bundle and measurements into safe joint commands, one call per tick.
 
 Depends on NumPy and YAML only. It does not use ROS, starts no processes, has no clock of its own,
-and reads no files but the bundle's. Imports go one way: ``bundle <- observation <- guard <- control
-<- members <- sets``.
+and reads no files but the bundle's. Imports go in one direction: ``bundle <- observation <- guard
+<- control <- members <- sets``.
 """

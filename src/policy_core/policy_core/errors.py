@@ -84,7 +84,7 @@ def printable(text: str) -> str:
 def shown(text: str) -> str:
     """Return untrusted text as one line of at most 600 characters.
 
-    Like `printable`, but line breaks are escaped, too.
+    Like `printable`, but also escapes line breaks.
     """
     cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
     return printable(cut).replace("\n", r"\n")

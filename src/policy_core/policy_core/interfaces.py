@@ -231,7 +231,7 @@ class Policy(Protocol):
         """Clear all memory, as for a new run."""
 
     def pause(self, duration_ns: int) -> None:
-        """Exclude an interval in which the last targets were held."""
+        """Do not count an interval in which the last targets were held."""
 
     def infer(self) -> bool:
         """Run inference on the current observation; return True if the result is finite.

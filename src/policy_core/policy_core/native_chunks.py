@@ -223,7 +223,7 @@ class NativeFrames(FrameBuffer):
         return bool(self._native.frame_report(*self._place)[-1])
 
     def clear(self) -> None:
-        """Discard all frames, which a pending request may still use. Called after a clock reset."""
+        """Discard all frames, even if a pending request uses them; called after a clock reset."""
         self._native.clear_frames(*self._place)
 
     def saved(self) -> dict[str, Any]:

@@ -209,7 +209,7 @@ class NativeController(Controller):
             self._shown, self._shown_inputs, self.latest_tick.target.copy(), self._state_of_tick
         )
         self._granted = deque[tuple[int, tuple[tuple[str, int], ...], str]]()
-        """After requests: number of the next tick, the requests, and the reason for the mode."""
+        """For each group of requests: number of the next tick, requests, reason for the mode."""
         self._edges = self._trips = 0
         self._snapshot_bytes: bytes | None = None
         seen = [each.seen for each in self._models.values()]
@@ -440,7 +440,7 @@ class NativeController(Controller):
 def _native_chunks(
     policy: Any, inputs: Mapping[str, Input], native: Any, words: Words
 ) -> dict[str, NativeChunks]:
-    """Return the connection of each chunk policy, by set member; "" for a single policy."""
+    """Return the connection of each chunk policy, by set member ("" for a single policy)."""
     owners = policy.members if hasattr(policy, "members") else {"": policy}
     found: dict[str, NativeChunks] = {}
     for name, owner in owners.items():
@@ -460,7 +460,7 @@ def _owners(tree: Any, name: str) -> tuple[Any, str]:
 
 
 def _shown_ticks(period_ns: int) -> int:
-    """Return how many ticks may wait to be displayed: one second's worth, but 64 to 1024."""
+    """Return how many ticks may wait to be displayed: one second's worth, within 64 to 1024."""
     return max(64, min(1024, 1_000_000_000 // period_ns))
 
 

@@ -28,7 +28,8 @@ _LOOK_AGAIN_S = 0.01
 PREFIX = ".policy_inference."
 """Prefix of an incomplete file's name, which omits the final name, since that may be too long."""
 MOST_MEMBERS = 4096
-"""Maximum number of members in an array archive: to read an array, NumPy searches all members."""
+"""Maximum number of members in an array archive, since NumPy searches all of them for each array.
+"""
 
 
 def arrays_problem(archive: zipfile.ZipFile) -> str:

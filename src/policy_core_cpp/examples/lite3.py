@@ -26,7 +26,7 @@ from robot_sim.world import DriveCommand, Sensors, World
 
 _SECONDS, _SPEED_M_S, _LEAST_M = 10.0, 0.5, 2.0
 _STANDS_NS = 4_000_000_000
-"""Time by which the robot must have stood up: it starts lying down, which would count as fallen."""
+"""Time by which the robot must have stood up; before that, lying does not count as fallen."""
 
 
 def main(program: str) -> int:

@@ -108,7 +108,7 @@ class Episodes:
     def cube_to_move(self, now_ns: int) -> int | None:
         """Return the seed of a requested episode, once per request; otherwise None.
 
-        This ends an episode that is still running; it counts as failed.
+        An episode that is still running ends, and counts as failed.
         """
         if self._asked == self._seed:
             return None

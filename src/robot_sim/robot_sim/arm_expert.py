@@ -48,7 +48,7 @@ class ReachJudge:
     _since_ns: int | None = field(default=None, repr=False)
 
     def look(self, sensed: ArmSensors) -> bool:
-        """Process one moment, in order of time; return `succeeded`."""
+        """Process the next moment; return `succeeded`."""
         distance_m = float(np.linalg.norm(sensed.tip_world - cube_top(sensed)))
         self.closest_m = min(self.closest_m, distance_m)
         if distance_m > REACHED_M:

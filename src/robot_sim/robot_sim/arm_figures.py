@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Data on an arm, read from its folder: a chain of links, each turned by a servo."""
+"""An arm's data, read from its folder: a chain of links, each turned by a servo."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -82,7 +82,7 @@ class ArmCamera:
 
 @dataclass(frozen=True, kw_only=True)
 class ArmFigures:
-    """All arm data that the model and the world use.
+    """All data about an arm that the model and the world use.
 
     Attributes:
         tip: Point between the jaws' ends, in the frame of the second-to-last link.

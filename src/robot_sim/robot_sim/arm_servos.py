@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Servos of the simulated SO-101, which connect its joints to its bus; with a calibration file."""
+"""The simulated SO-101's servos, which connect its joints to its bus; with a calibration."""
 
 import json
 from pathlib import Path

@@ -79,7 +79,7 @@ class ArmWorld(DrivenWorld):
         self.reset(seed=seed)
 
     def reset(self, *, seed: int = 0) -> None:
-        """Start an episode at time 0, with the arm near its home and the cube within reach.
+        """Start an episode at time 0, with the arm near its home pose and the cube within reach.
 
         Args:
             seed: Seed for both poses; 0 gives the exact home pose and a cube straight ahead.
@@ -149,7 +149,7 @@ def arm_command(position: npt.ArrayLike, *, valid_for_ns: int = 200_000_000) -> 
 
 
 def _places(model: mujoco.MjModel, seed: int) -> tuple[Array, Array]:
-    """Return the joint positions [6], then the cube's position and orientation (w x y z) [7]."""
+    """Return the joint positions [6], and the cube's position and orientation (w x y z) [7]."""
     home, distance_m = SO101.home_rad, float(np.mean(CUBE_DISTANCE_M))
     bearing_rad = turn_rad = 0.0
     if seed:

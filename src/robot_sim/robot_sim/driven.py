@@ -98,7 +98,7 @@ class DrivenWorld:
     def expire(self) -> None:
         """Make the drives damp now and drop commands that have not arrived yet.
 
-        For callers that time the expiry on their own clock.
+        This is for callers that time the expiry on their own clock.
         """
         self._drives.forget()
 

@@ -56,7 +56,7 @@ def position_command(
     joint_names: tuple[str, ...] = LITE3.joint_names,
     valid_for_ns: int = 200_000_000,
 ) -> DriveCommand:
-    """Return a command to hold `position` [n], rad, with gains for all joints or each joint [n].
+    """Return a command to hold `position` [n], rad; gains are for all joints, or per joint [n].
 
     The torques are limited only by the joints' rated torques. The joint names default to the
     Lite3's.

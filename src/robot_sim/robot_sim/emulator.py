@@ -33,7 +33,7 @@ class Emulator:
     Attributes:
         host: The robot's computer.
         record: The trace of the walk.
-        stopped: True if `run` should return, or has returned.
+        stopped: True once `run` must return or has returned.
     """
 
     def __init__(

@@ -369,7 +369,7 @@ class FaultPlan:
 
 
 def find_stream(fault: Fault) -> str:
-    """Return the stream that a fault affects; for a fault of the body, a word that names none."""
+    """Return the stream that a fault affects; for a body fault, a word that is not a stream."""
     if fault.kind in ("stuck", "swapped"):
         return "joint_states"
     return fault.target.split(".")[0]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Data on a robot, read from its folder, the only place that is specific to the robot.
+"""A robot's data, read from its folder, which is the only place specific to that robot.
 
 The folder holds `figures.yaml`; `robots/lite3` and `robots/g1` show every key for legged robots.
 Units are m, kg, kg m^2, rad, N m and rad/s; in the base, x is forward, y left, z up.
@@ -60,7 +60,7 @@ class HingeFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BodyFigures:
-    """A rigid body; without a joint it is fixed to its parent, and the base moves freely.
+    """A rigid body. Without a joint, it is fixed to its parent; only the base moves freely.
 
     Attributes:
         name: Name of the body.
@@ -136,7 +136,7 @@ class Shape:
     """A shape of one body, or of the same body in every limb, specified for the front left limb.
 
     Attributes:
-        body: Name of a body; `hip` means every body NAME_hip, too.
+        body: Name of a body; `hip` also means every body named NAME_hip.
         kind: One of KINDS.
         places: A point, or the two end points of a capsule or cylinder.
         size: Half-extents of a box, otherwise the radius.
@@ -158,7 +158,7 @@ class Shape:
 
 @dataclass(frozen=True, kw_only=True)
 class LeggedRobot:
-    """All data on a legged robot that the model and the world use.
+    """All data about a legged robot that the model and the world use.
 
     Attributes:
         bodies: Bodies in depth-first order: each body's parent is the preceding body or an ancestor
@@ -332,7 +332,7 @@ def robot_names(kind: type[Any] = LeggedRobot) -> list[str]:
 
 
 class _FigureReader(Reader):
-    """Takes the required length of a list from its type; the dataclasses have no other rules."""
+    """Reads figures: a list's type defines its length; the dataclasses have no other rules."""
 
     def value(self, kind: Any, value: object, key: str, rules: Mapping[str, Any]) -> Any:
         parts = get_args(kind) if get_origin(kind) is tuple else ()

@@ -61,7 +61,7 @@ class HostFault(Fault):
 
 
 class Impaired(Generic[T]):
-    """One direction of a network with faults: takes what is sent and returns what arrives."""
+    """One direction of a faulty network: takes what is sent, and returns what arrives."""
 
     def __init__(self, direction: Direction, faults: Iterable[Fault], *, seed: int = 0) -> None:
         """Plan the faults of this direction; `seed` determines the datagrams affected."""
@@ -95,7 +95,7 @@ class Impaired(Generic[T]):
         return arrived
 
     def _arrivals(self, active: Sequence[Fault], now_ns: int) -> list[int]:
-        """Return the arrival times of a datagram: none, one or two."""
+        """Return a datagram's arrival times: none, one or two."""
         due_ns, copies = now_ns, 1
         for fault in active:
             if fault.kind in ("silent", "deaf"):

@@ -67,7 +67,7 @@ class MotionHost(RobotHost):
     Additional events: `folding`, `control_taken`, `control_refused`, `control_given_back`.
 
     Attributes:
-        controller: Sender in control; None if it is the host itself.
+        controller: Sender in control; None if the host itself is in control.
     """
 
     plan: "Lite3FaultPlan"

@@ -32,7 +32,7 @@ from robot_sim.ground import LEVEL, Ground
 from robot_sim.world import Sensors
 
 FRAME = "odom"
-"""Frame of the map; the base's pose in this frame is known."""
+"""Frame of the map; the base's pose in it is known."""
 CELLS, RESOLUTION_M, RATE_HZ = 100, 0.04, 10.0
 
 
@@ -50,7 +50,7 @@ class MapFault(Fault):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MadeMap:
-    """A map and the simulated time of its measurement."""
+    """A map, and the simulated time at which it was measured."""
 
     elevation: ElevationMap
     time_ns: int

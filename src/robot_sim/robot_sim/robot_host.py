@@ -37,7 +37,7 @@ class HostEvent:
         what: `following` (commands with stiffness begin), `damped` (they end), `watchdog`,
             `ignored` (the first input of each sort that has no effect), `stopped`, `started`, or an
             event defined by the host's own module.
-        who: The sender, or the reason; empty if there is neither.
+        who: The sender or the reason; empty if neither applies.
     """
 
     time_ns: int

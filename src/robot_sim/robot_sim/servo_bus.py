@@ -198,7 +198,7 @@ class ServoBus:
     def _fast_sync_read(
         self, address: int, count: int, numbers: bytes, hearing: Mapping[int, EmulatedServo]
     ) -> Iterator[ServoReply]:
-        """Yield the single packet, of protocol 2.0, that the servos assemble together.
+        """Yield the single protocol 2.0 packet that all servos assemble together.
 
         Each servo adds its error, its id, its values and a CRC over the packet so far.
         """

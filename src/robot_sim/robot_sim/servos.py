@@ -15,7 +15,7 @@ MIDDLE: Final = 2048
 VOLTAGE, OVERLOAD = 1 << 0, 1 << 5
 """Error bits, which are the same in both families."""
 _FULL: Final = 1000
-"""Register value of full load or torque."""
+"""Register value that means full load or full torque."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

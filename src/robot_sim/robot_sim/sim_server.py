@@ -16,10 +16,10 @@ greeting    `ROBOTSIM`, version (1), n, physics step in ns, the names of the joi
             NUL at its end; then, as after each request, an answer
 request     time to step in ns, a multiple of the physics step; then position [n] rad, velocity
             [n] rad/s, effort [n] N m, stiffness [n] N m/rad, damping [n] N m s/rad. A request
-            that ends after the time makes the drives damp, as before the first command
-answer      simulated time in ns, samples of the joints so far, samples of the IMU so far; position
-            [n] rad, velocity [n] rad/s, effort [n] N m, orientation [4] x y z w, angular velocity
-            [3] rad/s, linear acceleration [3] m/s^2, the last two in the frame of the base
+            with nothing after the time makes the drives damp, as before the first command
+answer      simulated time in ns, number of joint samples so far, number of IMU samples so far;
+            position [n] rad, velocity [n] rad/s, effort [n] N m, orientation [4] x y z w, angular
+            velocity [3] rad/s, linear acceleration [3] m/s^2, the last two in the base frame
 refusal     -1 instead of a time, then the reason, as UTF-8; the robot exits
 ==========  =====================================================================================
 

@@ -289,8 +289,8 @@ class RobotTopics:
     def velocity(self) -> Array | None:
         """Return the newest velocity command for a policy [3]; None if there is no new one.
 
-        Neither this nor `mode` comes from a topic of the robot: they are recorded with the robot's
-            data.
+        Neither this velocity nor `mode` comes from the robot's topics; both are only recorded with
+        the robot's data.
         """
         messages = self._velocities.take()
         if not messages:

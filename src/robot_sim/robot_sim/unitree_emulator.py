@@ -90,7 +90,7 @@ class UnitreeEmulator(Emulator):
         )
 
     def arrived(self) -> list[tuple[str, object]]:
-        """Return commands; every few steps, also requests, and poll the velocity and the faults."""
+        """Return commands and, every few steps, requests; then also poll velocity and faults."""
         arrived: list[tuple[str, object]] = [(LOW_CMD, data) for data in self._topics.commands()]
         steps = self.host.world.steps
         if steps % _SERVICE_STEPS == 0:

@@ -10,9 +10,9 @@ other users; where nothing is known, the host is as strict as a robot could be.
 - ReleaseMode ends this controller after 0.3 s; then the joints are limp. SelectMode or a fault
   restarts it: it moves the joints to the standing pose.
 - A LowCmd is followed only while no such controller drives the joints, and only with the right CRC
-  and the right head (`go`) or `mode_machine` and `mode_pr` 0 (`hg`). A motor follows only in mode
-  1; otherwise it is limp. Any other LowCmd is ignored and counted.
-- The last command stays in force forever unless the host has a watchdog: no document states a
+  and either the right head (`go`) or the right `mode_machine` and a `mode_pr` of 0 (`hg`). A motor
+  follows only in mode 1; otherwise it is limp. Any other LowCmd is ignored and counted.
+- The last command stays in force forever unless the host has a watchdog, since no document states a
   timeout.
 - The services of a controller that is not running do not answer.
 

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 Record = npt.NDArray[np.void]
-"""One message: shape (), with fields by name; those of motors are [slots]."""
+"""One message: shape (), with fields by name; motor fields are [slots]."""
 SLOTS = {"go": 20, "hg": 35}
 """Number of motor slots in the messages of each family."""
 HEADER = bytes([0, 1, 0, 0])

@@ -33,7 +33,7 @@ _WAYS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitreeModel:
-    """Data on one kind of robot.
+    """Data about one kind of robot.
 
     Attributes:
         family: Message family, `go` or `hg`.
@@ -152,7 +152,7 @@ class StateMessages:
         temperature_of_joints_c: Array,
         faults: Sequence[HostFault],
     ) -> None:
-        """Write the motors' values; without a new sample of the joints, count a lost one."""
+        """Write the motors' values; if there is no new sample of the joints, count a lost one."""
         if joints.time_ns != self._world.time_ns:
             self._lost += 1
         count = len(self.joints)

@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Drivers for Unitree Go2, G1, H1 and H1-2: expose their joint-level DDS messages as ROS 2 topics.
 
-Imports go one way: `wire <- figures <- motion_service, reception <- robot <- nodes`. No vendor SDK
-is used, and only `nodes` imports ROS.
+Imports go in one direction: `wire <- figures <- motion_service, reception <- robot <- nodes`. No
+vendor SDK is used, and only `nodes` imports ROS.
 """

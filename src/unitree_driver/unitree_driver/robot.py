@@ -21,7 +21,7 @@ STOP_KEYS = ("L2", "B")
 _LEVEL_RAD = 0.5
 """Maximum roll and pitch at which control is taken."""
 _LOWERED_RAD = 0.8
-"""Tilt from which on a robot is not lowered, since it has fallen or is about to fall."""
+"""Tilt at which a robot is no longer lowered, since it has fallen or is about to fall."""
 _RATIO = 1.25
 _HOST_TIMED_OUT = 0x40000000
 """Motor error bit: the motor lost its connection to the robot's computer."""
@@ -34,7 +34,7 @@ _NO_STANDBY = "the standby process, which damps if the link process dies, is not
 
 
 class UnitreeRobot(RobotInterface[UnitreeState]):
-    """A Unitree robot, which its own controller must release; it then follows anyone's LowCmd.
+    """A Unitree robot, which follows anyone's LowCmd once its own controller has released it.
 
     Attributes:
         model: Figures of this kind of robot; set by each subclass.
@@ -175,7 +175,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         return self._service.advance(elapsed_s, lies=rests, lies_down=can_lie)
 
     def keep_control(self, now_ns: int) -> list[bytes]:
-        """Return requests that check if the robot is still free, as an app or remote may act."""
+        """Return requests that check whether the robot is still free: an app or remote may act."""
         return self._service.watch(now_ns / NS_PER_S)
 
     def lower(self, sent: F64, elapsed_s: float) -> F64 | None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The my_robot driver: the robot's own messages on one side, the common robot topics on the other.
+"""The my_robot driver: translates between the robot's own messages and the common robot topics.
 
 This file contains only what is specific to my_robot: its units, the order and ratings of its
 motors, and how and when control is taken and given back. `robot_driver` does the rest.
@@ -32,7 +32,7 @@ G_M_S2 = 9.81
 
 
 def each_leg(hip: float, thigh: float, knee: float) -> F64:
-    """Repeat one leg's values for all motors [12]."""
+    """Repeat one leg's values for all four legs [12]."""
     return np.array([hip, thigh, knee] * len(LEGS))
 
 
@@ -56,7 +56,7 @@ FIGURES = DriveFigures(
 
 
 class MyRobotState(NamedTuple):
-    """A LowState in SI units; arrays are float64."""
+    """The content of a LowState, in SI units; arrays are float64."""
 
     tick: int
     joint_pos: F64
@@ -93,16 +93,16 @@ def read_state(data: bytes) -> MyRobotState:
 
 
 class MyRobotReception(StateReception[MyRobotState]):
-    """Accepts every state that is newer, finite, and possible for this robot."""
+    """Accepts every state that is newer than the last, finite, and possible for this robot."""
 
     def __init__(self, settings: MyRobotSettings) -> None:
-        """Start without a state."""
+        """Start before any state has arrived."""
         super().__init__(settings, ["unreadable", "not_finite", "old", "implausible"])
         self._topic = settings.state_topic
         self._bounds = StateBounds(FIGURES, [("angular velocity", 50.0), ("acceleration", 200.0)])
 
     def receive(self, data: bytes, source: Source, now_ns: int) -> MyRobotState | None:
-        """Return the state in a message, if it is the robot's newest."""
+        """Return the state in a message if it is acceptable and newer than the last."""
         try:
             state = read_state(data)
         except Exception as error:  # noqa: BLE001  # which one depends on the byte that is wrong
@@ -119,13 +119,13 @@ class MyRobotReception(StateReception[MyRobotState]):
         return self.accept(state, now_ns)
 
     def silence(self, now_ns: int) -> str:
-        """Return a message that no state arrives, with a remedy."""
+        """Return an error message that says that no state arrives, with a remedy."""
         instead = f"its frames are rejected as {self.instead}" if self.instead else "is it on?"
         return f"no state received from the robot on {self._topic}: {instead}"
 
 
 class MyRobot(RobotInterface[MyRobotState]):
-    """my_robot: the sender of commands has control, with no request and no acknowledgement."""
+    """my_robot: the program that sends commands has control, without request or acknowledgement."""
 
     name = "my_robot"
     host = "my_robot's computer"
@@ -134,7 +134,7 @@ class MyRobot(RobotInterface[MyRobotState]):
     settings: MyRobotSettings
 
     def __init__(self, settings: Any) -> None:
-        """Start without data from the robot."""
+        """Start before any data from the robot has arrived."""
         super().__init__(settings)
         self.reception = MyRobotReception(settings)
         self._stillness = Stillness()
@@ -145,7 +145,7 @@ class MyRobot(RobotInterface[MyRobotState]):
         return self.settings.state_topic
 
     def open(self) -> TopicTransport:
-        """Join the robot's topics, in the node process."""
+        """Join the robot's topics in the node process."""
         return self._transport(linked=False)
 
     def adopt(self, descriptors: Sequence[int]) -> TopicTransport:
@@ -175,11 +175,11 @@ class MyRobot(RobotInterface[MyRobotState]):
         )
 
     def see(self, state: MyRobotState, now_ns: int) -> None:
-        """Update the check that the robot is lying still."""
+        """Update the check for whether the robot is lying still."""
         self._stillness.see(state.joint_vel, state.ang_vel, now_ns)
 
     def obstacles(self, now_ns: int) -> list[str]:
-        """Return an obstacle if the robot is moving, since its legs drop when control is taken."""
+        """Return an obstacle while the robot is moving, since taking control drops its legs."""
         return self._stillness.problems(now_ns)
 
     def give_back(self) -> list[bytes]:

@@ -1,9 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The computer of a simulated my_robot, in real time: Lite3 physics behind my_robot's messages.
+"""Simulates my_robot's computer in real time: Lite3 physics behind my_robot's messages.
 
-The sender of commands has control until it releases control or is silent for 1 s; then the motors
-damp.
+The command sender has control until it releases control or is silent for 1 s; then the motors damp.
 """
 
 import signal
@@ -23,7 +22,9 @@ from robot_sim.world import DriveCommand, World
 STATE_RATE_HZ = 500.0
 WATCHDOG_NS = 1_000_000_000
 MOST_STEPS = 50
-"""Maximum number of steps at once: on a slow machine the robot slows down, but does not stop."""
+"""Maximum number of simulation steps per cycle, so that on a slow machine the robot slows down but
+does not stop.
+"""
 
 
 class Simulator(Node):

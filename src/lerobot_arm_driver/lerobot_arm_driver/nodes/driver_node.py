@@ -2,15 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Driver for LeRobot's arms: connects a servo bus to ROS 2 topics.
 
-Publishes (reliable, depth 1): `joint_states` (sensor_msgs/JointState, rad; velocities from
-differences of positions, efforts from the servos' estimate of their load); `~/status`
-(policy_msgs/RobotStatus, reliable, transient local), `/diagnostics`. Subscribes (reliable):
-`joint_command` (policy_msgs/JointCommand, depth 1), whose positions go to the servos; `estop`
-(std_msgs/Bool). Serves (std_srvs/Trigger): `~/take_control`, `~/release_control`, which answer when
-done; `~/damp`, after which the arm holds its position, and `~/reset`, which releases the e-stop.
+Publishes (reliable, depth 1): `joint_states` (sensor_msgs/JointState, rad; velocities from position
+differences, efforts from the servos' load estimates); `~/status` (policy_msgs/RobotStatus,
+reliable, transient local), `/diagnostics`. Subscribes (reliable): `joint_command`
+(policy_msgs/JointCommand, depth 1), whose positions go to the servos; `estop` (std_msgs/Bool).
+Serves (std_srvs/Trigger): `~/take_control`, `~/release_control`, which answer when done; `~/damp`,
+after which the arm holds its position, and `~/reset`, which releases the e-stop.
 
-Run a leader arm with the parameter `leader`, in the namespace `leader`: a policy node follows its
-`joint_states` when a person takes over, and moves the leader to the arm's pose through
+Run a leader arm's driver with the parameter `leader`, in the namespace `leader`: a policy node
+follows its `joint_states` when a person takes over, and moves the leader to the arm's pose through
 `joint_command` (policy_inference, `nodes.takeover`).
 
 Nothing moves before `~/take_control`: until then, the servos are only read. At every exit, they

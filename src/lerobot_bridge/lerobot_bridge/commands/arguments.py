@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Arguments that several verbs share."""
+"""Arguments shared by several verbs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # imports in `run`: modules are loaded only by the command th
     from model_tools.files.lerobot.dataset import Dataset, DatasetEpisode
 
 SHORTEST_S = 0.1
-"""Minimum length of an episode: two frames at 20 Hz."""
+"""Minimum length of an episode, s: two frames at 20 Hz."""
 ALL = "all"
 _PART = re.compile(r"(\d+)(?:-(\d+))?")
 
@@ -34,7 +34,7 @@ def add_mapping(parser: argparse.ArgumentParser) -> None:
 
 
 def read_mapping(given: argparse.Namespace) -> RobotMapping:
-    """Return the given mapping, or the one stored in the given sessions."""
+    """Return the given mapping; if none was given, the one stored with the sessions."""
     from lerobot_bridge.mapping_file import load_mapping
     from lerobot_bridge.recording.folder import MAPPING
 

@@ -33,12 +33,12 @@ _ROW = "  {:<24} {:<34} {:>8} {:>8} {:>17} {:>8} {:>9}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """A mapping, and what recordings would add to a dataset.
+    """The check of a mapping, and of what recordings would add to a dataset.
 
     Attributes:
-        mapping: Mapping argument; empty if the recorded session's mapping is used.
+        mapping: The mapping argument; empty if the mapping stored with the session is used.
         problems: Reasons to refuse the mapping.
-        skipped: Parts of recordings that are not episodes.
+        skipped: Parts of recordings that are not episodes, with the reason for each.
         episodes: Result for each episode.
     """
 

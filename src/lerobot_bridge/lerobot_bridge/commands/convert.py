@@ -29,7 +29,7 @@ from model_tools.errors import ToolError
 from policy_store.command_line import CommandResult
 
 LEROBOTS = ("0.4.4", "0.6.1")
-"""Versions whose dataset writer is tested: the newest for Python 3.11, and for 3.12."""
+"""LeRobot versions whose dataset writer is tested: the newest for Python 3.11 and for 3.12."""
 CODECS = ("h264", "hevc", "libsvtav1")
 """Video codecs that LeRobot writes on any machine."""
 _log = logging.getLogger("lerobot_bridge")

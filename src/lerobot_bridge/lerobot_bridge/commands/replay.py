@@ -52,7 +52,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Run the replay.
 
     Returns:
-        The errors, correlation and delay over all episodes, and for each episode.
+        The errors, correlation and delay, over all episodes and for each episode.
     """
     from lerobot_bridge.open_loop.report import open_loop_report
     from model_tools.files.outputs import new_file

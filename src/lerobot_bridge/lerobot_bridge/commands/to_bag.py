@@ -24,7 +24,7 @@ from policy_store.command_line import CommandResult
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenSession:
-    """Recordings that were written.
+    """The recordings written by one run of the command.
 
     Attributes:
         session: Folder of the recordings.

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Conversion of recordings to a dataset: jobs, processes, and the report."""
+"""Converts recordings to a dataset: jobs, processes, and the report."""

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Converts recorded episodes into one dataset: complete in the end, or absent.
+"""Converts recorded episodes into one dataset, which appears only when complete.
 
 Each episode is written and checked by its own process, in a folder next to the output. Finished
 episodes are not converted again: after an interruption, a full disk or a power cut, repeat the same
-command to continue. At the end the parts are joined, checked as a whole and moved into place.
+command to continue. At the end, the parts are joined, checked as a whole and moved into place.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from model_tools.files.outputs import new_folder
 from policy_inference.bag_file import sync
 
 OWNED = ("meta/**", "data/**", "videos/**", "images/**", "README.md", CONVERSION_REPORT)
-"""Files of a dataset, which may be replaced together with it."""
+"""Files that belong to a dataset, so they may be replaced together with it."""
 _WRITING = "lerobot_bridge.writing.part"
 _log = logging.getLogger("lerobot_bridge")
 
 
 class _Job(NamedTuple):
-    """An episode, and the function that makes parts of a dataset from it."""
+    """An episode, and the function that makes its parts of the dataset."""
 
     episode: Episode
     work: Callable[[Callable[[float], None]], dict[str, Any]]
@@ -56,11 +56,11 @@ class ConversionSettings:
 
     Attributes:
         repo_id: Name of the dataset: user/name.
-        codec: Codec of the videos; None: a PNG for each image.
+        codec: Codec of the videos; if None, each image is stored as a PNG.
         topics: Recorded topic for each topic of the mapping, where the names differ.
-        split: True if parts of an episode between gaps become episodes.
-        processes: Number of processes that work at the same time.
-        force: True if an existing dataset may be replaced.
+        split: True if gaps split an episode into several episodes.
+        processes: Number of concurrent processes.
+        force: True to allow replacing an existing dataset.
     """
 
     repo_id: str
@@ -73,7 +73,7 @@ class ConversionSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversion:
-    """Result of a conversion.
+    """The result of a conversion.
 
     Attributes:
         made: Episodes in the dataset, each with the result of `make_parts`.
@@ -96,10 +96,10 @@ def convert(
     report: Callable[[Conversion], Mapping[str, Any]],
     on_progress: Callable[[float, int], None] = lambda done, total: None,
 ) -> Conversion:
-    """Write a dataset of the given episodes.
+    """Write the given episodes as a dataset.
 
-    An episode whose recording does not fit the mapping is left out; the parts are then kept for the
-    next attempt.
+    An episode whose recording does not fit the mapping is left out; the finished parts are then
+    kept for the next attempt.
 
     Args:
         episodes: The episodes, in order.
@@ -189,7 +189,7 @@ def _jobs(
 
 
 def _judged(episodes: Sequence[Episode]) -> tuple[str, ...]:
-    """Return which of SUCCESS and INTERVENTION all episodes have: datasets cannot leave gaps."""
+    """Return which of SUCCESS and INTERVENTION all episodes have, since datasets allow no gaps."""
     episodes = [each for each in episodes if not each.problem]
     known = {
         SUCCESS: [each.success is not None for each in episodes],

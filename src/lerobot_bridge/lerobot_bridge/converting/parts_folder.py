@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""OUTPUT.parts: finished parts of a dataset, kept for the next attempt of the same command.
+"""OUTPUT.parts: the finished parts of a dataset, kept for the next run of the same command.
 
-A folder with LOCK belongs to this program. The program removes only files and folders with its own
-names.
+A folder that contains LOCK belongs to this program, which removes only files and folders with names
+that it assigned.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LOG, LOCK = "log.txt", ".lock"
 _MADE = "made.json"
 """File in a finished folder that describes its parts."""
 _VERSION = 2
-"""Format version of a folder of parts. Parts of other versions are made again."""
+"""Version of the format of a folder of parts. Parts in other versions are made again."""
 _NAME = r".+_\d{4,}_[0-9a-f]{16}"
 _FINISHED, _UNFINISHED = re.compile(_NAME), re.compile(rf"\.{_NAME}\.\d+")
 
@@ -45,7 +45,7 @@ def parts_name(
     split: bool,
     form: DatasetForm,
 ) -> str:
-    """Return a name derived from everything on which the parts of an episode depend."""
+    """Return a name derived from everything that the parts of an episode depend on."""
     bag = episode.bag.resolve()
     files = sorted(bag.iterdir()) if bag.is_dir() else [bag]
     identity = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
@@ -65,7 +65,7 @@ def parts_name(
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Make a folder of parts, and lock it against other commands; remove it if it stays empty."""
+    """Create a folder of parts, locked against other commands; remove it if it stays empty."""
     file = folder / LOCK
     if folder.exists() and not file.is_file():
         raise ToolError(
@@ -89,12 +89,12 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def finish(growing: Path, folder: Path, made: Mapping[str, Any]) -> None:
-    """Rename a folder of parts to its final name once all its content is on the disk.
+    """Flush a folder of parts to the disk, and rename it to its final name.
 
     Args:
         growing: Folder in which the parts were written: a name from `unfinished`.
         folder: Final folder.
-        made: Description of the parts, for JSON.
+        made: Description of the parts, as JSON-compatible data.
     """
     (growing / _MADE).write_text(json.dumps(made), "utf-8")
     sync_all(growing)
@@ -115,7 +115,7 @@ def sync_all(folder: Path) -> None:
 
 
 def unfinished(folder: Path, process: int) -> Path:
-    """Return the name under which a process writes a folder of parts."""
+    """Return the temporary name of a folder while a process writes parts to it."""
     return folder.with_name(f".{folder.name}.{process}")
 
 
@@ -126,7 +126,7 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove everything that this program made, in earlier attempts too, except the lock."""
+    """Remove everything that this program made except the lock, including in earlier attempts."""
     for each in folder.iterdir():
         if _FINISHED.fullmatch(each.name) and (each / _MADE).is_file():
             shutil.rmtree(each)

@@ -17,14 +17,14 @@ from policy_inference.processes import environment
 
 Result = TypeVar("Result")
 OnProgress = Callable[[float], None]
-"""Function called with the share of the work that is done, 0 to 1."""
+"""Function called with the completed fraction of the work, 0 to 1."""
 
 _QUIET = {"HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
-"""Environment that prevents downloads, and LeRobot's progress bars next to ours."""
+"""Environment variables that prevent downloads, and LeRobot's progress bars next to ours."""
 
 
 class Refused(NamedTuple):
-    """A job whose input was refused, with the text of the error."""
+    """A job that refused its input, with the text of the error."""
 
     why: str
 
@@ -37,15 +37,15 @@ def run_apart(
     log: Path,
     on_progress: Callable[[float], None] = lambda jobs_done: None,
 ) -> dict[str, Result | Refused]:
-    """Do each job in its own process.
+    """Run each job in its own process.
 
     Args:
-        jobs: Module functions, or partials of them, by job name. A job that raises an error that a
-            user can correct counts as refused.
+        jobs: Module-level functions, or partials of them, by job name. A job that raises an error
+            that a user can correct counts as refused.
         at_once: Number of concurrent processes.
-        needs: Module to import once, for all processes.
+        needs: Module to import once on behalf of all processes.
         log: File for the output of the processes.
-        on_progress: Called with the number of jobs done, including fractions.
+        on_progress: Called with the number of finished jobs, including fractions of jobs.
 
     Returns:
         The result of each job, by job name.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The report of a conversion: the episodes of the dataset, and what was left out."""
+"""The report on a conversion: the episodes of the dataset, and what was left out."""
 
 from __future__ import annotations
 

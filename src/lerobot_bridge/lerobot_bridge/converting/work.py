@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The jobs of processes that import LeRobot: write the parts of an episode, and join parts."""
+"""Jobs for processes that import LeRobot: write the parts of an episode, and join parts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lerobot_bridge.frames import EpisodeFrames
 from lerobot_bridge.mapping import RobotMapping
 
 _REPORT_EACH = 15
-"""Number of frames between two progress reports."""
+"""Number of frames from one progress report to the next."""
 
 
 def make_parts(
@@ -37,11 +37,11 @@ def make_parts(
         mapping: Mapping that defines the features.
         episode: The episode.
         topics: Recorded topic for each topic of the mapping, where the names differ.
-        split: True if the episode's parts between gaps become episodes; otherwise an episode with a
-            gap is refused.
-        form: Form of the dataset, the same for all episodes.
+        split: True if gaps split an episode into several; otherwise, an episode with a gap is
+            refused.
+        form: Form of the dataset; the same for all episodes.
         folder: Folder for the parts.
-        on_progress: Called with the share of frames written so far.
+        on_progress: Called with the fraction of the frames written so far.
     """
     from lerobot_bridge.writing.check import check_dataset
     from lerobot_bridge.writing.part import write_part

@@ -23,19 +23,19 @@ from policy_inference.nodes.sampling import message_class
 VALID_FOR_S = 0.2
 """Validity of a JointCommand, s: drives damp after this time if the process dies."""
 HOLD_S = 30.0
-"""Default time for which an arm holds its position without an action, s."""
+"""Default time for which an arm without actions holds its position, s."""
 _REPEAT_NS = 50_000_000
 _DRIVE_NS = 300_000_000
-"""Time for which a base keeps driving without an action; two periods if that is longer."""
+"""Time for which a base without actions keeps driving, ns; two periods if that is longer."""
 _log = logging.getLogger("lerobot_bridge")
 _ACKNOWLEDGED_S = 1.0
-"""Maximum wait for the last message to arrive, s: a busy machine may need it."""
+"""Maximum wait for the last message to arrive, s; a busy machine may need all of it."""
 
 
 class CommandSender:
     """Publishes actions; only one thread at a time may call it.
 
-    A JointCommand is repeated for a limited time while no new action arrives: otherwise, the arm
+    While no new action arrives, a JointCommand is repeated for a limited time: otherwise, the arm
     would sink when LeRobot pauses to save an episode. A base is stopped. Positions in other
     messages are sent once, since their receiver holds the last position.
     """
@@ -46,7 +46,7 @@ class CommandSender:
         Args:
             node: The node that publishes.
             mapping: Mapping that defines the commands.
-            hold_s: Time for which a JointCommand is repeated without an action, s.
+            hold_s: Time for which a JointCommand is repeated while no action arrives, s.
         """
         self._topics = [_CommandTopic(node, mapping, channel) for channel in mapping.command]
         self._hold_s = hold_s
@@ -56,7 +56,7 @@ class CommandSender:
         self._holds = self._drives = self._has_warned = False
 
     def troubles(self) -> list[str]:
-        """Return a problem for each topic without a subscriber, or with other publishers."""
+        """Return a problem for each topic that has no subscriber or has other publishers."""
         return [trouble for topic in self._topics if (trouble := topic.trouble())]
 
     def send(self, values: Mapping[str, float]) -> None:
@@ -107,8 +107,8 @@ class CommandSender:
     def leave(self, measured: Mapping[str, float]) -> None:
         """Send the commands that leave the robot safe, if any command was sent before.
 
-        Joints that follow JointCommand hold their position, and their drives damp when the command
-        expires, unless they are already damping or follow another publisher. Bases stop. Joints
+        Joints that follow JointCommand hold their position until the command expires and their
+        drives damp, unless they are already damping or follow another publisher. Bases stop. Joints
         that follow positions stay at the last position.
 
         Args:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Send a request to the episode recorder, or print its status; works without the `ros2` command.
+"""Sends a request to the episode recorder or prints its status, without the `ros2` command.
 
     episode_operator start
     episode_operator success
@@ -47,10 +47,10 @@ _TIMEOUT_S = 10.0
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Send one request and print the result.
+    """Send one request and print the answer.
 
     Returns:
-        The exit status: 0, or 1 if the recorder refused or did not answer.
+        The exit status: 0 if the recorder accepted, 1 if it refused or did not answer.
     """
     parser = CommandParser("episode_operator", description=__doc__)
     parser.add_version("lerobot-bridge")
@@ -112,7 +112,7 @@ def _ask(
 
 
 def _verdict(node: Node, given: argparse.Namespace) -> tuple[bool, str]:
-    """Write the verdict to the file of a finished episode."""
+    """Write the verdict to a finished episode's file."""
     if given.number is None:
         return _request(node, given)
     status = _find_status(node, given)
@@ -142,7 +142,7 @@ def _status(node: Node, given: argparse.Namespace) -> tuple[bool, str]:
 
 
 def _find_status(node: Node, given: argparse.Namespace) -> DiagnosticStatus | None:
-    """Return the status of the recorder; None if it publishes none."""
+    """Return the recorder's status; None if no status is published."""
     heard: list[DiagnosticArray] = []
     node.create_subscription(DiagnosticArray, f"{given.node}/status", heard.append, qos.STATUS)
     return heard[-1].status[0] if _until(node, lambda: bool(heard)) else None

@@ -116,7 +116,7 @@ PARAMETERS = (
 _TICK_S = 0.05
 _STATUS_S = 0.5
 _SWITCH_INTERVAL_S = 0.0005
-"""Maximum time for which other threads may delay the thread that takes messages."""
+"""Maximum time for which another thread may delay the one that takes messages, s."""
 _MARKS = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _SAID = {
     Mark.START: "begins",
@@ -143,13 +143,13 @@ _MODES = {
 
 
 class EpisodeRecorder(ServedNode):
-    """Handles requests. One thread takes the messages, and another writes them."""
+    """Handles requests, while one thread takes the messages and another writes them."""
 
     def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
         """Read the parameters and open the session.
 
         Args:
-            overrides: Parameters that override those of the process.
+            overrides: Parameters that override the process's own.
         """
         super().__init__("episode_recorder", PARAMETERS, overrides)
         values = self.values
@@ -204,13 +204,13 @@ class EpisodeRecorder(ServedNode):
 
     @property
     def problem(self) -> str:
-        """Reason why the recorder cannot continue; empty while it can."""
+        """The reason that the recorder cannot continue; empty if it can."""
         if self._listening.works and self._disk.works:
             return ""
         return "a thread that takes or writes messages has ended; the node exits"
 
     def close(self) -> None:
-        """Keep the episode that is being recorded, write all waiting messages, and end."""
+        """Keep the episode being recorded, write all waiting messages, and end."""
         with self.recorder.at() as session:
             session.finish(self.now_ns(), "the node was ended")
         self._listening.close()
@@ -222,7 +222,7 @@ class EpisodeRecorder(ServedNode):
         self._folder.close()
 
     def now_ns(self) -> int:
-        """Return the ROS time, ns, which this node uses throughout."""
+        """The ROS time, ns; the node uses no other clock."""
         return int(self.get_clock().now().nanoseconds)
 
     def _log_session(self) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Takes every message of some topics as bytes, on its own thread."""
+"""Takes every message of a set of topics as bytes, in a separate thread."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from policy_inference.nodes.sampling import SampleGroup, message_class
 Arrived = Callable[[str, bytes], None]
 """Function called with the full name of a topic and the bytes of a message."""
 _LOOK_S = 0.1
-"""Interval of the search for publishers, s."""
+"""Interval between searches for publishers, s."""
 _IMAGES, _VALUES = 30, 1000
-"""Queue depths: one or two seconds of messages; for images, the robot's memory sets the limit."""
+"""Queue depths: one or two seconds of messages; for images, limited by the robot's memory."""
 
 
 class Listening:
-    """Subscribes as soon as there are publishers, with the best QoS that all of them offer."""
+    """Subscribes as soon as a topic has publishers, with the best QoS that all of them offer."""
 
     def __init__(self, node: Node, watches: Sequence[Watch], arrived: Arrived) -> None:
         self._topics = [_RecordedTopic(node, watch, arrived) for watch in watches]
@@ -64,7 +64,7 @@ class Listening:
                 topic.take()
 
     def _wait(self) -> list[_RecordedTopic]:
-        """Return the topics that have a message; wait for one, but no longer than _LOOK_S."""
+        """Return the topics that have messages, after waiting up to _LOOK_S for the first one."""
         subscribed = [topic for topic in self._topics if topic.handle is not None]
         if not subscribed:
             self._ended.wait(_LOOK_S)
@@ -84,7 +84,7 @@ class _RecordedTopic:
 
     @property
     def handle(self) -> Any:
-        """Handle of the subscription; None before it exists."""
+        """Handle of the subscription; None before there is one."""
         subscription = self._subscription
         return subscription.handle if subscription else None
 
@@ -144,7 +144,7 @@ class _RecordedTopic:
             self._arrived(self._watch.name, data)
 
     def _count_lost(self, number: int | None) -> None:
-        """Count lost messages by the publisher's numbers; Humble and some middlewares have none."""
+        """Count lost messages by their sequence numbers, which Humble and some middlewares lack."""
         if number is None or len(self._watch.publishers) != 1:
             self._sequence = None
             return

@@ -31,13 +31,14 @@ class LiveTopic(ABC):
     def __init__(
         self, node: Node, group: SampleGroup, source: Source | CameraSource, types: Sequence[str]
     ) -> None:
-        """Subscribe, at once or when the type is known.
+        """Subscribe, immediately or once the type is known.
 
         Args:
             node: The node that subscribes.
             group: Callback group that keeps the executor away from the subscription.
-            source: Definition in the mapping; if the topic has several sources, the first of them.
-            types: Allowed message types; if there is only one, the topic is subscribed to
+            source: The mapping's definition of the topic; the first one, if the topic has several
+                sources.
+            types: Allowed message types; if there is only one, the subscription is made
                 immediately.
         """
         self._node, self._group, self._topic = node, group, source.topic
@@ -83,7 +84,7 @@ class LiveTopic(ABC):
             self._input.accept(now_ns, stamp, ros_now_ns)
 
     def trouble(self, now_ns: int) -> str:
-        """Return why the newest message may not be used; empty if it may be."""
+        """Return why the newest message may not be used; empty if it may."""
         count = self._node.count_publishers(self._name)
         if count > 1:
             return (
@@ -129,7 +130,7 @@ class ValuesTopic(LiveTopic):
     def __init__(
         self, node: Node, group: SampleGroup, mapping: RobotMapping, sources: Sequence[Source]
     ) -> None:
-        """Use the sources of one topic; the first one defines how old messages may be."""
+        """Use all sources of one topic; the first one defines how old messages may be."""
         self._readers = [SourceReader(mapping, source) for source in sources]
         self._effort = any(source.quantity == "effort" for source in sources)
         super().__init__(node, group, sources[0], [sources[0].type])
@@ -154,5 +155,5 @@ class CameraTopic(LiveTopic):
         super().__init__(node, group, camera, camera.types)
 
     def read(self, message: Any) -> dict[str, Any]:
-        """Return a copy of the image: LeRobot keeps the image for a while."""
+        """Return a copy of the image, since LeRobot keeps it for a while."""
         return {self._camera_name: np.array(read_image(self._camera, message))}

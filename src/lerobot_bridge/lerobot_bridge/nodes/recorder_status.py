@@ -15,7 +15,7 @@ from policy_inference.nodes import qos
 
 
 class RecorderStatus:
-    """Publishes state, numbers, rates and free space, identically on both topics."""
+    """Publishes the state, counts, rates and free space, identically on both topics."""
 
     def __init__(self, node: Node, recorder: Recorder, folder: SessionFolder, disk: Disk) -> None:
         self._node, self._recorder, self._folder, self._disk = node, recorder, folder, disk

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A ROS 2 robot for LeRobot: returns the newest observation and sends actions.
+"""Connects a ROS 2 robot to LeRobot: returns the newest observation and sends actions.
 
 The link has its own ROS context without signal handlers, and a thread that takes messages as they
 arrive, so that message ages are known even if the caller pauses.
@@ -28,7 +28,7 @@ from policy_core.errors import RobotError
 from policy_inference.nodes.sampling import Arrivals, SampleGroup
 
 _LOOK_NS = 50_000_000
-"""Interval of the search for publishers, and of commands while no action arrives."""
+"""Time between searches for publishers, and between commands while no action arrives."""
 _REMEDY = (
     "start what is missing, or correct the mapping; `ros2 topic list -t` lists the topics of the "
     "domain (ROS_DOMAIN_ID)"
@@ -49,7 +49,7 @@ class RobotLink:
         timeout_s: float,
         hold_s: float = HOLD_S,
     ) -> None:
-        """Join the domain; wait until all topics have a message, and all commands a subscriber.
+        """Join the domain; wait until each topic has a message and each command a subscriber.
 
         Args:
             mapping: Mapping that defines the topics.
@@ -59,7 +59,8 @@ class RobotLink:
             commands: True to send actions; SIGTERM and SIGHUP then end the program like SIGINT,
                 until the link is closed.
             timeout_s: Maximum wait, s.
-            hold_s: Time for which an arm on JointCommand holds its position without an action, s.
+            hold_s: Time for which an arm on JointCommand holds its position while no action
+                arrives, s.
         """
         self._context = Context()
         rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
@@ -103,7 +104,7 @@ class RobotLink:
             self._sender.send(values)
 
     def close(self) -> None:
-        """Put the robot in a safe state, and leave the domain; a second call does nothing."""
+        """Put the robot in a safe state, and leave the domain; further calls do nothing."""
         if self._closed:
             return
         if self._signals is not None:
@@ -214,12 +215,12 @@ class EndSignals:
     """Turns SIGTERM and SIGHUP into SystemExit, in the main thread.
 
     Like KeyboardInterrupt, SystemExit runs the `finally` blocks of LeRobot's commands and the
-    functions registered at exit, so that the robot is left safe. Signals that the program handles
-    or ignores (nohup) are left alone.
+    functions registered at exit, so that the robot is left safe. Signals that the program already
+    handles or ignores (nohup) are left alone.
     """
 
     def __init__(self) -> None:
-        """Install the handlers, if this is the main thread; other threads cannot."""
+        """Install the handlers if this is the main thread; other threads cannot install any."""
         self._holds_back, self._has_raised, self._came = False, False, 0
         self._numbers = [
             number

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a dataset's episodes through an exported policy: predicted against recorded actions."""
+"""Runs a dataset's episodes through an exported policy; compares predicted and recorded actions."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Errors of predicted actions against recorded ones: per joint, delay, and values out of range."""
+"""Compares predicted with recorded actions: errors per joint, delay, and values out of range."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ from policy_core.members.chunk.normalise import Units
 LARGEST_LAG_S = 0.5
 """Maximum shift of the recorded actions in the search for the best fit, s."""
 _MOVES_RAD = 0.05
-"""Range within which a joint counts as still: its motion is noise, which shows no delay."""
+"""Range within which a joint counts as still, because noise in its motion shows no delay."""
 _BEYOND = 0.05
-"""Share of a joint's range by which a value may exceed it: calibrations differ slightly."""
+"""Fraction of a joint's range by which a value may exceed it, since calibrations differ slightly.
+"""
 _LITTLE = 0.1
-"""Values below this share of the training values suggest other units: 1 rad is 57 degrees."""
+"""Values below this fraction of the training values suggest different units: 1 rad is 57 degrees.
+"""
 _ASKED = "is the dataset in the policy's units?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """Absolute errors of a joint over all frames."""
+    """Statistics of a joint's absolute error over all frames."""
 
     mean: float
     p95: float
@@ -41,7 +43,7 @@ class JointErrors:
 
     Attributes:
         name: Name of the joint.
-        unit: Unit of the dataset, from the contract.
+        unit: The joint's unit in the dataset, from the contract.
         error, error_rad: Errors in that unit, and in rad.
         correlation: Correlation between predicted and recorded values; NaN if either is constant.
         worst: Episode and frame of the largest error.
@@ -60,7 +62,7 @@ class Lag:
     """The shift at which the recorded actions fit the predicted ones best, over all joints.
 
     Attributes:
-        frames: Delay of the best-fitting recorded actions, in frames; negative if they are earlier.
+        frames: Shift of the best-fitting recorded actions, in frames; negative if they are earlier.
         error, error_unshifted: Mean absolute error with and without the shift, in standard
             deviations of the recorded actions of each joint.
         error_of_mean: The error, without the shift, of a policy that always returns the mean of the
@@ -75,15 +77,15 @@ class Lag:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionErrors:
-    """The measured errors of some episodes.
+    """The errors measured over one or more episodes.
 
     Attributes:
         joints: Errors of each joint, in the order of the action.
         lag: The best shift; None if no joint moves.
         by_step: Mean absolute error of each step of a chunk [steps], over all joints that move, in
-            standard deviations of the recorded actions; NaN for steps without a frame.
-        strange: A line for each joint with values beyond its limits, and one for values that are
-            all far smaller than in training: the units may be wrong.
+            standard deviations of the recorded actions; NaN for steps that no frame used.
+        strange: A line for each joint with values beyond its limits, and one if all values are far
+            smaller than in training, which suggests wrong units.
     """
 
     joints: tuple[JointErrors, ...]
@@ -93,7 +95,7 @@ class PredictionErrors:
 
 
 def measure(contract: ChunkContract, found: Sequence[Predicted]) -> PredictionErrors:
-    """Measure several episodes together; each must have frames to compare."""
+    """Measure several episodes together; each must contain frames to compare."""
     recorded, predicted = (
         np.concatenate(parts)
         for parts in (
@@ -121,7 +123,7 @@ def measure(contract: ChunkContract, found: Sequence[Predicted]) -> PredictionEr
 
 
 def _runs(one: Predicted) -> list[npt.NDArray[np.int64]]:
-    """Return the frames to compare, grouped in runs of consecutive frames."""
+    """Return the frames to compare, grouped into runs of consecutive frames."""
     frames = np.flatnonzero(one.compared)
     return np.split(frames, np.flatnonzero(np.diff(frames) > 1) + 1)
 
@@ -160,7 +162,7 @@ def _correlation(a: F64, b: F64) -> float:
 
 
 def _lag(contract: ChunkContract, scaled: Sequence[tuple[F64, F64]]) -> Lag:
-    """Find the shift with the smallest error, over the frames that all shifts share."""
+    """Find the shift with the smallest error over the frames that all shifts have in common."""
     longest = max(len(actions) for actions, _ in scaled)
     most = min(round(LARGEST_LAG_S * contract.rate_hz), (longest - 1) // 2)
     scaled = [(actions, predicted) for actions, predicted in scaled if len(actions) > 2 * most]
@@ -197,7 +199,7 @@ def _by_step(found: Sequence[Predicted], scaled: Sequence[tuple[F64, F64]]) -> F
 
 
 def _steps(one: Predicted) -> npt.NDArray[np.int64]:
-    """Return for each frame the index of the chunk step that was used."""
+    """For each frame, return the index of the chunk step that was used."""
     frames, begins = np.arange(len(one.actions)), np.array(one.begins)
     steps: npt.NDArray[np.int64] = frames - begins[np.searchsorted(begins, frames, "right") - 1]
     return steps
@@ -215,7 +217,7 @@ def _strange(contract: ChunkContract, found: Sequence[Predicted]) -> Iterator[st
 def _of_other_units(
     contract: ChunkContract, what: str, one: JointVector, values: F64
 ) -> Iterator[str]:
-    """Yield a message for each joint beyond its limits, and one if all joints hardly move."""
+    """Yield a message for each joint beyond its limits, and one if no joint moves much."""
     body = contract.joints
     units, names = Units(contract.units, one.joints), list(body.names)
     places = [names.index(joint) for joint in one.joints]

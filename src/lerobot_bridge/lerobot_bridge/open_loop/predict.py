@@ -30,11 +30,11 @@ class Predicted:
 
     Attributes:
         episode: The episode.
-        begins: Frames whose observations led to a chunk.
+        begins: Frames from whose observations a chunk was computed.
         actions: Recorded actions [frames, joints of the action].
         predicted: Predicted actions [frames, joints]: step k of frame b's chunk is at frame b + k.
         state: Recorded states [frames, joints of the state]; None if the policy has no state input.
-        compared: True for each frame to compare [frames]; False where a person drove.
+        compared: Whether to compare each frame [frames]; False where a person drove.
     """
 
     episode: DatasetEpisode
@@ -46,7 +46,7 @@ class Predicted:
 
 
 class OpenLoop:
-    """Runs a dataset's episodes through a policy in the way that a robot runs it synchronously.
+    """Runs a dataset's episodes through a policy as a robot would in synchronous operation.
 
     Every `every` frames, the policy gets the recorded observation, and its chunk is used until the
     next one. The predicted actions do not change the observations (open loop).
@@ -66,7 +66,7 @@ class OpenLoop:
             source: The dataset, checked for the policy.
             backends: Opened back ends, by `graphs.NAME`.
             every: Number of frames from one chunk to the next.
-            interventions: True to compare frames in which a person drove instead of the policy.
+            interventions: True to compare also the frames in which a person, not the policy, drove.
         """
         contract = source.contract
         if not 1 <= every <= contract.chunk.size:
@@ -108,7 +108,7 @@ class OpenLoop:
 
 
 class _Vector:
-    """A feature of joints, read in the policy's order."""
+    """A feature of the joints, read in the policy's order."""
 
     def __init__(self, source: DatasetSource, one: JointVector) -> None:
         self._dataset, self._name = source.dataset, one.feature
@@ -123,7 +123,7 @@ class _Vector:
 
 
 def _check_names(source: DatasetSource, feature: DatasetFeature, joints: Sequence[str]) -> None:
-    """Refuse names of which only some are the policy's joints; if none are, the order decides."""
+    """Refuse names if only some of them are the policy's joints; if none are, the order decides."""
     where, found = f"{source.dataset.info.file}: {feature.name}", feature.names
     contract = source.contract
     if feature.shape != (len(joints),):

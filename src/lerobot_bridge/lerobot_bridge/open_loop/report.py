@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The report on a replayed dataset: errors per joint, and recorded and predicted actions."""
+"""The report on a replayed dataset: errors per joint, recorded and predicted actions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ from policy_store.report import (
 )
 
 _DRAWN = 12
-"""Number of episodes with plots, the ones with the largest errors: the page must stay small."""
+"""Maximum number of episodes with plots, those with the largest errors, so that the page stays
+small.
+"""
 _UNITS = {
     "radians": "rad",
     "degrees": "deg",
@@ -40,7 +42,7 @@ _UNITS = {
 }
 _UNMEASURED = "-: recorded or predicted values of the joint do not change"
 _CLEARLY = 0.8
-"""A shift is significant if it leaves at most this share of the error."""
+"""A shift is significant if it reduces the error to this fraction or less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,7 +58,7 @@ class Replayed:
         episodes: All episodes that were compared.
         each: Errors of each episode.
         all: Errors of all episodes together.
-        left_out: Number of frames that were not compared, because a person drove.
+        left_out: Number of frames not compared because a person drove.
     """
 
     dataset: Path
@@ -146,7 +148,7 @@ def _episodes(found: Replayed) -> Table:
 
 
 def _courses(found: Replayed) -> Iterator[Section]:
-    """Yield recorded and predicted actions of the episodes with the largest errors."""
+    """Yield the recorded and predicted actions of the episodes with the largest errors."""
     worst = sorted(zip(found.episodes, found.each, strict=True), key=_error, reverse=True)
     for one, figures in worst[:_DRAWN]:
         times_s = np.arange(len(one.actions)) / found.bundle.contract.rate_hz
@@ -173,7 +175,7 @@ def _courses(found: Replayed) -> Iterator[Section]:
 
 
 def _error(pair: tuple[Predicted, PredictionErrors]) -> float:
-    """Return the error by which episodes are sorted, in rad, the unit of all joints."""
+    """Return the error by which episodes are sorted, in rad, the unit common to all joints."""
     return sum(joint.error_rad.mean for joint in pair[1].joints)
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes episodes on its own thread, so that no other thread waits for the disk."""
+"""Writes episodes in a separate thread, so that no other thread waits for the disk."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Definitions:
     """Reads message definitions on demand.
 
     Attributes:
-        types: The types that were read.
+        types: The definitions read so far.
     """
 
     def __init__(self) -> None:
@@ -71,15 +71,15 @@ def _definition(package: str, name: str) -> Path:
 
 
 _AT_END_S = 30.0
-"""Maximum time to write the waiting messages when the process ends, s."""
+"""Maximum time for writing the waiting messages when the process ends, s."""
 
 
 class News(NamedTuple):
-    """A line for a log.
+    """A line for the log.
 
     Attributes:
         text: The line.
-        failed: True if an error occurred.
+        failed: True if the line reports an error.
         episode: Number of the episode that was kept or lost; None if the line reports neither.
     """
 
@@ -92,19 +92,20 @@ class Disk:
     """Accepts requests and messages from any thread, keeps their order, and never blocks.
 
     Attributes:
-        news: Events, for a log.
-        lost: Number of lost messages of the newest episode: they arrived faster than the disk could
-            write.
-        waiting_bytes: Size of the messages that wait for the disk.
-        last: The last episode that was finished.
-        unknown: By type, why its messages cannot be written.
+        news: Events for the log.
+        lost: Number of messages of the newest episode that were lost because they arrived faster
+            than the disk could write.
+        waiting_bytes: Total size of the messages waiting for the disk.
+        last: The last finished episode.
+        unknown: Message types that cannot be written, with the reason for each.
     """
 
     def __init__(self, buffer_bytes: int) -> None:
         """Start the thread.
 
         Args:
-            buffer_bytes: Memory for waiting messages; any that do not fit are lost and counted.
+            buffer_bytes: Memory for waiting messages; messages that do not fit are lost and
+                counted.
         """
         self.news = deque[News]()
         self.lost, self.waiting_bytes = 0, 0
@@ -126,7 +127,7 @@ class Disk:
         return self._thread.is_alive()
 
     def learn(self, kind: str) -> None:
-        """Read the definition of a type in advance: reading takes long enough to lose messages."""
+        """Read a type's definition in advance, since reading takes long enough to lose messages."""
         self._orders.put(lambda: self._learn(kind))
 
     def begin(self, number: int, growing: Path, place: Path) -> None:
@@ -135,7 +136,7 @@ class Disk:
         self._orders.put(lambda: self._begin(number, growing, place))
 
     def write(self, topic: str, kind: str, log_ns: int, data: bytes) -> None:
-        """Write a message of the episode, if the memory for waiting messages has room."""
+        """Write a message of the episode if the memory for waiting messages has room."""
         with self._counting:
             if self.waiting_bytes + len(data) > self._room:
                 self.lost += 1
@@ -171,7 +172,7 @@ class Disk:
         self._all_done = True
 
     def _fail(self, text: str) -> None:
-        """Abandon the current episode only."""
+        """Abandon only the current episode."""
         if self._file is None:
             self.news.append(News(text, True))
             return
@@ -224,7 +225,7 @@ class EpisodeFile:
     """A rosbag2 folder with the sidecar file, written in a hidden folder and moved when complete.
 
     Attributes:
-        size_bytes: Size of the messages in it.
+        size_bytes: Total size of the messages in the folder.
     """
 
     def __init__(self, growing: Path, place: Path, types: Typestore) -> None:
@@ -249,7 +250,7 @@ class EpisodeFile:
         self.size_bytes += len(data)
 
     def finish(self, sidecar: EpisodeSidecar) -> Path:
-        """End the recording, move it to its final folder, and return that folder."""
+        """End the recording and move it to its final folder; return that folder."""
         write_sidecar(self._growing, sidecar)
         self._bag.finish()
         # this never replaces an episode: it fails if the folder contains files
@@ -258,6 +259,6 @@ class EpisodeFile:
         return self._place
 
     def discard(self) -> None:
-        """Delete the recording; a disk fault raises no error."""
+        """Delete the recording; disk errors are ignored."""
         self._bag.abort()
         shutil.rmtree(self._growing, ignore_errors=True)

@@ -18,7 +18,7 @@ from policy_core.safe_files import whole_file
 
 MAPPING = "mapping.yaml"
 UNFINISHED = ".unfinished"
-"""Folder in which episodes are written; episodes of a killed process stay there."""
+"""Folder in which episodes are written; a killed process leaves its episodes there."""
 _NAME = re.compile(r"episode_(\d{4,})")
 
 
@@ -27,7 +27,7 @@ class SessionFolder:
 
     Attributes:
         path: The folder.
-        finished: Number of episodes that were finished when the session was opened.
+        finished: Number of finished episodes when the session was opened.
         unfinished: Episodes that an earlier process could not finish.
         next_number: First free episode number.
     """
@@ -37,7 +37,7 @@ class SessionFolder:
 
         Args:
             path: The folder; created if missing.
-            mapping: The mapping of the recording.
+            mapping: The mapping to record with.
             mapping_text: The text of the mapping file.
         """
         self.path = path

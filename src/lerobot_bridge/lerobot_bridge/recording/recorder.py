@@ -17,17 +17,17 @@ from lerobot_bridge.recording.session import Course, Ended, RecordingSession, St
 from lerobot_bridge.recording.watches import PolicyWatch, Watch
 
 OnMark = Callable[[Mark, int, int], None]
-"""Function called with each mark: its kind, the episode's number, the time in ns."""
+"""Function called for each mark with its kind, the episode's number, and the time in ns."""
 _MB = 1_000_000
 _FROM_POLICY = "policy"
 FROM_TOPIC = "topic"
-"""Source name of interventions from the `intervention` topic, where a policy node reports who
+"""Name, as a source of interventions, of the `intervention` topic, where a policy node reports who
 drives.
 """
 
 
 class Recorder:
-    """Connects session, topics and disk; any thread may use it.
+    """Connects the session, the topics and the disk; any thread may use it.
 
     Times must not decrease: read the clock within `at`, or use a single thread.
 
@@ -53,11 +53,11 @@ class Recorder:
         """Start idle.
 
         Args:
-            course: Settings for the course of the session.
+            course: Settings for the session's sequence of episodes.
             sidecar: Task, tags and rate of each episode.
             min_free_mb: Space to leave free on the disk.
             folder: Folder of the session.
-            disk: Writer of the episodes.
+            disk: The writer of the episodes.
             watches: The recorded topics, by full name.
             policy: The evaluated policy, if the session is an evaluation.
             on_mark: Function called with each mark.
@@ -80,7 +80,7 @@ class Recorder:
 
     @contextmanager
     def at(self) -> Iterator[RecordingSession]:
-        """Lock the recorder and return its session, for requests."""
+        """Lock the recorder; return its session for requests."""
         with self._lock:
             yield self.session
 
@@ -117,7 +117,7 @@ class Recorder:
             self._look_at_policy(now_ns)
 
     def tick(self, now_ns: int) -> list[News]:
-        """Process everything that is due; return the events since the last call, for a log."""
+        """Do everything that is due; return the events since the last call, for the log."""
         with self._lock:
             said = self._from_disk()
             self._look_at_policy(now_ns)
@@ -179,7 +179,7 @@ class Recorder:
                 self._crowds.setdefault(name, text)
 
     def obstacle(self, now_ns: int) -> str:
-        """Return the reasons why no episode can start; empty if one can."""
+        """Return the reasons that no episode can start; empty if one can."""
         found = [
             problem
             for watch in self.watches.values()
@@ -200,7 +200,7 @@ class Recorder:
         return "\n".join(found)
 
     def _room(self, need_bytes: float) -> str:
-        """Return why this many bytes do not fit on the disk; empty if they fit."""
+        """Return why the disk has no room for this many bytes; empty if it has."""
         try:
             free_mb = self._folder.free_bytes() / _MB
         except OSError as error:
@@ -253,7 +253,7 @@ class Recorder:
 
     @property
     def not_received(self) -> dict[str, int]:
-        """Number of messages in the newest episode that were sent but did not arrive, by topic."""
+        """By topic, the number of the newest episode's messages that were sent but not received."""
         lost = {name: watch.lost - self._lost.get(name, 0) for name, watch in self.watches.items()}
         return {name: count for name, count in lost.items() if count}
 

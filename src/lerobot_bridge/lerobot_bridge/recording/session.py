@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The course of a session: warm-up, episode, reset, next episode. The caller gives all times."""
+"""The course of a session: warm-up, episode, reset, next episode. The caller supplies all times."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lerobot_bridge.episode import Mark, Span
 from policy_core.errors import RefusedError
 
 _LEAP_NS = 10_000_000_000
-"""A larger step of the clock means that it was set, or that the process was suspended."""
+"""A larger clock step means that the clock was set or the process was suspended."""
 
 
 class State(Enum):
@@ -29,10 +29,11 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """Settings for a session's course.
+    """Settings for a session's sequence of episodes.
 
     Attributes:
-        episodes: Number of episodes after which to stop, including those from earlier sessions.
+        episodes: Number of episodes after which the session stops, including those of earlier
+            sessions.
         warm_up_s: Time before the first episode, with `auto`.
         episode_s: Maximum duration of an episode.
         reset_s: Time between episodes.
@@ -50,10 +51,11 @@ class Course:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """A finished episode; further attributes as in the sidecar file.
+    """A finished episode; attributes not listed here are as in the sidecar file.
 
     Attributes:
-        fault: True if a fault ended the episode and no request or response has reported this yet.
+        fault: True if a fault ended the episode and no request or answer has reported the fault
+            yet.
     """
 
     number: int
@@ -67,7 +69,7 @@ class SessionHost(Protocol):
     """Functions that a session needs from its host, the recorder."""
 
     def obstacle(self, now_ns: int) -> str:
-        """Return the reasons why no episode can start; empty if one can."""
+        """Return the reasons that no episode can start; empty if one can."""
 
     def begin(self, number: int, now_ns: int) -> None:
         """Record from now on."""
@@ -97,25 +99,25 @@ class _RunningEpisode:
 
 
 class RecordingSession:
-    """The state machine; all times are ns of one clock.
+    """The session's state machine; all times are in ns on one clock.
 
-    If the clock jumps back (reset of a simulator) or forward, the running episode ends at the time
-    before the jump, so that its times only increase; a warm-up or reset keeps its duration.
+    If the clock jumps back (after a simulator reset) or forward, the running episode ends at the
+    time before the jump, so that its times only increase; a warm-up or reset keeps its duration.
 
     Attributes:
         state: The current state.
-        done: Number of complete episodes.
+        done: Number of completed episodes.
         writing: Numbers of finished episodes that are still being written.
         number: Number of the running episode, or of the next one.
-        waits_for: Why the next episode does not start although it is due; empty otherwise.
-        signalled: True if the policy's bundle has a success signal: an episode that a policy drove
-            throughout, without a success signal, is a failure.
+        waits_for: Why the next episode has not started although it is due; empty otherwise.
+        signalled: True if the policy's bundle has a success signal: without a signal, an episode
+            that the policy drove throughout is a failure.
     """
 
     def __init__(
         self, course: Course, host: SessionHost, *, number: int = 0, done: int = 0
     ) -> None:
-        """Start idle; `number` is that of the next episode, `done` counts the existing episodes."""
+        """Start idle; `number` is the next episode's number, `done` counts existing episodes."""
         self.course, self._host = course, host
         self.state, self.number, self.done = State.IDLE, number, done
         self.writing = set[int]()
@@ -126,7 +128,7 @@ class RecordingSession:
         self._driving = set[str]()
 
     def start(self, now_ns: int) -> str:
-        """Start an episode, after the warm-up if there is one; return what happens now."""
+        """Start an episode, after the warm-up if there is one; return what happens, in words."""
         self._follow_clock(now_ns)
         if self._running:
             raise RefusedError(f"episode {self.number} is being recorded; request stop or next")
@@ -170,7 +172,7 @@ class RecordingSession:
         return f"episode {number} is discarded; {self._outlook()}"
 
     def next(self, now_ns: int) -> str:
-        """End and keep the episode; the next follows after a reset. During a wait, end the wait."""
+        """End and keep the episode; the next follows after a reset. While waiting, end the wait."""
         self._follow_clock(now_ns)
         if not self._running:
             return self.start(now_ns)
@@ -182,7 +184,7 @@ class RecordingSession:
         )
 
     def finish(self, now_ns: int, why: str = "finish was requested") -> str:
-        """End the session; an episode that is being recorded is kept."""
+        """End the session; keep the episode that is being recorded."""
         self._follow_clock(now_ns)
         wrong = self._end(now_ns, why) if self._running else []
         self.state = State.FINISHED
@@ -190,7 +192,7 @@ class RecordingSession:
         return "\n".join([f"{self.done} episodes are recorded{more}", *wrong])
 
     def judge(self, success: bool, now_ns: int) -> str:
-        """Set the verdict of the running episode, or of the last episode."""
+        """Set the verdict of the running episode or, if none is running, of the last one."""
         self._follow_clock(now_ns)
         if self._running:
             self._running.success = success
@@ -206,11 +208,11 @@ class RecordingSession:
         return f"episode {number}: {'success' if success else 'failure'}"
 
     def policy_is_done(self, now_ns: int, *, over: bool) -> None:
-        """Process the policy's success signal: the running episode succeeded, unless it was judged.
+        """Process the policy's success signal: the running episode succeeded unless already judged.
 
         Args:
             now_ns: Time of the signal.
-            over: True if the policy's run is over, and with it the episode.
+            over: True if the policy's run is over, which ends the episode.
         """
         self._follow_clock(now_ns)
         if self._running and self._running.success is None:
@@ -220,7 +222,7 @@ class RecordingSession:
             self._after(now_ns, goes_on=self.course.auto)
 
     def intervene(self, who: str, drives: bool, now_ns: int) -> None:
-        """Note that the source `who` reports that a person starts or stops driving.
+        """Note the report of the source `who` that a person starts or stops driving.
 
         An intervention lasts as long as any source reports it.
         """
@@ -252,7 +254,7 @@ class RecordingSession:
                 self._begin(now_ns)
 
     def cut(self, now_ns: int, why: str) -> None:
-        """End the episode because of a fault, keep its data so far, and start no other episode."""
+        """End the episode because of a fault; keep its data, and start no further episode."""
         self._end(now_ns, why, fault=True)
         self.state = State.IDLE
 
@@ -262,7 +264,7 @@ class RecordingSession:
         self.done += 1
 
     def failed(self, number: int) -> None:
-        """Note that an episode could not be written, and start no other episode."""
+        """Note that an episode could not be written, and start no further episode."""
         self.writing.discard(number)
         if self._last == number:
             self._last = None

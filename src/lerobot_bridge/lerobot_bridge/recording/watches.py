@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Watches the topics of an episode, and the policy of an evaluation."""
+"""Watches an episode's topics, and the policy in an evaluation."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from lerobot_bridge.episode import PolicyRan
 from lerobot_bridge.mapping import JOINT_COMMAND, RobotMapping
 
 Judge = Callable[[str, bytes], str]
-"""Function that returns why a message (type, bytes) yields no frame; empty if it yields one."""
+"""Function that returns why a message (type, bytes) can yield no frame; empty if it can."""
 STATUS = "policy_msgs/msg/PolicyStatus"
 _OVER_NS = 2_000_000_000
-"""Time over which rates are measured."""
+"""Time span for measuring rates."""
 RUN = "RUN"
 _DRIVES = (RUN, "HOLD")
-"""Modes in which the policy commands the robot; HOLD briefly repeats the last command."""
+"""Modes in which the policy commands the robot; in HOLD, the last command is briefly repeated."""
 _SILENT_NS = 2_000_000_000
-"""Without a status for this time, the policy counts as lost."""
+"""Time without a status after which the policy counts as lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,10 +29,10 @@ class WantedTopic:
 
     Attributes:
         topic: Name in the mapping.
-        types: Allowed types of its messages; any if empty.
+        types: Allowed message types; any if empty.
         needed: True if an episode needs the topic.
         timeout_s: Age of the newest message at which the topic counts as lost; None for never.
-        holds: True if the newest message from before an episode also counts in the episode.
+        holds: True if the newest message from before an episode counts in the episode too.
         alone: True if the topic may have only one publisher, because frames are made from it.
     """
 
@@ -50,7 +50,7 @@ def wanted_topics(
     """Return the topics to record.
 
     Args:
-        mapping: Mapping whose features are needed, and whose commands are recorded if they exist.
+        mapping: Mapping whose features are required; its commands are recorded if they exist.
         extra: Additional topics of any type, which must have a publisher.
         policy_node: Node whose status and command are recorded; empty for no node.
     """
@@ -114,8 +114,8 @@ class Watch:
         name: Full name of the topic.
         kind: Type of its messages; empty before there is a publisher.
         trouble: Why the topic cannot be subscribed to; empty if it can.
-        keeps: True if its newest message is written when an episode begins.
-        publishers: The nodes that publish it, by full name.
+        keeps: True if the newest message is written when an episode begins.
+        publishers: Full names of the nodes that publish the topic.
         count: Number of messages that arrived.
         lost: Number of published messages that did not arrive, if the middleware numbers messages.
         newest: The newest message.
@@ -128,12 +128,13 @@ class Watch:
         steady_ns: Callable[[], int],
         judge: Judge | None = None,
     ) -> None:
-        """Watch a topic that has no messages so far.
+        """Watch a topic that has had no messages yet.
 
         Args:
             wanted: The topic.
-            name: Its full name.
-            steady_ns: Steady clock, ns, since simulated time may outrun the messages.
+            name: Full name of the topic.
+            steady_ns: Function that reads a steady clock, ns: simulated time may outrun the
+                messages.
             judge: Check of the topic's messages; None for no check.
         """
         self.wanted, self.name, self._steady_ns = wanted, name, steady_ns
@@ -159,7 +160,7 @@ class Watch:
         self.newest = data
 
     def problem(self, now_ns: int) -> str:
-        """Return the reason why no episode can start now; empty if one can."""
+        """Return the reason that no episode can start now; empty if one can."""
         wanted = self.wanted
         if self.trouble or not wanted.needed:
             return self.trouble if wanted.needed else ""
@@ -184,16 +185,16 @@ class Watch:
         return ""
 
     def unfit(self) -> str:
-        """Return why the newest message yields no frame; empty if it yields one."""
+        """Return why the newest message can yield no frame; empty if it can."""
         if self._judge is None or self.newest is None:
             return ""
         problem = self._judge(self.kind, self.newest)
         return f"{self.name}: {problem}" if problem else ""
 
     def crowd(self) -> str:
-        """Return a problem if a topic that may have one publisher has several; otherwise empty.
+        """Return a problem if the topic may have only one publisher but has several; otherwise "".
 
-        The publishers' messages would alternate in the frames.
+        The messages of several publishers would alternate in the frames.
         """
         if not self.wanted.alone or len(self.publishers) < 2:
             return ""
@@ -208,7 +209,7 @@ class Watch:
         return len(self._came) / (_OVER_NS * 1e-9)
 
     def bytes_per_s(self, now_ns: int) -> float:
-        """Return the bytes per second, over the last two seconds."""
+        """Return the data rate in bytes per second, over the last two seconds."""
         self._forget(now_ns)
         return sum(size for _, size in self._came) / (_OVER_NS * 1e-9)
 
@@ -218,16 +219,16 @@ class Watch:
 
 
 class PolicyWatch:
-    """Watches the status of an evaluation's policy: whether the policy drives.
+    """Watches, in an evaluation, whether the policy drives, from its node's status.
 
     Attributes:
         ran: The policy that the node runs; None before the node's first status.
-        done: True if the policy's success signal has arrived in this run; None if the bundle
+        done: True once the policy's success signal has arrived in this run; None if the bundle
             defines none.
     """
 
     def __init__(self, node: str, steady_ns: Callable[[], int]) -> None:
-        """Watch a node, given by its full name; ages use the steady clock, ns."""
+        """Watch the node with this full name; ages are measured on the steady clock, ns."""
         self.ran: PolicyRan | None = None
         self.done: bool | None = None
         self._node, self._mode, self._reason = node, "", ""
@@ -236,7 +237,7 @@ class PolicyWatch:
     def said(
         self, mode: str, reason: str, name: str, version: str, done: bool | None = None
     ) -> bool:
-        """Process a status; return whether the success signal has appeared since the last one."""
+        """Process a status; return whether it newly reports the success signal."""
         came = done is True and self.done is False
         self._mode, self._reason, self._heard_ns = mode, reason, self._steady_ns()
         self.done = done
@@ -245,7 +246,7 @@ class PolicyWatch:
 
     @property
     def lost(self) -> bool:
-        """True if a status arrived once, but none for longer than any pause of a running node."""
+        """True if statuses have arrived, but none for longer than a running node ever pauses."""
         return self.ran is not None and self._age_ns > _SILENT_NS
 
     @property

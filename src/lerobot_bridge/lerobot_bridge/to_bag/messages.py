@@ -52,10 +52,10 @@ def make_typestore(mapping: RobotMapping) -> Typestore:
 
 
 class FrameMessages:
-    """Makes a frame's messages: first for the state, then for the cameras, then for the action."""
+    """Makes a frame's messages: for the state, then for the cameras, then for the action."""
 
     def __init__(self, mapping: RobotMapping, types: Typestore) -> None:
-        """Prepare; a topic from which several sources read gets one message."""
+        """Prepare; several sources that read from one topic share one message."""
         empty = empty_messages(types)
         topics = [_ValuesMessage(mapping, sources, empty) for sources in _by_topic(mapping)]
         self._sensed = [topic for topic in topics if not topic.is_action]
@@ -137,7 +137,7 @@ def _keys(mapping: RobotMapping, source: Source) -> list[str]:
 
 
 def _camera(name: str, topic: str, empty: Empty) -> Callable[[U8, int], TopicMessage]:
-    """Return a function that makes an image's message: a JPEG if the topic is compressed."""
+    """Return a function that makes an image's message: a JPEG if the topic is a compressed one."""
     full = _full(topic)
 
     def raw(image: U8, stamp_ns: int) -> TopicMessage:

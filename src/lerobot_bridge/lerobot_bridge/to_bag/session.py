@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes a dataset's episodes as a session of recordings, as the episode recorder does."""
+"""Writes a dataset's episodes as a session of recordings, like the episode recorder's."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ _OWN = ("timestamp", "frame_index", "episode_index", "index", "task_index", SUCC
 """Features that have no message."""
 _OF_A_POSITION = ".pos"
 _FIRST_S = 1.0
-"""Approximate start of an episode: nodes treat a stamp of 0 as missing."""
+"""Approximate start time of an episode; not 0, since nodes treat a stamp of 0 as missing."""
 
 
 class SessionWriter:
     """Writes episodes into a folder, each as a rosbag2 recording with its sidecar file.
 
-    The times of frames are multiples of the period, so that they match a reader's ticks.
+    Frame times are multiples of the period, so that they match the reader's ticks.
     """
 
     def __init__(self, dataset: Dataset, mapping: RobotMapping) -> None:
-        """Check that the dataset comes from the mapping's robot.
+        """Check that the dataset comes from the robot that the mapping describes.
 
         Args:
-            dataset: Dataset of the episodes.
+            dataset: Dataset that contains the episodes.
             mapping: Mapping that defines the topic of each value and image.
         """
         self._dataset, self._mapping = dataset, mapping
@@ -56,8 +56,8 @@ class SessionWriter:
         """Write an episode into a new folder.
 
         Args:
-            episode: Episode of the dataset.
-            folder: Folder of the recording; it must not exist.
+            episode: The dataset's episode.
+            folder: Folder of the recording; it must not exist yet.
             progress: Called after each frame.
         """
         bag = BagFile(folder, self._types, compressed=False)
@@ -122,7 +122,7 @@ def _find_places(dataset: Dataset, mapping: RobotMapping) -> Mapping[str, list[i
     """Check that a dataset fits a mapping.
 
     Returns:
-        By feature, the index of each of the mapping's names in the vectors of the dataset.
+        For each feature, the index of each of the mapping's names in the dataset's vector.
     """
     info = dataset.info
     if info.fps != mapping.rate_hz:
@@ -152,7 +152,7 @@ def _find_places(dataset: Dataset, mapping: RobotMapping) -> Mapping[str, list[i
 
 
 def _find_indices(dataset: Dataset, feature: str, names: tuple[str, ...]) -> list[int]:
-    """Return the index of each name; in older datasets, a position has the joint's bare name."""
+    """Return the index of each name; older datasets call a position by the joint's bare name."""
     one = dataset.feature(feature)
     plain = [name.removesuffix(_OF_A_POSITION) for name in one.names]
     wanted = [name.removesuffix(_OF_A_POSITION) for name in names]

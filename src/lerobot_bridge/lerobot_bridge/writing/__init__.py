@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Uses LeRobot's own dataset writer: the only part of this package that imports `lerobot`.
+"""Writes datasets with LeRobot's own writer; the only part of this package to import `lerobot`.
 
 The import takes seconds and much memory, so commands run it in separate processes
 (`lerobot_bridge.converting.processes`).

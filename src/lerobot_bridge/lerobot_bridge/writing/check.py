@@ -15,7 +15,7 @@ from model_tools.files.lerobot.dataset import Dataset
 from policy_core.interfaces import F64
 
 TOLERANCE_S = 1e-4
-"""Largest difference that LeRobot allows between the time of an image and that of its row, s."""
+"""Maximum difference that LeRobot allows between the times of an image and its row, s."""
 _ROWS = ("timestamp", "frame_index", "episode_index", "index")
 
 
@@ -24,7 +24,7 @@ def check_dataset(path: Path, lengths: Sequence[int]) -> None:
 
     Args:
         path: Folder of the dataset.
-        lengths: Number of frames in each episode that the writer was given.
+        lengths: Number of frames that the writer was given for each episode.
     """
     dataset = Dataset(path)
     found = [episode.length for episode in dataset.episodes]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Joins parts into one dataset, as LeRobot's own recording would have written it.
+"""Joins parts into one dataset, as LeRobot would have recorded it.
 
 LeRobot's `aggregate_datasets` is not used: it keeps the parts' statistics for index columns, loses
 the vector lengths in the column types, and rereads all rows for each part.
@@ -38,15 +38,15 @@ def join_parts(
     description: str = "",
     on_progress: Callable[[int], None] = lambda count: None,
 ) -> None:
-    """Write the dataset of all parts, in their order, and its card.
+    """Write a dataset of all parts, in order, and its card.
 
     Args:
         parts: Datasets of one episode each, with the same features.
-        output: Folder of the dataset; it must not exist.
+        output: Folder of the dataset; it must not exist yet.
         repo_id: Name of the dataset: user/name.
         tags: Tags in addition to LeRobot's own.
         description: Text for the card.
-        on_progress: Called after each part, with the number of parts.
+        on_progress: Called after each part, with the number of finished parts.
     """
     first = LeRobotDatasetMetadata(_name(parts[0]), root=parts[0])
     features = {
@@ -89,7 +89,7 @@ def _refuse_other(first: LeRobotDatasetMetadata, part: LeRobotDatasetMetadata) -
 
 
 def _append(dataset: LeRobotDataset, number: int, part: LeRobotDatasetMetadata) -> None:
-    """Add the only episode of a part, with the steps of LeRobot's `save_episode`."""
+    """Append a part's only episode, with the steps of LeRobot's `save_episode`."""
     tasks, length = list(part.tasks.index), part.total_frames
     dataset.meta.save_episode_tasks(tasks)
     rows = pq.read_table(part.root / part.get_data_file_path(0))
@@ -113,7 +113,7 @@ def _append(dataset: LeRobotDataset, number: int, part: LeRobotDatasetMetadata) 
 
 
 def _values(column: Any) -> Any:
-    """Return a column for LeRobot: an array, or a list of images."""
+    """Return a column in LeRobot's form: an array, or a list of images."""
     found = column.to_pylist()
     return found if isinstance(found[0], dict) else np.array(found)
 
@@ -124,7 +124,7 @@ def _name(part: Path) -> str:
 
 @contextmanager
 def _temporary_beside(output: Path) -> Iterator[None]:
-    """Put temporary files, such as growing videos, on the disk of the output, which has room."""
+    """Keep temporary files, such as growing videos, on the output's disk, which has room."""
     with tempfile.TemporaryDirectory(prefix=".joining.", dir=output.parent) as folder:
         before, tempfile.tempdir = tempfile.tempdir, folder
         try:

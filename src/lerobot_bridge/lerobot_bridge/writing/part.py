@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes one episode as a dataset of its own, which becomes a part of a converted dataset."""
+"""Writes one episode as a separate dataset, which becomes a part of a converted dataset."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from policy_core.interfaces import U8
 
 
 def codec_arguments(codec: str) -> dict[str, Any]:
-    """Return the arguments of `LeRobotDataset.create` that choose the codec of the videos."""
+    """Return the arguments of `LeRobotDataset.create` that choose the video codec."""
     if "vcodec" in inspect.signature(LeRobotDataset.create).parameters:
         return {"vcodec": codec}
     return {"rgb_encoder": import_module("lerobot.configs.video").RGBEncoderConfig(vcodec=codec)}
 
 
 def episode_writer(dataset: LeRobotDataset) -> Any:
-    """Return the object that writes the episode's frames: the dataset itself before LeRobot 0.6."""
+    """Return the writer of the episode's frames; before LeRobot 0.6, the dataset itself."""
     return dataset if hasattr(dataset, "_save_episode_data") else dataset.writer
 
 
 _LOOK_S = 1.0
-"""Interval at which a wait for a full queue checks whether its encoder is alive, s."""
+"""Interval, while waiting for a full queue, between checks that its encoder is alive, s."""
 _QUEUE = 8
-"""Number of frames that may wait for an encoder; each takes the memory of an image."""
+"""Number of frames that may wait for an encoder; each takes as much memory as an image."""
 
 
 def write_part(
@@ -52,12 +52,12 @@ def write_part(
     """Write a dataset of one episode, with statistics.
 
     Args:
-        folder: Folder of the dataset; it must not exist.
+        folder: Folder of the dataset; it must not exist yet.
         mapping: Mapping that defines the features.
         episode: Episode that provides the task and the outcome.
-        frames: Frames of the episode, in their order.
+        frames: Frames of the episode, in order.
         form: Form of the dataset, the same for all parts.
-        on_progress: Called after each frame, with the number of frames.
+        on_progress: Called after each frame, with the number of frames written.
 
     Returns:
         The number of frames.
@@ -107,7 +107,7 @@ def _entry(frame: DatasetFrame, task: str, form: DatasetForm) -> dict[str, Any]:
 
 
 class _WaitingEncoder:
-    """An encoder that waits where LeRobot's, made for real-time use, drops a frame after 0.1 s.
+    """An encoder that waits when LeRobot's, made for real-time use, would drop a frame after 0.1 s.
 
     A conversion has time to wait, and a dropped frame would shift all later frames of the video
     against their rows.
@@ -129,7 +129,7 @@ class _WaitingEncoder:
             ) from error
 
     def finish_episode(self) -> dict[str, tuple[Path, dict[str, Any] | None]]:
-        """End the videos; return the file and statistics of each."""
+        """Finish the videos; return each one's file and statistics."""
         for key in self._encoder._frame_queues:
             self._await_room(key)
         try:
@@ -139,7 +139,7 @@ class _WaitingEncoder:
         return found
 
     def _await_room(self, key: str) -> None:
-        """Wait until a queue has room for a frame, or its encoder has ended."""
+        """Wait until a queue has room for a frame or its encoder has ended."""
         frames: queue.Queue[object] = self._encoder._frame_queues[key]
         encoder: threading.Thread = self._encoder._threads[key]
         with frames.not_full:

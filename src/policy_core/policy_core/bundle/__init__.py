@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Read, check and hash policy bundles, without ROS or a runtime."""
+"""Reads, checks and hashes policy bundles, without ROS or a runtime."""

@@ -19,16 +19,16 @@ from policy_core.interfaces import F64, Tensor
 from policy_core.safe_files import arrays_problem
 
 _LARGEST_NUMBER_BYTES, _HEADER_BYTES = 32, 4096
-"""Size limits: one array element, and the array header."""
+"""Maximum size of one array element, and of the array header, in bytes."""
 
 
 def read_statistics(
     folder: Path, normalisation: Normalisation, shape: tuple[int, ...]
 ) -> tuple[F64, F64]:
-    """Return the mean and the divisor [input size] that normalize an input of this shape.
+    """Return the mean and divisor [input size] that normalize an input of this shape.
 
     Raises:
-        BundleError: The file is missing, has a wrong hash, or contains different arrays.
+        BundleError: The file is missing, has a wrong hash, or does not contain the expected arrays.
     """
     file, content = folder / normalisation.file, verified_bytes(folder, normalisation)
     size, reader = math.prod(shape), Reader(str(file))
@@ -45,10 +45,10 @@ def read_statistics(
 
 
 def read_initial_state(folder: Path, contract: JointContract) -> dict[str, Tensor]:
-    """Return the initial recurrent states by model input, in that input's shape and type.
+    """Return each recurrent model input's initial state, in the shape and type of that input.
 
     Raises:
-        BundleError: The file is missing, has a wrong hash, or contains different arrays.
+        BundleError: The file is missing, has a wrong hash, or does not contain the expected arrays.
     """
     entry = contract.initial_state
     assert entry is not None
@@ -72,10 +72,10 @@ def read_initial_state(folder: Path, contract: JointContract) -> dict[str, Tenso
 def read_rows(
     folder: Path, entry: File, shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Tensor]:
-    """Return one array per entry in `shapes` (row shapes); all arrays have the same number of rows.
+    """Return an array for each row shape in `shapes`; all arrays have the same number of rows.
 
     Raises:
-        BundleError: The file is missing, has a wrong hash, or contains different arrays.
+        BundleError: The file is missing, has a wrong hash, or does not contain the expected arrays.
     """
     file, content = folder / entry.file, verified_bytes(folder, entry)
     reader, arrays = Reader(str(file)), unpacked_arrays(file, content, shapes, LARGEST_BYTES)
@@ -111,10 +111,10 @@ def check_observations(file: Path, rows: Mapping[str, Tensor], cameras: str) -> 
 def unpacked_arrays(
     file: Path, content: bytes, names: Iterable[str] | None, limit_bytes: int
 ) -> dict[str, Tensor]:
-    """Return the named arrays from a file, up to a limit on their unpacked size.
+    """Return the named arrays from a file; refuse more than a maximum unpacked size.
 
     Args:
-        file: Name for messages.
+        file: Name of the file, for messages.
         content: Content of the npz file.
         names: Array names; None for all arrays.
         limit_bytes: Maximum total unpacked size.
@@ -165,14 +165,15 @@ def check_array(
     *,
     finite: bool = True,
 ) -> bool:
-    """Check a numeric array; report any problem to `reader`, and return whether the array is valid.
+    """Check a numeric array; report any problem to `reader`; return whether the array is valid.
 
     Args:
         array: The array; None if it is missing.
         shape: Expected shape.
         reader: Collects the problem.
         name: Name of the array, for messages.
-        kind: Expected type: `np.number` accepts any numbers, `np.floating` only floating-point.
+        kind: Expected type: `np.number` accepts all numbers, `np.floating` only floating-point
+            numbers.
         finite: Reject NaN and infinite values.
     """
     if array is None or array.shape != shape or not np.issubdtype(array.dtype, kind):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The common part of all policy kinds' contracts: the robot's side, then the policy's.
+"""What the contracts of all policy kinds share: the robot's side, then the policy's.
 
 Each kind of policy is a dataclass that inherits `AnyContract` and has a row in `bundle/kinds.py`.
 """
@@ -44,11 +44,11 @@ PERCEIVED_LABEL = "contract:"
 
 
 SENSITIVITY = "sensitivity_"
-"""Prefix of the keys of sensitivity reports in `AnyContract.reports`."""
+"""Prefix of sensitivity report keys in `AnyContract.reports`."""
 
 
 def perceived_label(*stated: object) -> str:
-    """Return a label of a contract's requirements for a topic; equal ones have equal labels."""
+    """Return a label for a contract's requirements on a topic; equal requirements share a label."""
     text = json.dumps([_plain(each) for each in stated], sort_keys=True)
     return PERCEIVED_LABEL + hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -75,7 +75,7 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nominal:
-    """Behaviour of a healthy rollout; the guard allows up to these values times a margin."""
+    """Behavior of a healthy rollout; the guard allows up to these values times a margin."""
 
     source: str = entry("name of the measured rollout")
     ticks: int = entry("number of policy ticks measured", minimum=1)
@@ -210,7 +210,7 @@ class AnyContract(Body):
     @property
     @abstractmethod
     def reports(self) -> Mapping[str, File]:
-        """Comparison reports by artifact; sensitivity reports, by `SENSITIVITY` + artifact."""
+        """Comparison reports by artifact, and sensitivity reports by `SENSITIVITY` + artifact."""
 
     @property
     @abstractmethod
@@ -295,7 +295,7 @@ class AnyContract(Body):
 
     @property
     def command_scales(self) -> Mapping[str, float]:
-        """Factor from an error in the policy's first output to one in the command, by joint name.
+        """By joint name, the factor from an error in the policy's first output to a command error.
 
         Empty if the commands are not scaled model outputs.
         """
@@ -313,7 +313,7 @@ class AnyContract(Body):
 
     @property
     def scenes(self) -> Mapping[str, tuple[Observation, Term]]:
-        """Each term that has a scan recorded in training, and its observation, by contract key."""
+        """Terms with a scan recorded in training, each with its observation, by contract key."""
         return {}
 
     @property

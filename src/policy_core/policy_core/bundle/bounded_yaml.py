@@ -25,7 +25,7 @@ LONGEST_NUMBER = 1000
 _LONGEST_FAULT = 300
 """Maximum length of an error message, which may quote the text."""
 _BRACKETS_INSIDE = re.compile(r"expected ',' or '[\]}]', but got '(\[|\{|<scalar>)'")
-"""Matches PyYAML's error message after `{F` in `{F[LR]_hip: 1}`, or after `{[LR]`."""
+"""Matches PyYAML's error message about brackets in an unquoted key, such as `{F[LR]_hip: 1}`."""
 # Errors that PyYAML raises besides its own: for a value that does not fit its tag, an escape
 # beyond Unicode, or a version with thousands of digits.
 _CANNOT_MAKE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)

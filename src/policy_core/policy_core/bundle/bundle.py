@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # not needed by a policy without a clip, outside of a set
 
 CONTRACT_FILE, SET_FILE, REPORT_FOLDER = "policy.yaml", "set.yaml", "reports"
 SIGNATURE_FILE = f"{CONTRACT_FILE}.sig"
-"""File name of the signature over the contract's bytes, if the bundle is signed."""
+"""Name of the file with the signature over the contract's bytes, if the bundle is signed."""
 HOSTED_FILES = (CONTRACT_FILE, SET_FILE)
 """Contract file names; a bundle folder contains exactly one of them."""
 
@@ -103,15 +103,15 @@ class Bundle:
     def verify(self, backends: Collection[str] | None = None) -> None:
         """Verify the files that the contract names: models, golden rows, statistics, reports.
 
-        An ONNX model must contain all its weights: the hash would not cover a separate weight file.
+        An ONNX model must contain all its weights, since the hash would not cover a separate file.
 
         Args:
             backends: Back ends whose models must be present; None for all. Models for other
                 back ends are not verified and may be missing.
 
         Raises:
-            BundleError: Files are missing or have a wrong hash, or ONNX models have external
-                weights; lists every one.
+            BundleError: Lists every file that is missing, has a wrong hash, or is an ONNX model
+                with external weights.
         """
         from policy_core import onnx_file
 
@@ -169,7 +169,7 @@ class AnyBundle(Bundle, ABC):
     def read(
         cls, path: Path, contract: Any, content: bytes, signed_by: str | None = None
     ) -> AnyBundle:
-        """Return the bundle in a folder, with all arrays that a run needs; opens no models.
+        """Return the bundle in a folder, with all arrays that a run needs, but open no models.
 
         Args:
             path: The folder.
@@ -307,7 +307,7 @@ def model_sha256(contract: AnyContract, backend: str) -> str | None:
 def served_name(contract: AnyContract, key: str) -> str:
     """Return a model's name on a model server.
 
-    This is the policy name, plus the graph name if there are several graphs.
+    The name consists of the policy name and, if there are several graphs, the graph name.
     """
     several = len(contract.models) > 1
     return f"{contract.name}_{key.removeprefix('graphs.')}" if several else contract.name

@@ -22,7 +22,7 @@ LARGEST_IMAGE = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageStack:
-    """Selection of images that the policy sees simultaneously, concatenated in its input vector."""
+    """Selection of the images that the policy sees at once, concatenated in its input vector."""
 
     offsets: tuple[int, ...] = entry(
         "age of each image in steps, in the order of the vector; 0: the newest image. [0, 1] "
@@ -192,7 +192,7 @@ class DepthImage(CameraImage):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColourImage(CameraImage):
-    """Settings that convert a colour or grey image from 8-bit pixels to the policy's values.
+    """Settings that convert a color or gray image from 8-bit pixels to the policy's values.
 
     After all other steps, pixel levels are scaled so that 0 and 255 map to the two values in
     `scaled_to`; then `centre` and `mean` are subtracted and the result is divided by `std`.

@@ -183,7 +183,7 @@ class Pairing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """Number of steps in the chunk that one inference returns, and how many are executed."""
+    """Number of steps in the chunk that one inference returns, and number of steps executed."""
 
     size: int = entry(
         "number of steps that the policy predicts, one period each", minimum=1, maximum=10_000

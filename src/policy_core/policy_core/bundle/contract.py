@@ -21,7 +21,7 @@ from policy_core.interfaces import Kind, TensorSpec
 
 MOST_JOINTS, LONGEST_NAME = 128, 64
 DEFAULT = "default_position"
-"""Word that may replace the numbers of an `offset`: the default position of each joint."""
+"""Word that an `offset` may contain instead of numbers: each joint's default position."""
 MOST_VALUES = 100_000
 """Maximum number of values in a model input, including history; a 320 x 240 depth image has 76,800.
 Assembling an input of this size holds the GIL for several milliseconds.
@@ -125,7 +125,7 @@ class Damp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseStand:
-    """Behaviour of a phase while the velocity command is small enough to stand still."""
+    """Behavior of a phase while the velocity command is small enough to stand still."""
 
     below: float = entry(
         "norm of the velocity command (vx, vy in m/s, yaw rate in rad/s) below which the robot "
@@ -283,7 +283,7 @@ class Normalisation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """Composition of one model input: terms, history, clipping, normalisation."""
+    """Composition of one model input: terms, history, clipping, normalization."""
 
     terms: tuple[Term, ...] = entry("terms, in the order of the vector", minItems=1)
     order: Literal["clip_then_scale", "scale_then_clip"] = entry(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Differences between the candidate's contract and the contract in use.
+"""Differences between a candidate's contract and the contract in use.
 
 Equal model outputs prove nothing about the gains, limits and scales that a node applies before or
 after the model, so every stage of a candidate's trial compares the two contracts, whatever else it
@@ -109,7 +109,7 @@ def _contract(contract: Any, key: str) -> Iterator[tuple[str, _Leaf]]:
 
 
 def _leaves(value: Any, key: str, robot: Sequence[str]) -> Iterator[tuple[str, _Leaf]]:
-    """Yield the key and value of every leaf below `key`; per-joint arrays as maps by joint."""
+    """Yield the key and value of every leaf below `key`; per-joint arrays become maps by joint."""
     if isinstance(value, MemberContract):
         yield from _contract(value.contract, key)
     if isinstance(value, Joints):
@@ -143,7 +143,7 @@ def _leaves(value: Any, key: str, robot: Sequence[str]) -> Iterator[tuple[str, _
 def _terms(observation: Observation, key: str, robot: Sequence[str]) -> Iterator[tuple[str, _Leaf]]:
     """Yield the terms' values by term name, and the order of the terms as a single value.
 
-    A term that moved is thus one difference.
+    A term that moved is therefore a single difference.
     """
     names = list[str]()
     for term in observation.terms:
@@ -162,7 +162,7 @@ def _terms(observation: Observation, key: str, robot: Sequence[str]) -> Iterator
 
 
 def _action(action: Action, key: str, robot: Sequence[str]) -> Iterator[tuple[str, _Leaf]]:
-    """Yield the action's settings by joint, and the joint order of the output as a single value."""
+    """Yield the action's settings by joint, and the output's joint order as a single value."""
     yield f"{key}.output", action.output
     rows = dict[str, dict[str, _Leaf]]()
     for term in action.terms:

@@ -20,10 +20,10 @@ class ContractKind:
     """A kind of policy: its contract and bundle classes, its checks and its node.
 
     Attributes:
-        contract: Dataclass for its `policy.yaml`.
+        contract: Dataclass for the kind's `policy.yaml`.
         bundle: Bundle class, with a `read` method.
         validate: Adds contradictions in a resolved contract to a reader.
-        node: Name of the node that runs it, for error messages.
+        node: Name of the node that runs such policies, for error messages.
     """
 
     contract: type[AnyContract]
@@ -47,4 +47,4 @@ def _chunk() -> ContractKind:
 DEFAULT_KIND = "joint"
 """Kind of a contract that does not state one."""
 CONTRACT_KINDS: Mapping[str, Callable[[], ContractKind]] = {DEFAULT_KIND: _joint, "chunk": _chunk}
-"""Function that returns each kind, by its name in contracts; the call imports its modules."""
+"""Function that imports and returns each kind, by the kind's name in contracts."""

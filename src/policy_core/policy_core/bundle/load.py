@@ -35,7 +35,9 @@ if TYPE_CHECKING:  # only configured keys need the library that checks signature
 
 C = TypeVar("C", bound=AnyContract)
 PUBLIC_KEY_VARIABLE = "POLICY_INFERENCE_PUBLIC_KEY"
-"""Environment variable with the path of a PEM file with public keys, or of a folder of `*.pem`."""
+"""Environment variable that contains the path of a PEM file with public keys, or of a folder of
+`*.pem` files.
+"""
 _SHARE = Path("share", "policy_inference", "config", "bundles")
 
 

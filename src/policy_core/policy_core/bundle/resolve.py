@@ -52,7 +52,7 @@ class _Resolver:
     def __init__(self, contract: AnyContract, reader: Reader) -> None:
         self._contract, self._names, self._reader = contract, contract.joints.names, reader
         self._driven = list[str]()
-        """Joints in the action terms so far."""
+        """Joints of the action terms resolved so far."""
 
     def field(self, section: Any, name: str, key: str) -> Any:
         """Return the resolved value of a field in a section or in the contract itself."""
@@ -64,7 +64,7 @@ class _Resolver:
         return value if names is None else self._array(value, key, names)
 
     def value(self, value: Any, key: str) -> Any:
-        """Return a resolved copy of a section or collection of sections; other values unchanged."""
+        """Return a section or a collection of sections, resolved, or any other value unchanged."""
         if dataclasses.is_dataclass(value):
             return self._section(value, key)
         if isinstance(value, dict):

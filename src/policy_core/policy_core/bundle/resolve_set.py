@@ -75,8 +75,8 @@ class _SetResolver:
     def _find_owner(self, joint: str, first: Sequence[str]) -> str:
         """Return the member whose values the set uses for a joint: the first that commands it.
 
-        Members in command in the initial state come first; if none commands the joint, it is the
-        first member that has it.
+        Members in command in the initial state come first. If no member commands the joint, its
+        owner is the first member that has it.
         """
         having = [name for name in self._order if joint in self._on_robot[name]]
         commanding = [name for name in having if joint in self._commanded[name]]

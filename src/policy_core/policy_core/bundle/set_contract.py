@@ -235,8 +235,8 @@ class SetContract:
 
     The joints are those of all members, with the robot's names. Joint limits are equal in all
     members; gains, stand pose and damping come from the member that commands the joint in the
-    initial state, otherwise from the first member that commands the joint or, at least, has it.
-    Time-outs, tilt limit and margin are the strictest among all members.
+    initial state, otherwise from the first member that commands the joint, or if there is none,
+    that has the joint. Time-outs, tilt limit and margin are the strictest among all members.
     """
 
     name: str

@@ -48,7 +48,7 @@ class TrustedKeys:
             remedy: Remedy for the error message; "" for the default.
 
         Raises:
-            BundleError: The signature is missing, or is not by one of these keys over these bytes.
+            BundleError: The signature is missing, or none of these keys made it over these bytes.
         """
         place = signature_path(file)
         try:

@@ -130,8 +130,8 @@ def parse_statement(content: bytes, place: object) -> Statement:
 def kept(model: Path, tag: str) -> ChannelStatement | RevocationStatement | None:
     """Return the newest statement with this tag that this robot has accepted, or None.
 
-    Its signature was checked on arrival and is not checked again: the folder is as well protected
-    as the installed versions next to it.
+    Its signature was checked on arrival and is not checked again, since the folder is as well
+    protected as the installed versions next to it.
 
     Raises:
         PolicyError: The file is damaged.

@@ -261,7 +261,7 @@ class _JointValidator(BodyValidator):
             self.reader.problem(key, f"one of the model's outputs ({listed(model.outputs)})", name)
 
     def topics(self) -> None:
-        """Check that no external topic is used by the robot, or twice for different content."""
+        """Check that no external topic is the robot's own, and that each has only one content."""
         sizes: dict[str, int | None] = {}
         perceived: dict[str, object] = {}
         for name, observation in self.contract.observations.items():

@@ -63,7 +63,7 @@ class BodyValidator:
         return ()
 
     def _without_pose(self, stiffness: F64, damping: F64) -> None:
-        """Check joints that have no position gain while the robot stands."""
+        """Check the joints that have no position gain while the robot stands."""
         free, holds = self.free_joints(), self.body.safety.on_fault == "hold_measured"
         for i in np.flatnonzero(stiffness == 0.0):
             name, key = self.names[i], f"stand.stiffness of {self.names[i]}"

@@ -136,7 +136,7 @@ class _SetValidator:
         )
 
     def _ways_back(self, name: str) -> Iterator[str]:
-        """Yield the states on the way back from a state; a repeated state is the last."""
+        """Yield the states on the way back from a state; stop after a repeated state."""
         seen = {name}
         while (state := self._states.get(name)) is not None and state.way_back is not None:
             name = state.way_back

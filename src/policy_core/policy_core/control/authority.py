@@ -61,10 +61,10 @@ class AuthorityRequest(NamedTuple):
 
     @staticmethod
     def parse(text: str) -> AuthorityRequest:
-        """Return the request in a text.
+        """Parse the text of a request.
 
         Raises:
-            KeyError, ValueError: The text is not such a request.
+            KeyError, ValueError: The text is not an authority request.
         """
         name, share, rest, joints, *more = [*text.split(" "), "", ""]
         if name != AUTHORITY or any(more):
@@ -175,7 +175,7 @@ class Authority(Stateful):
         self._look()
 
     def begin(self) -> None:
-        """Apply all requested values now, without blending, as a new run is itself blended in."""
+        """Apply all requested values now, without blending, since a new run is itself blended."""
         self.share[:] = self.wanted
         self._turn[:] = 1.0
         self._look()

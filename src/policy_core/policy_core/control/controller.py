@@ -385,7 +385,7 @@ class Controller(Stateful):
         self._enter(self._held_mode, words.RECOVERED.format(why=self._reason))
 
     def _pause(self, now_ns: int) -> None:
-        """Exclude the time spent holding since the last call from the motions' time."""
+        """Do not count the time spent holding since the last call as time of a motion."""
         held_ns, self._held_until_ns = now_ns - self._held_until_ns, now_ns
         self._stand.pause(held_ns)
         self._run.pause(held_ns)
@@ -601,7 +601,7 @@ class Controller(Stateful):
         self.request(str(request), act)
 
     def end_run(self, verdict: RunVerdict, stand: Callable[[], None]) -> None:
-        """Between two ticks, take the step toward ending a run that an observer requests.
+        """Between two ticks, take the step toward the end of the run that an observer requests.
 
         Args:
             verdict: The observer's verdict.

@@ -73,7 +73,7 @@ class Stand(Stateful):
         return math.sqrt(reduce(lambda total, way: total + way * way, ways, 0.0))
 
     def pause(self, duration_ns: int) -> None:
-        """Exclude an interval during which the motion was held."""
+        """Do not count an interval during which the motion was held."""
         self._began_ns += duration_ns
 
     def update(self, now_ns: int) -> bool:
@@ -305,7 +305,7 @@ class SafeTargets(Stateful):
         return bool(far.any())
 
     def motion_start(self, joint_pos: F64) -> F64:
-        """Return the start pose of a motion [joints]: the held pose, else the measured one."""
+        """Return the start pose of a motion [joints]: the held pose, or else the measured one."""
         return self.targets.position if self._holds and self.known else joint_pos
 
     def contradictions(self, joint_pos: F64) -> list[str]:

@@ -19,7 +19,7 @@ from policy_core.observation.state import StateVector
 
 
 class Run(Stateful):
-    """Converts the policy's output to `targets` in each RUN tick; the tick holds the details."""
+    """Converts the policy's output to `targets` in each RUN tick; `tick` records the details."""
 
     STATE = ("_policy", "_bounds", "_began_ns", "clipped_ticks", "targets", "authority")
     PLAN = ("_policy", "_bounds", "targets", "authority")
@@ -84,7 +84,7 @@ class Run(Stateful):
         super()._restore(names, saved)
 
     def pause(self, duration_ns: int) -> None:
-        """Exclude an interval during which the last targets were held."""
+        """Do not count an interval during which the last targets were held."""
         self._began_ns += duration_ns
         self._policy.pause(duration_ns)
 

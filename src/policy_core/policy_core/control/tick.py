@@ -43,7 +43,7 @@ class Tick:
             Always the same array.
         authority: The policy's share in each joint's command [joints], 0 to 1, as granted by the
             operator. Always the same array.
-        blend: If taken: the share of the policy's targets, 0 to 1, as they are blended in.
+        blend: If taken: the weight of the policy's targets, 0 to 1, while they are blended in.
         clipped_ticks: If taken: consecutive ticks in which step or effort exceeded a limit.
         targets: Targets that the controller returned, or that the host sent instead; None if
             nothing was sent.

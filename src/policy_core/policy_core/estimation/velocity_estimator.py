@@ -10,7 +10,7 @@ bias has only three numbers. docs/estimation.md gives the estimation error.
 
 Stance is detected from the legs alone. A stance point moves as the filter expects, a swing point
 moves freely; the two likelihoods determine the point's weight (probabilistic data association). A
-slipping foot moves, too, and so loses its weight.
+slipping foot also moves, so it loses its weight.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class CommandedVector(Stateful):
         """Start from the default values.
 
         Args:
-            term: Names the commanded values and their topic.
+            term: Term that names the commanded values and their topic.
             field: Name of the state field.
             out: Array of that field; messages are written to it, and `update` overwrites it.
             source: Age of the newest message.

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Policies: joint policies, which run in every tick, and chunk policies."""
+"""Joint policies, which run in every tick, and chunk policies."""

@@ -199,7 +199,7 @@ class DistributionCheck:
         return float(np.median(np.abs(np.log(np.maximum(ratio, 1e-9))))) if known.any() else 0.0
 
     def _explanations(self, given: F64) -> Iterator[tuple[str, F64]]:
-        """Yield a description of each possible mistake, and the model input with it corrected."""
+        """Yield a description of each possible mistake, and the model input with it undone."""
         healthy = self._healthy
         if self._normalises:
             yield "observations that were normalized twice", given

@@ -212,7 +212,7 @@ def _repeated(members: Sequence[int], frames: int, order: str) -> tuple[Index, I
 def clip_bounds(term: Term, observation: Observation, scale: F64) -> F64:
     """Return a term's clip as bounds on scaled values [2, values]; infinite without a clip.
 
-    If values are clipped before they are scaled, the bounds are scaled, too.
+    If values are clipped before they are scaled, the bounds are also scaled.
     """
     if term.clip is None:
         return np.stack([np.full(scale.size, -np.inf), np.full(scale.size, np.inf)])

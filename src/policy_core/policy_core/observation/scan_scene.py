@@ -126,7 +126,7 @@ def _fitting(
 
 
 def _changes(term: Term, observation: Observation, scene: ScanScene) -> list[str]:
-    """Return the changes to one key, or else to two, that make a contract fit its scene."""
+    """Return the changes to one key (if none, to two keys) that make a scan fit the scene."""
     assert term.scan is not None
     one = [*_alternatives(term.scan), *_other_offset(term, observation, scene)]
     if found := _fitting(one, term, observation, scene):
@@ -229,7 +229,7 @@ def _read(folder: Path, entry: File, count: int) -> ScanScene:
     """Return a scene from its file in the bundle.
 
     Raises:
-        BundleError: The file is missing, has a wrong hash, or contains different arrays.
+        BundleError: The file is missing, has a wrong hash, or does not contain the expected arrays.
     """
     file = folder / entry.file
     shapes = {"hits": (count, 3), "position": (3,), "quat_xyzw": (4,), "values": (count,)}

@@ -89,7 +89,7 @@ class ChunkMember(MemberPolicy):
 
     @staticmethod
     def sensed_sizes(contract: ChunkContract) -> Mapping[str, int]:
-        """Return the sizes of the observed fields, joint positions and external vector, by name."""
+        """Return, by name, the sizes of the observed fields: joint positions, external vector."""
         return state_sizes(contract)
 
     @staticmethod
@@ -137,7 +137,7 @@ class ChunkMember(MemberPolicy):
         self.follow(command)
 
     def pause(self, duration_ns: int) -> None:
-        """Exclude an interval in which the whole robot was held, so that no steps are skipped."""
+        """Do not count an interval in which the robot was held, so that no steps are skipped."""
         if not self.held:  # otherwise `infer` excludes the whole time that has passed
             self.policy.pause(duration_ns)
 

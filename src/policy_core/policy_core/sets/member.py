@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # a set of joint policies uses no images
 
 
 class JoinedTargets:
-    """One array: the last targets of each member in turn, followed by the stand pose.
+    """A single array with each member's last targets in turn, followed by the stand pose.
 
     Attributes:
         stand: The stand pose; 0 for joints not commanded by position [set joints].
@@ -144,7 +144,7 @@ class MemberPolicy(Stateful, ABC):
     @staticmethod
     @abstractmethod
     def timeouts_ns(contract: Any, limits: Limits) -> Mapping[str, int | None]:
-        """Return the time-outs of inputs with time-outs of their own, by topic; None for none."""
+        """Return, by topic, the time-outs of inputs that have their own; None for no time-out."""
 
     def plan(self) -> dict[str, Any]:
         """Return the configuration for the native core: the member's place in the set."""
@@ -188,7 +188,7 @@ class MemberPolicy(Stateful, ABC):
 
     @abstractmethod
     def pause(self, duration_ns: int) -> None:
-        """Exclude an interval during which the whole robot was held."""
+        """Do not count an interval during which the whole robot was held."""
 
     @abstractmethod
     def follow(self, command: F64) -> None:

@@ -29,7 +29,7 @@ class NativeSet:
         self._native.stop_set()
 
     def take_refusals(self) -> None:
-        """Append descriptions of the requests that ticks have refused to `refusals`."""
+        """Append to `refusals` a description of each request that a tick has refused."""
         while (refusal := self._native.pop_refusal()) is not None:
             self.refusals.append(self._words.refusal(refusal))
 

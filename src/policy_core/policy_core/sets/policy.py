@@ -33,9 +33,9 @@ class SetReport(NamedTuple):
 
     Attributes:
         state: State in command.
-        is_blending: True if the switch to that state is not complete.
+        is_blending: True until the switch to that state is complete.
         asked: Requested state that has not been entered yet; "" if none.
-        refused: Reason why the last request was refused, or the current one waits; may be empty.
+        refused: Why the last request was refused or the current one is waiting; may be empty.
         switches, fallbacks: Number of switches, and of fallbacks, since the set was opened.
         last: The last switch: old state, new state, reason; empty if there was none.
         step_ratio: Largest target step of any joint in the last switch, relative to the largest
@@ -64,7 +64,7 @@ class AskedAt:
 
 
 class _Request(NamedTuple):
-    """A requested state; it waits for its conditions for at most `ticks`, or forever if None."""
+    """A requested state, which waits for its conditions for at most `ticks`; None means forever."""
 
     to: str
     why: str
@@ -202,7 +202,7 @@ class PolicySet(Stateful):
         self._resting = [each for each in self._watching if each not in self._running]
 
     def pause(self, duration_ns: int) -> None:
-        """Exclude an interval in which the last targets were held."""
+        """Do not count an interval in which the last targets were held."""
         for member in self._running:
             member.pause(duration_ns)
 
@@ -418,7 +418,7 @@ class PolicySet(Stateful):
         self._from.healthy[...] = self.action.healthy
 
     def _bound_held(self) -> None:
-        """Limit the steps of held joints, which no member limits; the blend may be too short."""
+        """Limit the steps of held joints: no member limits them, and the blend may be too short."""
         held = self._state.held
         if held.size:
             before, command = self._before[held], self.action.command

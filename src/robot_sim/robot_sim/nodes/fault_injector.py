@@ -87,7 +87,7 @@ def _set(target: Any, values: Any) -> None:
 
 
 class InjectedFaults:
-    """Changes messages as planned.
+    """Injects the planned faults into messages.
 
     Attributes:
         joint_names: Joints in the newest JointState; empty before the first.

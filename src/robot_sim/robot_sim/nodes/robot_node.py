@@ -46,7 +46,8 @@ from robot_sim.trace import WalkRecord
 from robot_sim.viewer import Viewer
 
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
-"""Sensor messages and commands: only the newest matters, but in lockstep none may be lost."""
+"""QoS of sensor messages and commands: only the newest matters, but in lockstep none may be lost.
+"""
 RECORD = "trace"
 """Name of the stream of trace rows; a row is due once the command for its time has arrived."""
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Entry points of the commands that run nodes or an emulator; imports are deferred."""
+"""Entry points of the node and emulator commands; each imports its code only when it runs."""
 
 from policy_store.command_line import node_command
 

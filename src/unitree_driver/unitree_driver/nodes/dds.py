@@ -35,7 +35,7 @@ _SIOCGIFADDR = 0x8915
 """The request for an interface's IPv4 address, from Linux's sockios.h."""
 _NAME_BYTES = 15
 _PARTICIPANTS = 64
-"""Maximum number of processes in a domain on this machine without multicast; by default 4."""
+"""Maximum number of processes in a domain on this machine without multicast; DDS's default is 4."""
 
 _CYCLONE = """<CycloneDDS><Domain Id="any"><General><Interfaces>
 <NetworkInterface name="{name}"/></Interfaces></General>{discovery}</Domain></CycloneDDS>"""

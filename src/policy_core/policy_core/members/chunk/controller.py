@@ -34,7 +34,7 @@ from policy_core.observation.state import StateVector
 
 
 def camera_input(name: str) -> str:
-    """Return the name of a camera's input, its topic, given the camera's name in the contract."""
+    """Return the name of a camera's input (its topic), given the camera's contract name."""
     return f"{name}/image_raw"
 
 

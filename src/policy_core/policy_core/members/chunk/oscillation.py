@@ -17,7 +17,7 @@ _WINDOW_S = 3.0
 _CROSSINGS = 6
 """Number of mean crossings in a window at which a joint counts as oscillating."""
 _SMALLEST_RAD, _LARGEST_RAD = 0.01, 0.15
-"""Amplitude range of an oscillation: below it is backlash, above it deliberate motion."""
+"""Amplitude range of an oscillation: less is backlash, more is deliberate motion."""
 _STILL_RAD = 0.01
 """Range within which a target counts as fixed."""
 _DRIVE = (

@@ -156,7 +156,7 @@ class ChunkPolicy(Stateful):
         self.action.restart()
 
     def pause(self, duration_ns: int) -> None:
-        """Exclude an interval during which the arm was held, so that no steps are skipped."""
+        """Do not count an interval during which the arm was held, so that no steps are skipped."""
         self._ticks.pause(duration_ns)
 
     def stand_by(self) -> int:

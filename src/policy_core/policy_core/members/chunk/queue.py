@@ -300,7 +300,7 @@ class TickCounter(Stateful):
         self._start_ns: int | None = None
 
     def pause(self, duration_ns: int) -> None:
-        """Exclude an interval without ticks from the count."""
+        """Keep an interval without ticks from advancing the count."""
         if self._start_ns is not None:
             self._start_ns += duration_ns
 

@@ -264,7 +264,7 @@ class PersonTakeover(Stateful):
         self.policy.reset()
 
     def pause(self, duration_ns: int) -> None:
-        """Exclude an interval in which the arm was held; the leader must match again afterwards."""
+        """Do not count an interval in which the arm was held; the leader must then match again."""
         self.policy.pause(duration_ns)
         if duration_ns > 0 and self.driver is Driver.HANDOVER:
             self._ticks = 0
