@@ -29,7 +29,7 @@ def first_line(error: BaseException) -> str:
 
 
 def listed(entries: Iterable[object], most: int, separator: str = ", ") -> str:
-    """Return the first entries on one line, and the number of the remaining ones."""
+    """Return the first entries on one line, followed by the number of remaining entries."""
     texts = list(map(str, entries))
     more = f" and {len(texts) - most} more" if len(texts) > most else ""
     return separator.join(texts[:most]) + more

@@ -30,7 +30,7 @@ def add_samples(parser: argparse.ArgumentParser, help_text: str, *, or_all: bool
 
     Args:
         parser: Parser of the verb.
-        help_text: Help text: what is counted, and usual numbers.
+        help_text: Help text, which states what is counted and typical numbers.
         or_all: True to allow `ALL` as well.
     """
 
@@ -57,7 +57,7 @@ def pair(text: str) -> tuple[str, str]:
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Show a progress bar; yield the function that updates it (amount done, total or None)."""
+    """Show a progress bar; yield the function that updates it from (done, total or None)."""
     from rich.console import Console
     from rich.progress import Progress
 

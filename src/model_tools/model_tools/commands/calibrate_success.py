@@ -8,7 +8,8 @@ r"""Add a success signal to a chunk policy, with a threshold and error rate from
 The output is a new bundle. Episodes are `episode_recorder` recordings with a verdict, or a LeRobot
 dataset with `next.success`. The classifier is an ONNX model. Its inputs are named after cameras,
 `state` or `environment_state`, and are normalized as for the policy; its only output is a
-probability. Without --classifier and --joint, the bundle's own signal is calibrated again.
+probability. If neither --classifier nor --joint is given, the bundle's own signal is calibrated
+again.
 """
 
 from __future__ import annotations

@@ -123,7 +123,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
 
 def _remedies(found: Sequence[Compared]) -> list[str]:
-    """Return a line for each artifact beyond a limit for which the compiler has advice."""
+    """Return the compiler's advice, where it has any, for each artifact that exceeds a limit."""
     from model_tools.ship.compilers.compiler import remedy
 
     artifacts = [one.candidate for one in found if not one]

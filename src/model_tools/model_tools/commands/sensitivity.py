@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Measure how large an error of base_lin_vel a policy survives in simulated walks.
+"""Measure how large an error in base_lin_vel a policy survives in simulated walks.
 
     model_tools sensitivity my_bundle --output out/sensitivity --record
 

@@ -95,7 +95,7 @@ class Dataset:
 
     @property
     def frames(self) -> int:
-        """Number of frames in all episodes together."""
+        """Total number of frames in all episodes."""
         return sum(episode.length for episode in self.episodes)
 
     def feature(self, name: str, *, camera: bool = False) -> DatasetFeature:

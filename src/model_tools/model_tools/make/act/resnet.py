@@ -57,7 +57,7 @@ RESNETS = {
 
 
 def feature_size(pixels: int, *, dilated: bool) -> int:
-    """Return the height or width of an image's features, after strides of 2, which round up."""
+    """Return the height or width of an image's features after strides of 2, each rounded up."""
     return -(-pixels // (16 if dilated else 32))
 
 
@@ -71,7 +71,7 @@ class Backbone:
     dilated: bool
     """Dilation in the last stage instead of a stride (`replace_final_stride_with_...`)."""
     onnx_name: Callable[[str], str] = "backbone.{}".format
-    """Function from a layer's name to its name in the checkpoint."""
+    """Function that converts a layer's name to its name in the checkpoint."""
     group_norm: bool = False
     """Group norm, 16 channels per group, instead of batch norm."""
     norms: dict[str, Convolution] = field(default_factory=dict)
