@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Arguments and a progress bar shared by several verbs; `policy_store` has its own."""
+"""Arguments and a progress bar shared by several verbs; `policy_store` has arguments of its own."""
 
 from __future__ import annotations
 

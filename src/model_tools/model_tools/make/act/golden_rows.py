@@ -43,7 +43,7 @@ Rows = Mapping[str, Tensor]
 
 
 def drawn_rows(contract: ChunkContract) -> dict[str, Tensor]:
-    """Return random observations, always the same: blocks of colors, states around the mean."""
+    """Return the same random observations every time: blocks of color, states around the mean."""
     random, rows = np.random.default_rng(0), dict[str, Tensor]()
     for name, camera in contract.cameras.items():
         height, width = -(-camera.height // _BLOCK), -(-camera.width // _BLOCK)

@@ -31,7 +31,7 @@ Rows = npt.NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResNet:
-    """A ResNet: its blocks per stage, and whether they are bottlenecks, which widen 4 times."""
+    """A ResNet: its blocks per stage, and whether these are bottlenecks (4 times as wide)."""
 
     blocks: tuple[int, int, int, int]
     is_bottleneck: bool

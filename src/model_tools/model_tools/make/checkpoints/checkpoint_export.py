@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Export of a policy to an ONNX model, with proof that both compute the same function."""
+"""Export a policy to an ONNX model, and prove that both compute the same function."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def mirrored_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def unlike_pairs(names: Sequence[str], values: Sequence[float]) -> list[str]:
-    """Return `left_hip -0.1, right_hip 0.3` for each pair with different magnitudes.
+    """Return text such as `left_hip -0.1, right_hip 0.3` for each pair with different magnitudes.
 
     Robots are usually symmetric except for signs, so many such pairs suggest a wrong joint order.
     """

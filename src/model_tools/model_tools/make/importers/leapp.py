@@ -50,8 +50,8 @@ _VECTORS: dict[str, dict[tuple[str, ...], str]] = {
         ("qw", "qx", "qy", "qz"): "base_quat_wxyz",
     },
 }
-"""Terms by kind, then by the order of their elements. Where a kind has a single order, a tensor
-may also have only part of it, or additional elements."""
+"""Terms by kind, then by the order of their elements. If a kind has a single order, a tensor may
+also have only some of its elements, or additional ones."""
 
 
 def recognise(source: TrainingSource) -> bool:

@@ -228,7 +228,7 @@ def _put_limits(draft: Draft, urdf: Node) -> None:
 
 
 def _list(value: Node) -> Node:
-    """Return a list that is written as JSON or as comma-separated text."""
+    """Return a list that was written as JSON or as comma-separated text."""
     written = value.text()
     if written.lstrip().startswith("["):
         return value.json()
