@@ -88,7 +88,7 @@ def driven_by_velocity(draft: Draft) -> set[str]:
 
 
 def _matches(key: Any, name: str) -> bool:
-    """Return whether an answer is a valid pattern that matches; the loader refuses invalid ones."""
+    """Return whether a pattern matches a name; false for invalid ones, which the loader refuses."""
     try:
         return bool(name_pattern(str(key)).fullmatch(name))
     except ValueError:

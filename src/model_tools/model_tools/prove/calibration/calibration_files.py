@@ -34,7 +34,7 @@ FILES, FOLDERS = ("npz", "npy"), ("rknn", "bpu_bin", "bpu_npy")
 """Formats that are files, and formats that are folders."""
 MARKER = f"{PROVENANCE}.json"
 OWNED = (MARKER, DATASET, "calibration/**", "samples/**")
-"""What a folder may contain if it is to be replaced."""
+"""Patterns for the files that a folder may contain if it is to be replaced."""
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)  # so that equal rows give equal files
 _log = logging.getLogger("model_tools")
 

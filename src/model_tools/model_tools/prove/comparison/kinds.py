@@ -64,7 +64,7 @@ class JointComparison:
     ) -> list[RowSet]:
         """Return the reference's golden rows, if any, and the rows in files.
 
-        If the model counts ticks, also random rows that cover all counts.
+        If the model counts ticks, also return random rows that cover all counts.
         """
         reference = candidates[0].bundle
         known = [_JOINT.golden_rows(reference)] if reference.contract.golden else []
@@ -119,7 +119,7 @@ class JointComparison:
 
 
 def _held_back(candidates: Sequence[Candidate[JointBundle]], file: Path, rows: Rows) -> RowSet:
-    """Leave out the rows with which an artifact was calibrated, if from this file."""
+    """Leave out rows with which an artifact was calibrated, if they come from this file."""
     everything = np.arange(len(rows))
     stated = [one.entry.calibration for one in candidates if one.entry.calibration is not None]
     if not stated:

@@ -186,7 +186,7 @@ class TrialStore:
 
         Args:
             row: The result.
-            succeeded: Verdict on it, written for readers of the file; never read back here.
+            succeeded: Verdict on the result, written for readers of the file; never read back here.
         """
         line = json.dumps(dataclasses.asdict(row) | {"succeeded": succeeded}, allow_nan=False)
         self._file.write(f"{line}\n".encode())

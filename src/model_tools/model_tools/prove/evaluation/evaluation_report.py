@@ -141,7 +141,7 @@ def _sentences(found: Evaluated) -> Iterator[str]:
 
 
 def missing_results(found: Evaluated) -> Iterator[str]:
-    """Yield why trials have no result, each reason once."""
+    """Yield the reasons that trials have no result, each reason once."""
     reasons = (found.not_done.get(task.key) for task in found.tasks)
     yield from (f"trials without a result: {one}" for one in dict.fromkeys(reasons) if one)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Measures how large an error of base_lin_vel a policy survives."""
+"""Measures how large an error in base_lin_vel a policy survives."""
 
 from __future__ import annotations
 
