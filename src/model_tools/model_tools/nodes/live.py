@@ -256,7 +256,7 @@ class _InputListener:
         return found
 
     def _count_lost(self, number: int | None) -> None:
-        """Count messages lost before this number, which Humble and some middlewares lack."""
+        """Count messages lost before this one; Humble and some middlewares do not number them."""
         if number is None or self._publishers != 1:
             return
         if self._number is not None and number > self._number:

@@ -142,7 +142,7 @@ def _target(
 def _put_joints(
     draft: Draft, source: TrainingSource, node: Node, output: str, driven: Sequence[str]
 ) -> None:
-    """Write the robot's joints: an articulation's, a measured tensor's, or else the driven ones."""
+    """Write the robot's joints from an articulation or measured tensor, or only the driven ones."""
     names, origin = list(driven), f"element_names of {output}"
     for tensor in node["inputs"].elements():
         kind = stated.text() if (stated := tensor.get("kind")) else ""

@@ -82,7 +82,7 @@ class TermCoverage:
 
     @property
     def shifted(self) -> dict[str, float]:
-        """Means that are far off, in standard deviations of a healthy run."""
+        """Means that are far from a healthy run's: distance, in that run's standard deviations."""
         if self.healthy is None:
             return {}
         off = np.abs(self.mean - self.healthy.mean) / np.maximum(self.healthy.std, _SMALLEST_STD)

@@ -44,8 +44,8 @@ _JOINT = JointKind()
 DRAWN = "golden rows (random images)"
 """Source of golden rows with random images."""
 MOST_ROWS, SWAPPED_ROWS = 64, 4
-"""Number of rows from a dataset or recording, evenly spaced: one chunk reveals much, but takes
-long.
+"""Number of evenly spaced rows from a dataset or recording, and number of rows that also run with
+swapped cameras; one chunk reveals much, but takes long.
 """
 _CHUNK = ChunkKind()
 

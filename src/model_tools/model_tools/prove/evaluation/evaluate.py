@@ -68,7 +68,7 @@ class Evaluated:
         ]
 
     def discordant(self, first: EvaluatedPolicy, second: EvaluatedPolicy) -> tuple[int, int, int]:
-        """Count pairs where only the first succeeded, pairs where only the second did, and all."""
+        """Count the pairs in which only the first, or only the second, succeeded, and all pairs."""
         limits, pairs = self.plan.success, self.pairs(first, second)
         each = [(succeeded(one, limits), succeeded(other, limits)) for one, other in pairs]
         return each.count((True, False)), each.count((False, True)), len(each)

@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compares the estimated base velocity with motion capture.
 
-Motion capture tracks a body on the robot whose position, orientation and clock are unknown. The
-clock and orientation are chosen so that the body's rotation matches the gyroscope; the position is
-the one that best explains, by least squares, the difference between the two velocities while the
-robot turns. None of them can hide a constant error of the estimate.
+Motion capture tracks a body on the robot, on its own clock. The clock's offset and the body's
+position and orientation on the robot are unknown. The offset and orientation are chosen so that the
+body's rotation matches the gyroscope; the position is the one that best explains, by least squares,
+the difference between the two velocities while the robot turns. None of these three can hide a
+constant error of the estimate.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _LATEST_S, _COARSE_S, _FINE_S = 1.0, 0.004, 0.00025
 _ALIKE = 0.8
 """Minimum correlation between the angular velocities of the body and the gyroscope."""
 _SECOND_AXIS = 0.01
-"""Minimum share of rotation about a second axis, without which the orientation is unknown."""
+"""Minimum fraction of rotation about a second axis, without which the orientation is unknown."""
 _ESTIMATE_GAP_S = 0.05
 
 
@@ -142,7 +143,7 @@ def compare_capture(motion: RecordedMotion) -> CaptureComparison:
 
 
 class _Track(NamedTuple):
-    """The tracked body at equal steps of time: velocity and angular velocity in its own frame.
+    """The tracked body at equal time steps: velocity and angular velocity in its own frame.
 
     `noise_mps` is the standard deviation of each axis of the velocity.
     """
@@ -205,7 +206,7 @@ def _filtered(values: F64, weights: F64) -> F64:
 
 
 def _align(motion: RecordedMotion, body: _Track) -> tuple[float, F64]:
-    """Return by how much the capture is late, and the rotation [3, 3] from the body to the base."""
+    """Return the capture's delay, and the rotation [3, 3] from the body to the base."""
     known = body.rate[body.known]
     spread = np.linalg.svd(known, compute_uv=False) ** 2 if len(known) > 2 else np.zeros(3)
     if spread[1] <= _SECOND_AXIS * spread.sum():

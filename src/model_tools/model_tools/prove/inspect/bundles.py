@@ -131,7 +131,7 @@ def _content(file: Path) -> object:
 
 
 def inspect(path: Path) -> InspectionReport:
-    """Return the contents of a bundle; if it does not load, open questions and problems."""
+    """Return a bundle's contents; if it does not load, its open questions and problems."""
     report = InspectionReport(kind="bundle folder", path=path)
     report.values["contract"] = _content(path / CONTRACT_FILE)
     try:

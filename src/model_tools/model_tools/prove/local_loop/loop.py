@@ -127,8 +127,8 @@ class LoopStep:
 
 
 Act = Callable[[Observations, Observations, bool], F32]
-"""Maps the environment's observation by model input, the same as model inputs (bounded and
-normalized), and whether an episode begins, to an action [actions]."""
+"""Returns an action [actions], given the environment's observation by model input, the model inputs
+made from it (bounded and normalized), and whether an episode begins."""
 
 
 def in_turn(

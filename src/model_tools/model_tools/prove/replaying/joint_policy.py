@@ -109,11 +109,11 @@ class RecordedJointPolicy(ReplayedPolicy):
 
         Args:
             bundle: Bundle to replay.
-            backend: Its opened back end, which the caller closes.
+            backend: The bundle's opened back end, which the caller closes.
             limits: Limits that were in force.
             clock: Clock of the controller.
-            seeded: True if its tensors have the same meaning as those of the recorded model, so
-                that recorded ones may replace them.
+            seeded: True if the bundle's tensors have the same meaning as those of the recorded
+                model, so that recorded ones may replace them.
             outputs: Receives the judged values of each output.
         """
         contract = bundle.contract

@@ -406,7 +406,7 @@ class FlightRecording:
                     yield self._tick(message, group, command)
 
     def _groups(self) -> Iterator[_Group]:
-        """Yield groups of messages that have the same log time, that of their tick."""
+        """Yield groups of messages with the same log time, which is that of their tick."""
         group = _Group()
         decoders = {topic: self._bag.decoder(topic, whole=True) for topic in self.names}
         for log_ns, topic, message in self._bag.all_messages(

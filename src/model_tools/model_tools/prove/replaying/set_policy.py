@@ -79,8 +79,8 @@ class RecordedSetPolicy(ReplayedPolicy):
             limits: Limits that were in force.
             clock: Clock of the controller.
             outputs: Receives the judged values of each output, by MEMBER.TENSOR.
-            settings: Execution settings of its chunk policies.
-            stricter_limits: Operating limits of its chunk policies.
+            settings: Execution settings of the set's chunk policies.
+            stricter_limits: Operating limits of the set's chunk policies.
         """
         contract = bundle.contract
         self._contract, self._courses = contract, outputs

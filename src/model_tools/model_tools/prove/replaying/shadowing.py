@@ -67,8 +67,8 @@ class ShadowedFlight:
     Attributes:
         bundle: Bundle of the shadow.
         mode: Memory of the shadow.
-        divergence: How far the shadow diverged.
-        recorded: The same for the shadow that ran in the flight; None if there was none.
+        divergence: Divergence of the shadow.
+        recorded: Divergence of the shadow that ran in the flight; None if there was none.
         answers: The shadow's answers, by tick number.
         backend: The shadow's back end; empty if nothing ran again.
         differences: Differences between the shadow's contract and the recorded policy's.
@@ -102,7 +102,7 @@ def shadow_flight(
     Args:
         recording: Recording of a policy of the same kind.
         bundle: The shadow.
-        backends: Its back ends in order of preference.
+        backends: The shadow's back ends in order of preference.
         options: Options of the back ends.
         mode: Memory of the shadow.
         member: Member of a set to compare with; empty for the one that was shadowed in the flight.
@@ -158,7 +158,7 @@ class _Flown(NamedTuple):
     """The recorded policy, as a shadow sees it.
 
     Attributes:
-        sizes: Sizes of the fields of its state, by name.
+        sizes: Sizes of the fields of the policy's state, by name.
         ticks: Yields the ticks.
     """
 
