@@ -327,7 +327,7 @@ class FlightRecording:
                 yield int(message.tick), log_ns
 
     def state_before(self, from_s: float) -> int:
-        """Return the number of the last tick with a state, up to `from_s` after the first tick."""
+        """Return the number of the last tick with a state at most `from_s` after the first tick."""
         until_ns = self.start_ns + round(from_s * 1e9)
         found = [number for number, log_ns in self.states() if log_ns <= until_ns]
         if not found:

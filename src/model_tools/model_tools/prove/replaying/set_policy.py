@@ -181,8 +181,8 @@ class RecordedSetPolicy(ReplayedPolicy):
     def _is_late(self, member: str) -> bool:
         """Return whether the tick was late because of this member, which runs now.
 
-        The robot's set continued without the members that a blend leaves, or in the fallback of the
-        state, as the reason of the next tick states.
+        On the robot, the set continues despite a late member if a blend is leaving that member, or
+        if its state has a fallback; the reason of the next tick states this.
         """
         report = self.policy_set.report
         state = self._contract.states[report.state]

@@ -172,7 +172,7 @@ def _taken(folder: Path, order: CompileOrder, settings: BpuSettings, tool: str) 
 
 
 def _require_compiled(folder: Path, order: CompileOrder, settings: BpuSettings) -> Path:
-    """Return a graph's compiled file, checked only roughly: its format is not published."""
+    """Return a graph's compiled file, checked only roughly since its format is not published."""
     made = result(folder, order.name, settings)
     content = made.read_bytes() if made.is_file() else b""
     if not content:

@@ -152,7 +152,7 @@ def _constant_first(prepared: Path) -> list[str]:
 def _vectors_without_channels() -> Iterator[None]:
     """Suppress ONNX Runtime's warnings about each LayerNormalization.
 
-    Its scale is a vector without a channel axis, so one quantization step for all is right.
+    Its scale is a vector without a channel axis, so a single quantization step is right.
     """
 
     def others(record: logging.LogRecord) -> bool:
