@@ -224,7 +224,7 @@ def judge_fleet(
 
 
 def worst(states: Iterable[FleetRobot]) -> str:
-    """Return a fleet's health: BAD if any robot is, else UNKNOWN if any is or there is none."""
+    """Return a fleet's health: BAD if any robot is, else UNKNOWN if any is or there are none."""
     found = {state.health for state in states} or {UNKNOWN}
     return next(health for health in (BAD, UNKNOWN, HEALTHY) if health in found)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The `bpu` compiler: runs the vendor's tool, or prepares a workspace for it if it is missing."""
+"""The `bpu` compiler: runs the vendor's tool or, if missing, prepares a workspace for it."""
 
 from __future__ import annotations
 

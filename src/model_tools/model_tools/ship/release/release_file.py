@@ -3,9 +3,9 @@
 """The file of a release: bundle, limits of each stage, and history.
 
 The history is append-only. Each entry has a SHA-256 over the previous entry and its own content;
-the first one covers everything above the history. So the first entry fixes the limits, and later
-changes are detectable. That reveals mistakes and quiet edits; but a person who can write the file
-can also write a new one, so keep it in git.
+the first one covers everything above the history. The first entry therefore fixes the limits, and
+later changes are detectable. This reveals mistakes and silent edits, but anyone who can write the
+file can also write a new one, so keep the file in git.
 """
 
 from __future__ import annotations
