@@ -234,7 +234,7 @@ class ControlledSet(ControlledRobot):
         self.requests = SetRequests(bundle.contract, self.controller, self.policy_set)
 
     def __call__(self, sensors: Sensors, command: F64) -> DriveCommand:
-        """Tick like `ControlledRobot`; then continue any way back, see `SetRequests.tick`."""
+        """Tick like `ControlledRobot`; then continue a return to standing (`SetRequests.tick`)."""
         drive = super().__call__(sensors, command)
         self.requests.tick(self._now_ns)
         return drive
