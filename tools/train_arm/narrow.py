@@ -80,7 +80,7 @@ def _stage(before: int, width: int, stride: int) -> nn.Sequential:
 
 
 def widened(narrow: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights with which a full ResNet-18 yields the narrow one's features, and zeros.
+    """Return weights with which a full ResNet-18 yields the narrow one's features, then zeros.
 
     Args:
         narrow: State dict of a `NarrowResNet`.
