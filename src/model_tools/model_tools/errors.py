@@ -8,17 +8,17 @@ from policy_core.errors import PolicyError
 
 
 class ToolError(PolicyError):
-    """Input that a tool cannot use; gives the location, what was expected, and the remedy."""
+    """Input that a tool cannot use; states the location, what was expected, and the remedy."""
 
 
 class VerdictError(ToolError):
-    """A failed check, after which nothing is written; gives the reasons and the remedy."""
+    """A failed check, after which nothing is written; states the reasons and the remedy."""
 
     exit_status = 1
 
 
 class UnfinishedError(ToolError):
-    """Work that another machine must finish; gives the remaining steps."""
+    """Work that another machine must finish; states the remaining steps."""
 
     exit_status = 3
 

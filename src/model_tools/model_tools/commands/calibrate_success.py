@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-r"""Add a success signal to a chunk policy, with a threshold and error rate from judged episodes.
+r"""Add a success signal to a chunk policy, with a threshold and error rates from judged episodes.
 
     model_tools calibrate success --bundle my_arm --episodes recordings --classifier done.onnx \\
         --for 0.5 --then end --version 1.1.0 --output my_arm_1_1

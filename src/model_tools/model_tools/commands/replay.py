@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Run a flight recording through its bundle again: are the commands the same?
+"""Run a flight recording through its bundle again, and compare the commands.
 
     model_tools replay ~/.ros/flights/my_policy-20260101T120000Z-attitude --output report
 
