@@ -32,7 +32,7 @@ BUNDLE_FILES = (
     "*.hbm",
     "reports/*",
 )
-"""Patterns for a bundle's files, which are replaced together with it."""
+"""Patterns for a bundle's files, which are replaced along with the bundle."""
 _SHOWN = 6
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -71,8 +71,8 @@ def new_folder(
         path: Folder to write.
         marker: File that identifies a folder as replaceable.
         force: Replace such a folder.
-        owned: Patterns of the files in such a folder, relative to it; `name/**` matches everything
-            below a folder.
+        owned: Patterns for the files in such a folder, relative to the folder; `name/**` matches
+            everything below a folder.
         kept: Folder from which the new folder is made; files with the same names may be replaced.
     """
     path = path.resolve()

@@ -36,7 +36,7 @@ class TermColumns:
         term, spec: The term's contract entry, and its definition in the suite.
         where: The term's columns.
         names: Names of the term's values; joint names for a per-joint term.
-        scale: Factor of each value.
+        scale: Factor for each value.
     """
 
     name: str

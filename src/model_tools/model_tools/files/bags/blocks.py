@@ -89,7 +89,7 @@ class BlocksOf(Protocol):
 def read_blocks(
     reader: Reader, topic: str, begin_ns: int = 0, end_ns: int = LAST_NS
 ) -> Iterator[Block]:
-    """Yield the messages of a topic from an open recording; rosbags reads all of them."""
+    """Yield a topic's messages from an open recording, all of them read by rosbags."""
     chosen = [each for each in reader.connections if each.topic == topic]
     messages = reader.messages(connections=chosen, start=begin_ns, stop=end_ns)
     while found := list(islice(messages, _AT_ONCE)):
@@ -125,8 +125,7 @@ def in_rows(reader: Reader, topic: str) -> list[Times]:
 def set_back(stored_ns: Times) -> int | None:
     """Return the index of the first message after a clock reset; None if there was no reset.
 
-    Parts that do not overlap in time may be in any order, because a merged recording may contain
-    them so.
+    Parts that do not overlap in time may be in any order, as in merged recordings.
 
     Args:
         stored_ns: Log times [messages] in the order they were written.

@@ -81,7 +81,7 @@ def newest_times_ns(
 ) -> Iterator[dict[str, Iterator[Times]]]:
     """Yield a mapping from input to the times (ns) of the messages that `in_time` would yield.
 
-    The times come in arrays; where two arrays meet, one tick may have two messages.
+    The times come in arrays. At the boundary between two arrays, one tick may have two messages.
 
     Args:
         bag: The recording.

@@ -43,8 +43,7 @@ class PolicyStatistics:
 
     Attributes:
         scalings: Scalings by feature name.
-        observed: Names of the observations on the robot, by feature name, where they differ from
-            it.
+        observed: Names of the observations on the robot, by feature name, where the names differ.
         means: Means of the training data [size], where known, by feature name.
         largest: Largest |value| [size] in the statistics, by feature name.
     """

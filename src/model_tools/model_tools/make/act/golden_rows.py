@@ -147,7 +147,7 @@ class ReferenceGraphs:
     def __init__(
         self, contract: ChunkContract, models: Mapping[str, onnx.ModelProto], *, exact: bool = False
     ) -> None:
-        """Open the graphs, by their names in the contract.
+        """Open the graphs, named as in the contract.
 
         Args:
             contract: Contract of the policy.
