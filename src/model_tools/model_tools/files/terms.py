@@ -24,7 +24,7 @@ LONG_RUN_S = 3600.0
 EXACT_IN_FLOAT16 = 2048
 """Largest number up to which float16 represents every integer."""
 TOLERANCE = 1e-3
-"""Tolerance relative to a value, or to 1 if that is larger: recordings have four digits or more."""
+"""Tolerance relative to a value, or to 1 if that is larger; recordings have four digits or more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

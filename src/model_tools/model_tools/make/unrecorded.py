@@ -195,7 +195,7 @@ def _walk(bundle: JointBundle, wanted: Walk, robot: SimulatedRobot, source: str)
 def _rows(
     contract: JointContract, recorder: RecordingBackend, trace: Trace, order: list[int], source: str
 ) -> Rows:
-    """Return rows of the ticks in RUN, the last ticks of the walk."""
+    """Return the rows of the ticks in RUN, which are the last ticks of the walk."""
     tensors, model = recorder.recorded(), contract.model
     ticks = slice(-recorder.runs, None)
     return Rows(

@@ -143,7 +143,7 @@ def file_in(info: DatasetInfo, pattern: str, **values: object) -> str:
 
 
 def inside(path: str) -> str:
-    """Return the path; raise an error if it leaves the dataset, but allow links to a cache."""
+    """Return the path; raise an error if it is outside the dataset, but allow links to a cache."""
     if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\0" in path:
         raise ValueError(f"expected a path in the dataset, found {Found.of(path)}")
     return path

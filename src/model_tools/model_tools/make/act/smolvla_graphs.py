@@ -229,7 +229,7 @@ def _language(graph: GraphBuilder, config: SmolvlaConfig, weights: Weights) -> o
 
 
 def prefix_tokens(config: SmolvlaConfig) -> int:
-    """Return the number of tokens of images, prompt and state."""
+    """Return the number of tokens for images, prompt and state."""
     images = sum(config.image_tokens(camera.height, camera.width) for camera in config.cameras)
     return images + len(config.tokens) + 1
 

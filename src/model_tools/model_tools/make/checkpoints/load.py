@@ -49,7 +49,7 @@ class TorchCheckpoint:
     Attributes:
         path: Location of the file, for messages.
         sha256: Hash of the file.
-        format: Layout from the training library, or `TorchScript`.
+        format: Layout of the training library, or `TorchScript`.
         tensors: Tensors of the policy and its normalizer, by name.
         beside: Other contents of the file, by name.
         program: The TorchScript program; None for a file of tensors.

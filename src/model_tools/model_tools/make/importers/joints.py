@@ -17,7 +17,7 @@ from policy_core.bundle.resolve import name_pattern
 
 LISTED, BREADTH_FIRST, SDK = ORDERS = ("listed", "breadth_first", "sdk")
 _ALIKE = 0.01
-"""Relative and absolute tolerance, in any unit: training files give at least two digits."""
+"""Relative and absolute tolerance, in any unit; training files have at least two digits."""
 _RIGHT_OF = {
     "L": "R",
     "FL": "FR",

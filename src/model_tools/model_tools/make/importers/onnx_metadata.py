@@ -139,7 +139,8 @@ def ask_action(
         draft: Draft to change; already has the term with its joints.
         model: The model.
         output: Output of the action.
-        has_scale: True if the term has a scale; it is then asked for only if the graph scales too.
+        has_scale: True if the term has a scale; the user is then asked for it only if the graph
+            scales too.
     """
     key = ("action", "terms", 0)
     about = "".join(

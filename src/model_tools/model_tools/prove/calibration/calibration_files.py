@@ -162,8 +162,8 @@ def calibration_samples(
         bundle: Bundle of the reference model, which computes recurrent states.
         file: File of the rows.
         rows: Result of `model_tools.files.row_files.read_rows`.
-        count: Number of rows to take, evenly spaced; at most half of the file's, so that others
-            remain.
+        count: Number of rows to take, evenly spaced; at most half of the file's, so that the rest
+            remain for comparison.
     """
     if count < FEWEST:
         raise ToolError(f"expected at least {FEWEST} calibration rows, found {count}")

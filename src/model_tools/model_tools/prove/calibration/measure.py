@@ -23,7 +23,7 @@ PUSHED = 0.1
 """Fraction of a trained limit above which a command counts."""
 MOST_COMMANDS = 100
 FEWEST = 32
-"""Minimum number of different rows: with fewer, a walking policy's largest errors increase
+"""Minimum number of different rows; with fewer, a walking policy's largest errors increase
 severalfold."""
 _SHIFTED, _SMALLEST_STD = 3.0, 0.02
 
@@ -82,7 +82,7 @@ class TermCoverage:
 
     @property
     def shifted(self) -> dict[str, float]:
-        """Means that are far from a healthy run's: distance, in that run's standard deviations."""
+        """Means far from a healthy run's, with the distance in that run's standard deviations."""
         if self.healthy is None:
             return {}
         off = np.abs(self.mean - self.healthy.mean) / np.maximum(self.healthy.std, _SMALLEST_STD)

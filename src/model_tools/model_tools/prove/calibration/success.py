@@ -397,7 +397,7 @@ def _score(contract: ChunkContract, readings: Readings) -> float:
 def best_threshold(scores: F64, succeeded: npt.NDArray[np.bool_]) -> float:
     """Return the threshold with the smallest sum of both error rates.
 
-    If there are several, the one in the middle of the widest gap between scores.
+    If there are several, return the one in the middle of the widest gap between scores.
 
     Args:
         scores: Scores of episodes, 0 to 1: the signal is given if the score is at least the

@@ -229,7 +229,7 @@ def _wiring(one: str, other: str, expected: F64, found: Mapping[str, Tensor], so
 
 
 def _pairs(contract: ChunkContract) -> Iterator[tuple[str, str]]:
-    """Yield pairs of cameras of equal size: only these can be swapped unnoticed."""
+    """Yield pairs of cameras of equal size, since only these can be swapped unnoticed."""
     for (one, first), (other, second) in combinations(contract.cameras.items(), 2):
         if (first.height, first.width) == (second.height, second.width):
             yield one, other
