@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of an acceptance test: all gates, with a column per policy; all cases of one policy."""
+"""Tables of an acceptance test: all gates, with a column per policy, and all cases of a policy."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
 """A narrow ResNet-18 for training on a CPU, and its exact equivalent as ACT's full ResNet-18.
 
 LeRobot's ACT needs a full ResNet-18 with frozen batch norms. The narrow network has the same layers
-with fewer channels. The full one has these as its first channels; its other channels are zero, and
-stay zero through every layer. An export can leave zero channels out again.
+with fewer channels. These are the first channels of the full network; its other channels are zero,
+and stay zero through every layer. An export can leave zero channels out again.
 """
 
 from collections.abc import Mapping

@@ -154,7 +154,7 @@ class RecordedPolicy(ControlledPolicy):
 
 
 GET_UP_S = 3.0
-"""Time allowed to reach RUN, beyond `stand.longest_s`: a loaded robot takes longer to rise."""
+"""Time allowed to reach RUN beyond `stand.longest_s`, since a loaded robot takes longer to rise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,7 +39,7 @@ _LARGEST_BYTES, _LARGEST_OF_ROBOT_BYTES = 32 << 20, 4 << 20
 slowly.
 """
 _LONGEST_LINE = 1 << 13
-"""Maximum length of a line of metrics: the parser's time grows with the square of the length."""
+"""Maximum length of a line of metrics; the parser's time grows with the square of the length."""
 _LONGEST = 600
 """Maximum length of a name or reason."""
 _ENDS_S = 253_402_300_800.0

@@ -53,7 +53,7 @@ def write_repository(
         bundle: Bundle whose ONNX models are served.
         output: Folder of the repository.
         version: Version number of the models in Triton; the policy's own version is a parameter.
-        instances: Concurrent runs of a model.
+        instances: Number of concurrent runs of a model.
         device: One of `DEVICES`.
         storage: URI of the repository for KServe.
         force: Replace an existing repository.

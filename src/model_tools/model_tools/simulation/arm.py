@@ -37,7 +37,7 @@ class ReachCase:
     """One reach for the cube.
 
     Attributes:
-        seed: Sets the initial poses of cube and arm, see `ArmWorld.reset`.
+        seed: Sets the initial poses of cube and arm; see `ArmWorld.reset`.
         duration_s: Time limit of the reach, from RUN on.
         latency_ms: Delay until commands reach the drives.
         inference_ms: Computing time of a chunk.

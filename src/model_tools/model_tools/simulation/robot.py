@@ -117,8 +117,8 @@ class SimulatedRobot:
     def velocity(self, contract: JointContract, of_lite3: Velocity) -> Velocity:
         """Adapt a velocity command from the Lite3's test walks to another policy's trained range.
 
-        For a robot of the suite, the command is clipped to this range; for a robot model, it is
-        scaled.
+        For a robot of the suite, the command is clipped to this range; for a robot model, scaled to
+        it.
         """
         trained = contract.velocity_command
         if trained is None:

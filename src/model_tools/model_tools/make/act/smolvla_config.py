@@ -76,7 +76,7 @@ class VisionSizes:
     heads: int
     feedforward: int
     patch: int
-    """Image size in pixels per side."""
+    """Size of a patch in pixels per side."""
     side: int
     """Number of learned positions per row or column of patches."""
     eps: float

@@ -82,7 +82,7 @@ class LocalPool(Generic[T, R]):
             time_limit_s: Time limit of a task.
             attempts: Number of attempts at a task whose process dies.
             preload: Module that a server imports once; each task then runs in its own process,
-                forked from the server, so its memory is freed at the end. Empty: a process runs
+                forked from the server, so its memory is freed at the end. If empty, a process runs
                 several tasks in sequence.
             log: File for the processes' output; None for the streams of this process.
             on_progress: Called with a task and its completed fraction, 0 to 1. If given, `work`

@@ -41,13 +41,13 @@ from policy_store.report import plain
 _LONGEST_S, _COARSE_S, _FINE_S = 0.080, 0.002, 0.00025
 _RESAMPLES = 400
 _SATURATED = 0.98
-"""Share of the torque limit above which a torque counts as clipped, and reveals nothing about the
-gains."""
+"""Fraction of the torque limit above which a torque counts as clipped, and reveals nothing about
+the gains."""
 _SLOW_RADPS = 0.1
 """Speed below which the direction of friction is uncertain, so that friction has less weight."""
 _LEFT_OUT, _LEFT_OUT_NM = 0.005, 0.002
-"""Uncertainty of a gain, and of friction, that no resampling shows, however long the recording:
-position noise, which makes gains look softer, and effects that the law omits."""
+"""Uncertainty of a gain, and of friction, that no resampling shows, however long the recording. It
+is caused by position noise, which makes gains look softer, and by effects that the law omits."""
 _DIGITS = 5
 """Significant digits of values in files."""
 _MOST_LATENCY_MS, _NARROWEST = 40.0, 1e-3

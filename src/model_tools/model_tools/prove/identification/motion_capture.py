@@ -6,7 +6,7 @@ Motion capture tracks a body on the robot, on its own clock. The clock's offset 
 position and orientation on the robot are unknown. The offset and orientation are chosen so that the
 body's rotation matches the gyroscope; the position is the one that best explains, by least squares,
 the difference between the two velocities while the robot turns. None of these three can hide a
-constant error of the estimate.
+constant error in the estimate.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from policy_core.interfaces import F64, Index
 from robot_sim.rotation import rotate_inverse
 
 _WINDOW_S = 0.06
-"""Length of the local cubic fits that give velocities from positions."""
+"""Length of the local cubic fits that turn positions into velocities."""
 _LONGEST_GAP = 3.0
 """Longest gap in the motion capture, in periods, to interpolate over."""
 _SHORTEST_S, _LONGEST_S, _BURSTS = 0.001, 1.0 / 30.0, 4.0
@@ -58,7 +58,7 @@ class CaptureComparison:
         p95_mps: 95th percentile of the error's length.
         bias_mps: Mean error along x, y and z.
         nees: Normalized estimation error squared, per axis: 1 if the estimator's variance is right,
-            more if it is overconfident; NaN if it states none.
+            more if the estimator is overconfident; NaN if it states no variance.
         late_s: How much later than the IMU the motion capture arrives, or is stamped.
         body_m: Position of the tracked body in the base, x, y and z.
         body_deg: Roll, pitch and yaw of the tracked body in the base.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Inspection of a recording: its topics, and messages that a policy could not use."""
+"""Inspects a recording: its topics, and messages that a policy could not use."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class ReplayedFlight:
     tightened: tuple[str, ...]
 
     def __bool__(self) -> bool:
-        """Return whether no judged value differs, and enough could be judged."""
+        """Return whether no judged value differs and enough values could be judged."""
         return not (self.differs or self.broken or self.unproven)
 
     @property

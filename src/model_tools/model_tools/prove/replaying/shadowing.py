@@ -159,7 +159,7 @@ class _Flown(NamedTuple):
 
     Attributes:
         sizes: Sizes of the fields of the policy's state, by name.
-        ticks: Yields the ticks.
+        ticks: Function that yields the ticks.
     """
 
     sizes: Mapping[str, int]

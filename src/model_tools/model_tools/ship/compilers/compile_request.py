@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A user's compile request, and the checks possible before any work."""
+"""A user's compile request, and the checks that are possible before any work starts."""
 
 from __future__ import annotations
 

@@ -74,8 +74,8 @@ def quantise(
     Its integers are unsigned. For signed weights, x86 processors with AVX2 but without VNNI add two
     products in saturating 16 bits (`vpmaddubsw`), and lose up to half of a sum. For unsigned
     weights, ONNX Runtime adds in 32 bits on every processor. All values are rounded as signed and
-    then shifted: ONNX Runtime's own unsigned quantization clips the largest weight of a channel.
-    Asymmetric ranges round better, but clip more values that calibration has not seen.
+    then shifted, because ONNX Runtime's own unsigned quantization clips the largest weight of a
+    channel. Asymmetric ranges round better, but clip more values that calibration has not seen.
 
     Args:
         model: The reference model.

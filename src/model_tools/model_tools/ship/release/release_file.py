@@ -50,7 +50,7 @@ class SimulationStage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShadowStage(ShadowLimits):
-    """Limits of the shadow stage, in which the version in use commands."""
+    """Limits of the shadow stage, in which the version in use commands the robot."""
 
     min_robots: int = entry("number of robots that must have been compared", default=1, minimum=1)
     min_minutes: float = entry("time compared on each robot, min", default=10.0, minimum=0)
@@ -97,7 +97,7 @@ class ReleaseStages:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """The version that the robots ran before, and roll back to."""
+    """The version that the robots ran before, and to which they roll back."""
 
     version: str = entry("version of the bundle", pattern=VERSION)
     sha256: str = entry("SHA-256 of the bundle's policy.yaml", pattern=_SHA256)
@@ -180,7 +180,7 @@ class Release:
 
     @property
     def unaccepted(self) -> tuple[ContractDifference, ...]:
-        """Differences between the contracts of bundle and baseline that no person has accepted."""
+        """Differences between the contracts of bundle and baseline that nobody has accepted."""
         found = [ContractDifference(**dataclasses.asdict(one)) for one in self.differences]
         return not_accepted(found, self.accepted_differences)
 
