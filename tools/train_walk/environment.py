@@ -199,7 +199,7 @@ class Environment:
     def _update_drift(self, velocity: Array) -> None:
         """Low-pass filter the velocity error during steady walking.
 
-        The filter is reset to 0 after a kick, and until the robot has settled on a new command. If
+        The result is kept at 0 after a kick, and until the robot has settled on a new command. If
         the acceleration phase were included, the robot would learn to make up for its lag by
         walking too fast later.
         """

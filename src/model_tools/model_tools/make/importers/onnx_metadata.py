@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """ONNX metadata: comma-separated lists (rsl_rl and relatives) or JSON (holosoma).
 
-The metadata give the names of the observation terms, but no measured quantities, scales or rate.
+The metadata contain the names of the observation terms, but no measured quantities, scales or rate.
 """
 
 from __future__ import annotations

@@ -49,8 +49,8 @@ class EnvironmentSource:
         """Prepare; `rows` runs the environment.
 
         Args:
-            bundle: Bundle whose reference model gets every observation, and acts unless `policy`
-                does.
+            bundle: Bundle whose reference model receives every observation, and acts unless
+                `policy` does.
             environment: `module:function` that returns the environment.
             steps: Number of steps.
             policy: `module:Class` of a policy that acts instead of the model.

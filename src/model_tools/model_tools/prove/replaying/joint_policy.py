@@ -86,11 +86,11 @@ class RecordedBackend:
 class RecordedJointPolicy(ReplayedPolicy):
     """A joint policy on a recording.
 
-    Its model gets the observation of each tick. History and recurrent state are the policy's own. A
-    model whose tensors have the same meaning as the recorded ones continues with the recorded
-    outputs, so that differences do not accumulate. A different policy only *follows*: each of its
-    observations, including the last action, comes from the recorded state, no matter what it would
-    have commanded; it starts with an empty history.
+    Its model receives the observation of each tick. History and recurrent state are the policy's
+    own. A model whose tensors have the same meaning as the recorded ones continues with the
+    recorded outputs, so that differences do not accumulate. A different policy only *follows*: each
+    of its observations, including the last action, comes from the recorded state, no matter what it
+    would have commanded; it starts with an empty history.
     """
 
     state: RecordedRobotState

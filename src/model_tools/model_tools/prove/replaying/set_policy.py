@@ -56,9 +56,9 @@ class RecordedSetState(RecordedState, SensedState):
 class RecordedSetPolicy(ReplayedPolicy):
     """A policy set on a recording.
 
-    Each model of a joint policy gets the observation computed here, and continues with its recorded
-    output, so that differences do not accumulate; a chunk policy gets the recorded results of its
-    inferences. Requests and switches are the recorded ones.
+    Each model of a joint policy receives the observation computed here, and continues with its
+    recorded output, so that differences do not accumulate; a chunk policy receives the recorded
+    results of its inferences. Requests and switches are the recorded ones.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class RecordedSetPolicy(ReplayedPolicy):
     def _failing(self, tick: RecordedTick) -> dict[str, str]:
         """Return the members whose runtime failed on the robot, and the reason.
 
-        The recording does not state which of a state's members failed; this makes no difference.
+        The recording does not say which member of a state failed; this makes no difference.
         """
         if tick.ran and not tick.outputs:
             if self._rule is Rule.NO_TARGET:

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs a different policy as the shadow of the recorded one, and measures what a node measures.
 
-Images are not recorded. A shadow that needs them gets the chunks of the shadow that ran in the
-flight; otherwise its model runs.
+Images are not recorded. A shadow that needs images receives the chunks of the shadow that ran in
+the flight; the model of any other shadow runs.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ from policy_store.report import Part, Table, plain
 _SAME_RAD = 1e-9
 """Tolerance, as for targets in a replay on a different machine."""
 _MOST_TICKS = 20_000
-"""Maximum number of ticks for the systematic part, to fit into memory."""
+"""Maximum number of ticks used to compute `systematic`, so that they fit into memory."""
 Asked = Iterator[tuple[RecordedTick, ShadowQuestion | None, bool]]
-"""Ticks with the question to a shadow, None for no question, and whether the policy's actions until
-then are known."""
+"""Ticks, each with the question to a shadow (None for no question) and whether the policy's actions
+until then are known."""
 Answer = Callable[[int, ShadowQuestion, ShadowAnswer | None], ShadowAnswer | None]
 """Maps tick number, question and recorded answer to an answer; None if the past is unknown."""
 

@@ -219,7 +219,7 @@ def promote(file: Path, by: str) -> Release:
 
 
 def halt(file: Path, reason: str, by: str = "") -> Release:
-    """Stop a release at its current stage: no further robot gets it."""
+    """Stop a release at its current stage, so that no further robot receives it."""
     release = read_release(file)
     _require_open(release, file)
     if not reason.strip():

@@ -180,7 +180,7 @@ class Release:
 
     @property
     def unaccepted(self) -> tuple[ContractDifference, ...]:
-        """Differences between the contracts of bundle and baseline that nobody has accepted."""
+        """Differences between the contracts of bundle and baseline that no person has accepted."""
         found = [ContractDifference(**dataclasses.asdict(one)) for one in self.differences]
         return not_accepted(found, self.accepted_differences)
 
