@@ -66,7 +66,7 @@ class ShadowedFlight:
 
     Attributes:
         bundle: Bundle of the shadow.
-        mode: Memory of the shadow.
+        mode: Source of the shadow's memory.
         divergence: Divergence of the shadow.
         recorded: Divergence of the shadow that ran in the flight; None if there was none.
         answers: The shadow's answers, by tick number.
@@ -104,7 +104,7 @@ def shadow_flight(
         bundle: The shadow.
         backends: The shadow's back ends in order of preference.
         options: Options of the back ends.
-        mode: Memory of the shadow.
+        mode: Source of the shadow's memory.
         member: Member of a set to compare with; empty for the one that was shadowed in the flight.
     """
     active, name = _shadowed(recording, member)
