@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Delay from an e-stop until a walking robot damps, while other programs use every core.
+"""Measure the delay until a walking robot damps after an e-stop, while every core is busy.
 
     python -m tools.estop_delay --busy 4 --priority 20 --output out/estop
 
 An emulated Go2 walks under its policy, through the driver, in real processes. `estop` is published
-by a publisher that its subscribers discovered long before. The measured time runs from just before
-the publication until the emulated robot follows the first LowCmd without stiffness. The busy
+by a publisher that its subscribers discovered long before that. The measured time runs from just
+before the publication until the emulated robot follows the first LowCmd without stiffness. The busy
 programs start one second before the e-stop. The emulated robot and the button, which in reality
 would be outside the computer that runs the policy and driver, have the highest priority, which the
 kernel must allow. docs/safety.md gives two results.
@@ -119,7 +119,7 @@ def _damped_ns(robot: Go2Stack) -> int:
 
 
 def _release(robot: Go2Stack) -> None:
-    """Release both e-stops of a robot once it is lying."""
+    """Release both e-stops of a robot once it is lying down."""
     robot.operator.wait(1.0)
     robot.operator.demand("reset")
     released, message = robot.ask_driver("reset")

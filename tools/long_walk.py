@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A walk of several hours in real time: gaps between commands, missed ticks, memory.
+"""Measure command gaps, missed ticks and memory in a walk of several hours, in real time.
 
     python -m tools.long_walk --hours 2 --output out/long_walk
 
 An emulated Lite3 walks under its policy, through the driver, in real processes. The policy node
-ticks in its native loop. Every few seconds, the robot gets another random velocity, and every ten
-minutes a fault, after which it must walk again. Prints the largest gaps between joint commands, the
-missed ticks, and how the memory of each process grows.
+ticks in its native loop. Every few seconds, the robot receives a new random velocity; every ten
+minutes, a fault, after which it must walk again. Prints the largest gaps between joint commands,
+the missed ticks, and how the memory of each process grows.
 """
 
 from __future__ import annotations

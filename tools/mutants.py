@@ -6,9 +6,9 @@
 
 Draws small faults (a changed comparison, constant, sign or condition, an omitted call) from the
 code of each group. With one fault at a time in a copy of the package, it runs those of the group's
-tests that execute the faulty line, and prints the share of faults noticed. The checkout does not
-change. A fault that is not noticed means a missing test, or a change without a visible effect:
-check each one.
+tests that execute the faulty line, and prints the share of faults noticed. The checkout is not
+changed. A fault that is not noticed means that a test is missing or that the change has no visible
+effect; check each one.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ class Mutant:
 
 
 def _faults(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
-    """Put each fault into a tree in turn; yield its node and its name; remove it again."""
+    """Put each fault into a tree in turn; yield the fault's node and name; remove it again."""
     nodes: list[ast.AST] = [tree]
     for parent in nodes:
         for field, value in ast.iter_fields(parent):

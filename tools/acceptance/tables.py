@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of an acceptance test: all gates, with a column per policy; all cases of one policy."""
+"""Tables of an acceptance test: all gates, with a column per policy, and all cases of a policy."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def case_row(outcome: WalkOutcome) -> str:
 
 
 def verdict(outcomes: Outcomes) -> str:
-    """Return one line that says that all cases held, or names those that failed."""
+    """Return one line that says that all cases passed, or names those that failed."""
     failed = [outcome.name for outcome in outcomes if outcome.passed is False]
     gates = sum(outcome.passed is not None for outcome in outcomes)
     if failed:

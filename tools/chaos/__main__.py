@@ -5,8 +5,9 @@
     python -m tools.chaos --seeds 0:100 --seconds 60
     python -m tools.chaos --replay 17 --shrink
 
-For a seed that breaks an invariant, it prints the seed, the time, the invariant and the last 20
-events. The same seed gives the same events, bit for bit. docs/invariants.md lists what is checked.
+For a seed that breaks an invariant, the command prints the seed, the time, the invariant and the
+last 20 events. The same seed gives the same events, bit for bit. docs/invariants.md lists what is
+checked.
 """
 
 from __future__ import annotations

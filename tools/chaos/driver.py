@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The real driver of a Lite3, but without its processes, its sockets and rclpy."""
+"""The real driver of a Lite3, but without processes, sockets and rclpy."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ class ChaosDriver(DriverNode, VirtualNode):
             frames: Passes a datagram to the robot.
             rate_hz: Rate of commands and states.
             wire_watch: Watches what the driver receives and sends.
-            log: Receives its log messages.
+            log: Receives the driver's log messages.
             kind: The robot's interface to the driver.
         """
         self.send, self._clock, self._frames, self._seen = send, clock, frames, wire_watch

@@ -243,7 +243,7 @@ class ChaosNode(PolicyNode, VirtualNode):
         super()._show()
 
     def apply_realtime(self) -> None:
-        """Do nothing: nothing is requested of the machine."""
+        """Do nothing: the virtual node needs no real-time settings."""
 
     def report(self) -> None:
         """Publish nothing: the scenario sends the mode to the operator."""

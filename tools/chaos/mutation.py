@@ -93,7 +93,7 @@ def try_mutants(
 def _unreached(
     files: set[str], expected: Mapping[int, list[str]], options: Options
 ) -> tuple[dict[str, set[int]], list[int]]:
-    """Return each file's lines in functions that no seed executes, and the seeds that break."""
+    """Return each file's lines in functions that no seed executes, and the seeds that fail."""
     modules = {file: importlib.import_module(_module_name(file)) for file in files}
     places = {file: os.path.realpath(str(module.__file__)) for file, module in modules.items()}
     seen = Coverage(data_file=None, include=[*places.values()])

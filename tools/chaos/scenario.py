@@ -59,7 +59,7 @@ from tools.chaos.watch import (
 )
 
 BOTH = "both"
-"""Each seed runs in both cores, and their results must be equal."""
+"""Each seed runs on both cores, and the results must be equal."""
 BUNDLES = Path(__file__).resolve().parents[2] / "config" / "bundles"
 _RATE_HZ, _PHYSICS_RATE_HZ = 50, 250
 _PRESSED_AGAIN_NS, _CONFIRMED_NS, _ROGUE_AGAIN_NS = 100_000_000, 200_000_000, 10_000_000
@@ -169,7 +169,7 @@ def _holds_pose(seed: int) -> bool:
 
 @cache
 def _bundles(name: str, variant: int = 0) -> dict[str, Bundle]:
-    """Read a bundle once; also make a version whose other gains a standing robot must refuse."""
+    """Read a bundle once; also make a version with gains that a standing robot must refuse."""
     first: Any = load_bundle(BUNDLES / name, kind=Bundle)
     first = replace(first, contract=_VARIANTS[variant](first.contract))
     stand = replace(first.contract.stand, stiffness=first.contract.stand.stiffness * 0.5)
@@ -280,7 +280,7 @@ def rogue_command(data: bytes, kind: str) -> bytes:
     Args:
         data: The policy node's newest command.
         kind: One of `steps.ROGUES`: `far` and `back` use another sender's sequence; the others
-            continue the node's and change one thing.
+            continue the node's sequence and change one thing.
     """
     command = bytearray(data)
     skipped = {"far": 101, "back": -20}.get(kind, 1)
@@ -688,7 +688,7 @@ class _Operator:
         self._timeline.after(round(self._chance.uniform(0.2, 0.8) * NS_PER_S), self._go_on)
 
     def ask(self, step: ChaosStep) -> None:
-        """Press the keys of a request; send a request without keys as a script would."""
+        """Press the keys for a request; send a request without keys as a script would."""
         if step.target in _OF_SCRIPTS:
             self._send(step.target, step.value)
             return

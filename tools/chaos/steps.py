@@ -123,7 +123,7 @@ def draw_steps(seed: int, seconds: float) -> tuple[ChaosStep, ...]:
     """Return, in order, a seed's faults and the requests beyond those of its operator.
 
     On its own, the operator takes control, has the robot stand up and run, and starts over after a
-        fault.
+    fault.
     """
     chance, steps = Random(f"steps {seed}"), list[ChaosStep]()
     begin_s = chance.choice([0.0, 4.5])

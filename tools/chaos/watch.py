@@ -292,7 +292,7 @@ class AnswerWatch:
         self._open = {n: each for n, each in self._open.items() if each[0] != actor}
 
     def wait(self, actor: str, duration_ns: int) -> None:
-        """Expect answers from a stalled process later, by the duration of the stall."""
+        """Postpone the deadlines for a stalled process's answers by the duration of the stall."""
         self._open = {
             n: (who, name, due_ns + (duration_ns if who == actor else 0))
             for n, (who, name, due_ns) in self._open.items()

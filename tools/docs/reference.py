@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Generates the reference pages from the code: commands, parameters, messages, metrics, and more.
 
-A command's help text is its page, so that they cannot differ.
+A command's page is its help text, so that the two cannot differ.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def _commands() -> Iterator[str]:
 
 
 def _document(does: Verb) -> Iterator[str]:
-    """Yield the description of a verb's `--json` output, whose type is what its `run` returns."""
+    """Yield the description of a verb's `--json` output, from the return type of its `run`."""
     run = does.run
     known = {**vars(sys.modules[run.__module__]), **_TYPES_OF_RESULTS}
     result = get_type_hints(getattr(run, "__func__", run), known)["return"]

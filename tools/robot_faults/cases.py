@@ -27,8 +27,8 @@ _LATE_S, _SLOW_S = 0.03, 3.0
 _WAYS = ("state", "command")
 WATCHED_MS = 5000
 SOON_MS = 250
-"""Time limit until damping after requests, for data that is lost, rejected or not finite, and for
-commands that are not renewed. Drivers allow 100 ms, and 150 ms for an IMU whose values do not
+"""Time limit for damping after a request, after data is lost, rejected or not finite, and after
+commands are no longer renewed. Drivers allow 100 ms, and 150 ms for an IMU whose values do not
 change; commands to an arm are valid for 200 ms.
 """
 Act = Callable[[Stack], int]

@@ -3,7 +3,7 @@
 """Passes on topics' messages with faults, for robots whose simulators cannot inject any.
 
 Faults are written as in `robot_sim.faults`, but without a start: `kind:stream[+s][=value]`. Kinds:
-`drop`; `freeze` (all repeat the first one), `repeat` (likewise, with fresh stamps); `nan`,
+`drop`; `freeze` (all messages repeat the first), `repeat` (likewise, with fresh stamps); `nan`,
 `garbage` (random bytes), `zero`, `bias` of `stream.field`; `slow` (seconds between messages),
 `late` (seconds), `loss` (share).
 """

@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 class SetupError(Exception):
-    """Error when the workspace cannot be set up; the message gives the remedy."""
+    """Raised if the workspace cannot be set up; the message states the remedy."""
 
 
 def check_toolchain() -> None:

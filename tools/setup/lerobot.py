@@ -3,8 +3,8 @@
 """Command `python3 -m tools.setup.lerobot`: LeRobot in `.venv-lerobot`, together with ROS 2.
 
 It is not needed to run a policy, but for training policies, writing datasets, and driving ROS 2
-robots with LeRobot's own commands. LeRobot limits PyTorch to the versions of its release date; its
-ACT also trains with the later version below.
+robots with LeRobot's own commands. LeRobot limits PyTorch to versions from before its own release;
+its ACT also trains with the later version below.
 """
 
 from __future__ import annotations

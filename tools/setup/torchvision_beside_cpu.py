@@ -3,8 +3,8 @@
 """Makes torchvision importable with a PyTorch for which it was not built; for `.venv-lerobot`.
 
 Torchvision's operators do not load in that case, and its import fails where it describes two of
-them. LeRobot's ACT uses none of its operators, only the ResNet; LeRobot's datasets use its video
-reader, which is written in Python.
+them. LeRobot's ACT uses none of these operators, only the ResNet; LeRobot's datasets use
+torchvision's video reader, which is written in Python.
 """
 
 from __future__ import annotations

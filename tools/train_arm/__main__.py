@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Train on a CPU, and evaluate, a policy that moves an SO-101 to a cube that it sees.
+"""Train and evaluate, on a CPU, a policy that moves an SO-101 to a cube that it sees.
 
     .venv-lerobot/bin/python -m tools.train_arm --kind flow --output out/train_arm/flow_seed1
 
-Writes `checkpoint/` in LeRobot's format; `golden.npz`, its outputs for some observations;
+Writes `checkpoint/` in LeRobot's format; `golden.npz`, the policy's outputs for some observations;
 `encoder.csv` and `policy.csv`, the learning curves; and `episodes.csv`, the outcome of each
 evaluation episode.
 """

@@ -3,8 +3,8 @@
 """A narrow ResNet-18 for training on a CPU, and its exact equivalent as ACT's full ResNet-18.
 
 LeRobot's ACT needs a full ResNet-18 with frozen batch norms. The narrow network has the same layers
-with fewer channels. The full one has these as its first channels; its other channels are zero, and
-stay zero through every layer. An export can leave zero channels out again.
+with fewer channels. These are the first channels of the full network; its other channels are zero,
+and stay zero through every layer. An export can leave zero channels out again.
 """
 
 from collections.abc import Mapping
@@ -80,7 +80,7 @@ def _stage(before: int, width: int, stride: int) -> nn.Sequential:
 
 
 def widened(narrow: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights with which a full ResNet-18 yields the narrow one's features, and zeros.
+    """Return weights with which a full ResNet-18 yields the narrow one's features, then zeros.
 
     Args:
         narrow: State dict of a `NarrowResNet`.

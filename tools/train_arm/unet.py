@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Policies that generate chunks from noise: LeRobot's Diffusion Policy, and its network as a flow.
+"""Trains policies that generate chunks from noise: LeRobot's Diffusion Policy, and a flow policy.
 
 Both use the image encoder and the U-Net of LeRobot's Diffusion Policy. As in SmolVLA and pi0, a
-flow learns the velocity, `noise - actions`, at x = t noise + (1 - t) actions; t = 1 is pure noise.
+flow policy learns the velocity, `noise - actions`, at x = t noise + (1 - t) actions; t = 1 is pure
+noise.
 """
 
 import json

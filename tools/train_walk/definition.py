@@ -222,7 +222,7 @@ class Disturbances:
 
     @property
     def rough(self) -> dict[Terrain, tuple[float, tuple[float, float]]]:
-        """Per terrain: share of the robots that walk on it; its lowest and highest steps, m."""
+        """For each terrain: share of robots that walk on it, and its lowest and highest step, m."""
         every: dict[Terrain, tuple[float, tuple[float, float]]] = {
             "tiles": (self.tile_share, self.tile_m),
             "stairs": (self.stairs_share, self.stairs_m),

@@ -23,7 +23,7 @@ class Draws:
     """Draws random numbers for `count` robots, or for some of them."""
 
     def __init__(self, robot: TrainedRobot, task: Task, count: int, *, seed: int) -> None:
-        """Start; a share of the robots stays close to the nominal dynamics."""
+        """Start; some of the robots stay close to the nominal dynamics."""
         self._robot, self._task, self._hard = robot, task, task.disturbances
         self._count, self._random = count, np.random.default_rng(seed)
         self._near = np.arange(count) < self._hard.near_share * count
@@ -50,7 +50,7 @@ class Draws:
         return int(self._random.integers(1 << 30))
 
     def ages(self, longest: int) -> Rows:
-        """Draw how far each robot is in its episode, in ticks [count], less than `longest`."""
+        """Draw how far into its episode each robot is, in ticks [count], less than `longest`."""
         return self._random.integers(0, longest, self._count)
 
     def dynamics(self, difficulty: float) -> Dynamics:

@@ -199,9 +199,9 @@ class Environment:
     def _update_drift(self, velocity: Array) -> None:
         """Low-pass filter the velocity error during steady walking.
 
-        Reset it to 0 until the robot has settled on a new command, and after a kick. If the
-        acceleration phase were included, the robot would learn to make up for its lag by walking
-        too fast later.
+        The result is kept at 0 after a kick, and until the robot has settled on a new command. If
+        the acceleration phase were included, the robot would learn to make up for its lag by
+        walking too fast later.
         """
         task, phase = self.task, self._age % self.task.command_ticks
         steady = (phase >= task.settled_ticks) & (phase < task.kick_phase_ticks)

@@ -220,7 +220,8 @@ def _weights(content: dict[str, Any], part: str) -> dict[str, Tensor]:
 def imitate(actor: Any, frames: Array, pose_rad: Array, scale_rad: Array) -> None:
     """Initialize a policy that targets the joints of the observed frame plus the remaining error.
 
-    The error thus counts twice: with only the gains used for walking, a robot sinks and tips over.
+    The error thus counts twice, because a robot with the gains used for walking would otherwise
+    sink and tip over.
 
     Args:
         actor: Layers of the policy, whose observation has the layout `FRAME`.

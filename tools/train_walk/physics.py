@@ -47,7 +47,8 @@ class Dynamics:
         stiffness, damping: Factors for the gains.
         armature_kgm2: Rotor inertia at the joints, in addition to the robot's own.
         joint_friction_nm, joint_damping: Dry and viscous (N m s/rad) friction of every joint.
-        gravity_unit: Direction of gravity [robots, 3] in the frame of the floor: a slope.
+        gravity_unit: Direction of gravity [robots, 3] in the frame of the floor, which simulates a
+            slope.
     """
 
     friction: Array

@@ -4,7 +4,7 @@
 
 In a motion, the feet stay in place; key poses define the base, and the joints follow from the
 geometry of the legs. Between two key poses, the base moves with minimum jerk (Flash and Hogan
-1985); it is at rest in each.
+1985); it is at rest in each key pose.
 
     python -m tools.train_walk.reference --robot lite3_bow --task bow --output motion.npz
 """

@@ -134,7 +134,7 @@ def _from_pose(motion: Motion) -> Array:
 
 
 def _following(motion: Motion) -> dict[str, Array]:
-    """Reward following the command, also on average, with the base level at the right height."""
+    """Reward following the command, also on average, with a level base at the right height."""
     follow_xy, follow_wz = tracking(motion)
     drift = motion.drift**2
     aim = _accuracy(drift[:, :2].sum(axis=1)) + _accuracy(drift[:, 2])

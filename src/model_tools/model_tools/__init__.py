@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tools that turn a training run into a proven policy bundle, usable without ROS."""
+"""Tools that turn a training run into a verified policy bundle, without ROS."""

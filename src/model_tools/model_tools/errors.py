@@ -8,17 +8,17 @@ from policy_core.errors import PolicyError
 
 
 class ToolError(PolicyError):
-    """Input that a tool cannot use; gives the location, what was expected, and the remedy."""
+    """Input that a tool cannot use; states the location, what was expected, and the remedy."""
 
 
 class VerdictError(ToolError):
-    """A failed check, after which nothing is written; gives the reasons and the remedy."""
+    """A failed check, after which nothing is written; states the reasons and the remedy."""
 
     exit_status = 1
 
 
 class UnfinishedError(ToolError):
-    """Work that another machine must finish; gives the remaining steps."""
+    """Work that another machine must finish; states the remaining steps."""
 
     exit_status = 3
 
@@ -29,7 +29,7 @@ def first_line(error: BaseException) -> str:
 
 
 def listed(entries: Iterable[object], most: int, separator: str = ", ") -> str:
-    """Return the first entries on one line, and the number of the remaining ones."""
+    """Return the first entries on one line, followed by the number of remaining entries."""
     texts = list(map(str, entries))
     more = f" and {len(texts) - most} more" if len(texts) > most else ""
     return separator.join(texts[:most]) + more

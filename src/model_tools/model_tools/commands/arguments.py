@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Arguments and a progress bar shared by several verbs; `policy_store` has its own."""
+"""Arguments and a progress bar shared by several verbs; `policy_store` has arguments of its own."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def add_samples(parser: argparse.ArgumentParser, help_text: str, *, or_all: bool
 
     Args:
         parser: Parser of the verb.
-        help_text: Help text: what is counted, and usual numbers.
+        help_text: Help text, which states what is counted and typical numbers.
         or_all: True to allow `ALL` as well.
     """
 
@@ -57,7 +57,7 @@ def pair(text: str) -> tuple[str, str]:
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Show a progress bar; yield the function that updates it (amount done, total or None)."""
+    """Show a progress bar; yield the function that updates it from (done, total or None)."""
     from rich.console import Console
     from rich.progress import Progress
 

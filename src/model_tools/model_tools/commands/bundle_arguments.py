@@ -54,7 +54,7 @@ def add_completion_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def read_completion(given: argparse.Namespace) -> Completion:
-    """Return the way of completing a bundle that the arguments request."""
+    """Return how a bundle is to be completed, according to the arguments."""
     from model_tools.make.complete import Completion
 
     recording = given.rollout or given.bag
@@ -136,9 +136,9 @@ def read_robot(given: argparse.Namespace, asked_by: str) -> SimulatedRobot:
 def output_folder(
     given: argparse.Namespace, marker: str, *owned: str
 ) -> AbstractContextManager[Path | None]:
-    """Return the temporary folder for `--output`, so that errors occur before the work starts.
+    """Return a context for the output's temporary folder, which fails before the work starts.
 
-    Arguments are the same as for `new_folder`; without `--output`, the context yields None.
+    `marker` and `owned` are those of `new_folder`. Without `--output`, the context yields None.
     """
     from model_tools.files.outputs import new_folder
 

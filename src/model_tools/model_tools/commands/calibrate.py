@@ -10,9 +10,10 @@ rollouts), or an environment in which the bundle's own model or --policy acts. Y
 several recordings and files. The output is an .npz or an .npy, or, with --format, a folder with the
 list that a vendor's compiler reads. --report FOLDER receives coverage.html and coverage.json.
 
-The graphs of a chunk policy are calibrated with a LeRobot dataset or a recording with camera
-topics: as many observations as --samples states, evenly spaced, normalized as on the robot. The
-encoders' outputs calibrate the other graph. The output is a folder with one subfolder per graph.
+The graphs of a chunk policy are calibrated with observations from a LeRobot dataset or a recording
+with camera topics. They are evenly spaced (--samples sets their number) and normalized as on the
+robot. The encoders' outputs calibrate the other graph. The output is a folder with one subfolder
+per graph.
 """
 
 from __future__ import annotations
@@ -318,4 +319,4 @@ _RUNS: Mapping[str, Callable[[argparse.Namespace, Any], CommandResult[Mapping[st
     "joint": _run_rows,
     "chunk": _run_chunks,
 }
-"""Function that runs the verb, by kind of contract."""
+"""Functions that run the verb, by kind of contract."""

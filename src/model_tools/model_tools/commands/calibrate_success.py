@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-r"""Add a success signal to a chunk policy, with a threshold and error rate from judged episodes.
+r"""Add a success signal to a chunk policy, with a threshold and error rates from judged episodes.
 
     model_tools calibrate success --bundle my_arm --episodes recordings --classifier done.onnx \\
         --for 0.5 --then end --version 1.1.0 --output my_arm_1_1
@@ -8,7 +8,8 @@ r"""Add a success signal to a chunk policy, with a threshold and error rate from
 The output is a new bundle. Episodes are `episode_recorder` recordings with a verdict, or a LeRobot
 dataset with `next.success`. The classifier is an ONNX model. Its inputs are named after cameras,
 `state` or `environment_state`, and are normalized as for the policy; its only output is a
-probability. Without --classifier and --joint, the bundle's own signal is calibrated again.
+probability. If neither --classifier nor --joint is given, the bundle's own signal is calibrated
+again.
 """
 
 from __future__ import annotations

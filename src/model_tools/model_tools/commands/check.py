@@ -4,7 +4,7 @@
 
     model_tools check ~/.ros/flights/*
 
-The policy does not run again: recorded modes, requests, ages, targets and commands are checked
+The policy is not run again; the recorded modes, requests, ages, targets and commands are checked
 against the invariants of docs/invariants.md, with the contract and the limits that were in force.
 The exit status is 1 if any is violated. `model_tools replay` checks whether the policy reproduces
 these commands.
@@ -31,8 +31,8 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Check recordings; the exit status is 1 if an invariant is violated.
 
     Returns:
-        By recording: `ticks`, `checked` and `violated` (counts by invariant), `first` (the first
-            violation of each invariant).
+        For each recording: `ticks`, `checked` and `violated` (counts by invariant), `first` (the
+            first violation of each invariant).
     """
     from model_tools.prove.replaying.invariants import (
         INVARIANTS,

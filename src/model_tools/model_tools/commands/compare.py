@@ -7,7 +7,7 @@
 The first artifact is the reference. Bundles of chunk policies are compared on their golden rows and
 on LeRobot datasets or recordings (--rows or --dataset). If other rows are given, 8-bit models are
 not judged on golden rows that were drawn at random. Where the bundle states no limit, the default
-for the precision applies; the exit status is 1 if one is exceeded. The output folder contains
+for the precision applies; the exit status is 1 if a limit is exceeded. The output folder contains
 comparison.json and comparison.html; --record also writes them into the compared bundles.
 """
 
@@ -123,7 +123,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
 
 def _remedies(found: Sequence[Compared]) -> list[str]:
-    """Return a line for each artifact beyond a limit for which the compiler has advice."""
+    """Return the compiler's advice, where it has any, for each artifact that exceeds a limit."""
     from model_tools.ship.compilers.compiler import remedy
 
     artifacts = [one.candidate for one in found if not one]

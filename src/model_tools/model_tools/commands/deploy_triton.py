@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Make a model repository for NVIDIA Triton from a bundle, and the repository's YAML for KServe.
+"""Make an NVIDIA Triton model repository from a bundle, with YAML to serve it with KServe.
 
     model_tools deploy triton my_arm --output repository
     tritonserver --model-repository repository
     model_tools compile oip --bundle my_arm --precision fp32 --output my_arm_remote
 
-The models keep the contract's tensors. Their hashes are stored as parameters, which the `oip` back
-end checks.
+The models have the tensors that the contract states. Their hashes are stored as parameters, which
+the `oip` back end checks.
 """
 
 from __future__ import annotations

@@ -1,15 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluate policies in many simulated trials: success rates and figures, with intervals.
+"""Evaluate policies in many simulated trials: success rates and figures, with confidence intervals.
 
     model_tools evaluate my_bundle my_older_bundle --plan plan.yaml --output out/evaluation
 
-Each trial runs the real controller on a simulated robot; the plan states robot, conditions and
-repetitions. The first bundle is compared with each of the others, trial by trial under the same
-conditions. The output folder contains trials.jsonl, with one line per finished trial, and at the
-end summary.json and report.html. --resume continues an interrupted evaluation, or one whose plan
-has been extended. The numbers do not depend on the number of workers. The exit status is 1 if a
-trial has no result, or the lower end of the success rate's interval is below the required rate.
+Each trial runs the real controller on a simulated robot; the plan states the robot, the conditions
+and the number of repetitions. The first bundle is compared with each of the others, trial by trial
+under the same conditions. The output folder contains trials.jsonl, with one line per finished
+trial, and at the end summary.json and report.html. --resume continues an interrupted evaluation, or
+one whose plan has been extended. The results do not depend on the number of workers. The exit
+status is 1 if a trial has no result, or if the lower end of the success rate's interval is below
+the required rate.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ r"""Export a LeRobot policy from its checkpoint to a bundle, without LeRobot and
 
 Supports ACT, Diffusion Policy, flow policies with the same network, and SmolVLA; `config.json`
 states the type. The bundle has a graph for the encoders and one for the policy (for denoising
-policies, for one step of it), and is verified on raw images. Options state what a checkpoint does
+policies, one denoising step), and is verified on raw images. Options state what a checkpoint does
 not contain: --robot and --units; for SmolVLA also --prompt, --vlm and, if needed,
 --patch-positions.
 """

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Show each robot of a fleet: policy, stage, health, and since when.
+"""Show the policy, stage and health of each robot in a fleet, and since when.
 
     model_tools fleet status --prometheus http://monitor:9090
     model_tools fleet status --inventory robots.yml --limit wave_1 --policy lite3_walk@1.3.0

@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Make a motion-tracking policy's clip: named, cut, resampled to the policy's rate.
+"""Make a motion-tracking policy's clip: add names, cut, and resample to the policy's rate.
 
     model_tools motion walk.csv --fps 30 --rate-hz 50 --bodies pelvis --robot g1
         --anchor torso_link --output motion.npz
 
 The source is an .npz from training (BeyondMimic, mjlab), or a .csv with one frame per line: x, y,
-z, qx, qy, qz, qw of the base, then the joints, rad. If a source lacks names, give them with
---joints and --bodies; otherwise, it is refused. docs/motion.md lists the arrays of the clip.
+z, qx, qy, qz, qw of the base, then the joints, rad. A source without names is refused unless you
+give them with --joints and --bodies. docs/motion.md lists the arrays of the clip.
 """
 
 from __future__ import annotations

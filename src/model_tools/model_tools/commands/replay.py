@@ -1,18 +1,18 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Run a flight recording through its bundle again: are the commands the same?
+"""Run a flight recording through its bundle again, and compare the commands.
 
     model_tools replay ~/.ros/flights/my_policy-20260101T120000Z-attitude --output report
 
 The recorded messages, ages and requests drive the real controller, starting from one of its
 recorded states (`--from`). State, observation, model outputs, target, command and mode are compared
 with the recording: bit for bit on the same machine and back end, otherwise within the limits for
-the model's precision. The report names the first tick and value that differ. A recorded policy set
-is always replayed with that set. A different policy (`--bundle`) runs as a shadow: in each tick, it
-observes what was measured and commanded. Its outputs are displayed, not judged, with the figures
-that a node computes for a shadow (`--mode`, docs/candidates.md). The exit status is 1 if the
-recorded policy now gives different commands. The output folder contains report.html, which shows
-what happened, and replay.json.
+the model's precision. The report names the first tick and value that differ. A recording of a
+policy set is always replayed with that set. A different policy (`--bundle`) runs as a shadow: in
+each tick, it observes what was measured and commanded. Its outputs are displayed, not judged, with
+the figures that a node computes for a shadow (`--mode`, docs/candidates.md). The exit status is 1
+if the recorded policy now gives different commands. The output folder contains report.html, which
+shows what happened, and replay.json.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ r"""Run a bundle's model in an environment, and check it step by step against th
 old one. The environment's observations are as in training: scaled, not normalized; the bundle's
 statistics and bounds are applied as on the robot. Its actions are the model's raw outputs. The keys
 in a dict of observations are the names of the model's inputs; a single entry may have any key.
-Signs that an observation differs from the contract (in last action, gravity, or joints beyond their
-limits) are errors; values far from a healthy run's are warnings.
+Signs that an observation differs from the contract (in the last action or gravity, or joints beyond
+their limits) are errors; values far from a healthy run's are warnings.
 
 The rows of --output are for calibration (`compile --rows`) and for `compare --rows`: inputs of the
 model, outputs of the reference, and `acted`, `reward`, `episode`. The exit status is 1 if a limit
@@ -56,7 +56,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
     Returns:
         environment, bundle, backend and precision of the model that acted, reference (the bundle
-        with whose ONNX the model was compared), steps, returns (sum of rewards of each episode),
+        whose ONNX the model was compared with), steps, returns (sum of rewards of each episode),
         difference of the actions as in comparison.json, checks (each figure with its limit), holds
         (no limit is exceeded), latency_p50_s, latency_p99_s, rows (file with a row per step; null
         without --output).

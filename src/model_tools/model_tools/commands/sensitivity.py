@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Measure how large an error of base_lin_vel a policy survives in simulated walks.
+"""Measure how large an error in base_lin_vel a policy survives in simulated walks.
 
     model_tools sensitivity my_bundle --output out/sensitivity --record
 
 The walks of an `evaluate` plan, or 60 walks of 10 s with mixed commands, run with each error added
 to base_lin_vel (docs/estimation.md). The survived error is the largest error up to which the lower
 end of every success rate's interval reaches the plan's `required_success` (default 0.9). The output
-folder contains trials.jsonl, sensitivity.json and sensitivity.html. --record keeps the result in
+folder contains trials.jsonl, sensitivity.json and sensitivity.html. --record stores the result in
 the bundle; `install` then refuses a contract with a larger `estimation.error_mps`. The exit status
 is 1 if a trial has no result, if the policy does not survive the error in its contract, or if it
 fails even without an error.

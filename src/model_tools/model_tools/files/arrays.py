@@ -26,7 +26,7 @@ from policy_core.safe_files import arrays_problem
 from policy_inference.messages.readers import JointOrder
 
 OBSERVATION = "obs"
-"""Array name for the observation of a model that has only one."""
+"""Name of the observation's array, for a model with only one observation."""
 EPISODE, TIME = "episode", "time"
 """Array names for each row's episode and time (s), which tell whether rows are consecutive."""
 _BFLOAT16 = "BF16"
@@ -88,7 +88,7 @@ def read_arrays(file: Path) -> dict[str, Tensor]:
 
 
 def write_arrays(file: Path, arrays: Mapping[str, Tensor]) -> None:
-    """Write an `.npz` file to this path, whatever its suffix."""
+    """Write an `.npz` file to this path, whatever the path's suffix."""
     with file.open("wb") as stream:
         # To a type checker, one of the names could be numpy's keyword `allow_pickle`.
         np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
@@ -134,7 +134,7 @@ def sensed(
     """Return the recorded state of the robot [rows, size], by field of `RobotState`.
 
     Per-joint columns are in the order of `joint_names` if recorded (with the robot's or the
-    contract's names), otherwise in the contract's. `quat_wxyz` is reordered to `quat_xyzw`.
+    contract's names), otherwise in contract order. `quat_wxyz` is reordered to `quat_xyzw`.
     """
     free = {name: array for name, array in arrays.items() if name not in contract.model.inputs}
     found = dict[str, F64]()
@@ -209,7 +209,7 @@ def _array(path: Path, name: str, entry: Mapping[str, Any]) -> Tensor:
 
 
 def _widened(tensor: Mapping[str, Any]) -> Tensor:
-    """Widen a bfloat16 tensor, the upper half of float32, a type that NumPy lacks."""
+    """Widen a bfloat16 tensor to float32; NumPy lacks bfloat16, the upper half of a float32."""
     halves = np.frombuffer(tensor["data"], "<u2").astype(np.uint32)
     return (halves << 16).view(np.float32).reshape(tensor["shape"])
 

@@ -48,7 +48,7 @@ CONFIG, BUILD, CALIBRATION = "config_{}.yaml", "build_{}.sh", "calibration_data_
 
 
 def four_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return a tensor's shape as a feature map: padded at the end with ones."""
+    """Return a tensor's shape, padded at the end with ones to that of a feature map."""
     return shape + (1,) * (AXES - len(shape))
 
 

@@ -134,7 +134,7 @@ def read_models(report: Path) -> set[str]:
 
 
 def require_room(bundle: AnyBundle, key: str, name: str, *, force: bool) -> None:
-    """Raise an error unless a report may be kept in a bundle; see `keep_report`."""
+    """Raise an error unless a report may be added to a bundle; see `keep_report`."""
     if (bundle.path / RECORD_FILE).exists():
         raise ToolError(
             f"{bundle.path}: expected a bundle folder that can receive a report, found an "

@@ -27,7 +27,7 @@ _PICKLE_MAGIC = b"\x80"
 
 
 def find_suffix(path: Path) -> str:
-    """Return the suffix that fits the content, or else the name's in lower case; "" for folders."""
+    """Return the content's usual suffix, otherwise the name's in lower case; "" for folders."""
     if not path.is_file():
         return ""
     head = _head(path)
@@ -36,7 +36,7 @@ def find_suffix(path: Path) -> str:
 
 
 def refuse_stand_in(path: Path) -> None:
-    """Reject files that often stand in for a large file by mistake."""
+    """Reject an empty file, or one often saved by mistake in place of a large file."""
     head = _head(path).lower() if path.is_file() else b"?"
     if not head:
         raise ToolError(f"{path}: expected a file with content, found an empty file")

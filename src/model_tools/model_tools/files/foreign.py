@@ -167,7 +167,7 @@ def load_foreign_yaml(path: Path) -> object:
 
 
 def parse_foreign_yaml(text: str, origin: str) -> object:
-    """Parse text from `origin` like `load_foreign_yaml`; dates stay strings, 1e-3 is a number."""
+    """Parse text from `origin` like `load_foreign_yaml`; dates stay strings; 1e-3 is a number."""
     try:
         return load_text(text, _DataLoader)
     except YamlError as error:
@@ -184,12 +184,12 @@ class _DataLoader(StrictLoader):
     }
 
     def get_single_data(self) -> object:
-        """Parse the only document; reject anchors that contain themselves."""
+        """Parse the only document; reject anchored nodes that contain themselves."""
         self.deep_construct = True  # else PyYAML constructs the parent before an alias in it
         return super().get_single_data()
 
     def take_tuple(self, node: yaml.Node) -> list[Any]:
-        """Return the elements of a tuple that is written as a sequence."""
+        """Return the elements of a tuple that was written as a sequence."""
         if not isinstance(node, yaml.SequenceNode):
             raise _error(f"the tag {_short(node.tag)} on something other than a sequence", node)
         return self.construct_sequence(node, deep=True)

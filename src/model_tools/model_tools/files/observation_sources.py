@@ -94,7 +94,7 @@ class DatasetSource:
     def of_episode(
         self, episode: DatasetEpisode, frames: Sequence[int]
     ) -> Iterator[RecordedObservation]:
-        """Yield observations from one episode of the dataset, in order of frames."""
+        """Yield observations from one episode of the dataset, in frame order."""
         return successive(
             frames,
             lambda frame: 0,

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""An ONNX model as tools read it: tensors, metadata and weights, whatever the model is for."""
+"""Read the tensors, metadata and weights of an ONNX model, whatever its purpose."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _GATHER = ("Gather", "GatherND")
 CHECKPOINT_SHA256 = "checkpoint_sha256"
 """Metadata key for the hash of the checkpoint that `export` converted."""
 OBS_STATS = "obs_stats"
-"""Metadata key for the statistics that normalize observations before the model, as the contract's
-`normalisation` in JSON, which names the file that `export` wrote next to the model.
+"""Metadata key for the statistics that normalize observations before the model. The value is the
+contract's `normalisation` as JSON, which names the file that `export` wrote next to the model.
 """
 
 
@@ -64,7 +64,7 @@ class OnnxModel:
         return sorted({location for tensor in _tensors(self.proto) for location in _places(tensor)})
 
     def require_beside(self) -> None:
-        """Check that weight files are in the model's folder; no other folder may be read."""
+        """Check that all weight files are in or below the model's folder; no others may be read."""
         away = [name for name in self.external_files if not is_beside(self.path, name)]
         if away:
             raise ToolError(

@@ -32,7 +32,7 @@ BUNDLE_FILES = (
     "*.hbm",
     "reports/*",
 )
-"""Patterns for a bundle's files, which are replaced together with it."""
+"""Patterns for a bundle's files, which are replaced along with the bundle."""
 _SHOWN = 6
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -71,8 +71,8 @@ def new_folder(
         path: Folder to write.
         marker: File that identifies a folder as replaceable.
         force: Replace such a folder.
-        owned: Patterns of the files in such a folder, relative to it; `name/**` matches everything
-            below a folder.
+        owned: Patterns for the files in such a folder, relative to the folder; `name/**` matches
+            everything below a folder.
         kept: Folder from which the new folder is made; files with the same names may be replaced.
     """
     path = path.resolve()
@@ -93,7 +93,7 @@ def new_folder(
 
 @contextmanager
 def _not_written(growing: Path, path: Path, source: Path | None = None) -> Iterator[None]:
-    """Make errors about an unfinished output name `source`, or say that nothing was written.
+    """Make errors about an unfinished output refer to `source`, or say that nothing was written.
 
     Args:
         growing: Temporary path of the output, removed after an error.
@@ -112,7 +112,7 @@ def _not_written(growing: Path, path: Path, source: Path | None = None) -> Itera
 
 
 def copy_folder(source: Path, target: Path) -> None:
-    """Copy the contents of all files below a folder; read-only files become writable.
+    """Copy all files below a folder; the copies of read-only files are writable.
 
     Links to files are followed; links to folders are not. A bundle's signature is not copied, since
     the copy becomes a different bundle.

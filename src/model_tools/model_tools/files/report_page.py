@@ -73,7 +73,7 @@ def write_page(report: Report, file: Path) -> None:
 
 
 class _Page:
-    """Writes the parts of a page; numbers its drawings, so that their ids differ."""
+    """Writes the parts of a page, and numbers the drawings, so that their ids differ."""
 
     def __init__(self) -> None:
         self._drawings = count()

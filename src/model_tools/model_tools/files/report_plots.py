@@ -223,7 +223,7 @@ def _draw_named(
 
 
 def _thinned(x: F64, y: F64) -> tuple[F64, F64]:
-    """Return a line; if it has a great many points, only the minimum and maximum of each span."""
+    """Return a line; if it has very many points, only the minimum and maximum of each span."""
     if len(x) <= _MOST_POINTS:
         return x, y
     span = -(-2 * len(x) // _MOST_POINTS)

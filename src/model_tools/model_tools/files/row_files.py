@@ -45,7 +45,7 @@ from policy_inference.comparison.rows import Rows
 _RECORDED_ACTIONS = ("actions", "action")
 _SENSED = ("joint_pos", "joint_vel")
 _LATE = 0.3
-"""Maximum deviation of a row's time from the period, as a share of the period."""
+"""Maximum deviation of the time between two rows from the period, as a fraction of the period."""
 _log = logging.getLogger("model_tools")
 
 
@@ -216,6 +216,6 @@ class BagSource:
                 yield row
 
     def arrivals(self) -> Iterator[Arrival]:
-        """Yield messages in the order of their times; see `HeardMessages`."""
+        """Yield messages in time order; see `HeardMessages`."""
         filters = perceived_filters(self)
         return in_time(self._bag, self.topics, self._period_ns, filters=filters)

@@ -66,8 +66,8 @@ class RecordedObservation:
         images: Images by contract camera, uint8 [height, width, 3] in RGB, in the recorded size.
         state: State [state joints] in the policy's units; None if the policy takes no state.
         environment_state: Environment state [size]; None if the policy takes none.
-        earlier: Observations of earlier steps, oldest first, if the policy gets several. The first
-            observation stands in for missing ones, as on a robot.
+        earlier: Observations of earlier steps, oldest first, if the policy takes several. The first
+            observation replaces missing ones, as on a robot.
     """
 
     number: int
@@ -116,7 +116,7 @@ def successive(
     Args:
         wanted: Increasing step numbers.
         first: Function that returns the first step of the gapless sequence that ends at a step.
-        steps: Number of successive observations that the policy gets.
+        steps: Number of successive observations that the policy takes.
         read: Function that yields single observations by increasing number; each is read once.
     """
     numbers = [

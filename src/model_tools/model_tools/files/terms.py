@@ -20,11 +20,11 @@ from policy_core.observation.state import RobotState
 from policy_inference.comparison.rows import Rows
 
 LONG_RUN_S = 3600.0
-"""Assumed longest run (in s), if neither the contract nor the model bounds the tick count."""
+"""Assumed longest run (s) if neither the contract nor the model bounds the tick count."""
 EXACT_IN_FLOAT16 = 2048
 """Largest number up to which float16 represents every integer."""
 TOLERANCE = 1e-3
-"""Tolerance relative to a value, or to 1 if that is larger: recordings have four digits or more."""
+"""Tolerance relative to a value, or to 1 if that is larger; recordings have four digits or more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -36,7 +36,7 @@ class TermColumns:
         term, spec: The term's contract entry, and its definition in the suite.
         where: The term's columns.
         names: Names of the term's values; joint names for a per-joint term.
-        scale: Factor of each value.
+        scale: Factor for each value.
     """
 
     name: str
@@ -117,10 +117,10 @@ def counts_ticks(contract: JointContract) -> bool:
 
 
 def last_ticks(contract: JointContract, model: OnnxModel) -> dict[str, int]:
-    """Return the last tick that matters, for each model input with the tick count.
+    """Return, for each model input with the tick count, the last tick that makes a difference.
 
     That is the last row of the table that the tick count indexes, or the end of the term's `clip`;
-    if neither limits the count, the tick after one hour.
+    if neither limits the count, it is the tick after one hour.
     """
     found = dict[str, int]()
     for name, observation in contract.observations.items():
@@ -202,7 +202,7 @@ def rebuild(rows: Rows, bundle: JointBundle) -> dict[str, F64]:
 def _sense(
     rows: Rows, contract: JointContract, state: RobotState, row: int, *, follows: bool
 ) -> None:
-    """Write a row's known state, and NaN for the rest."""
+    """Write a row's known values into the state, and NaN for the rest."""
     state.flat[:] = np.nan
     for field in rows.sensed.keys() & state.slices.keys():
         state[field][:] = rows.sensed[field][row]

@@ -106,7 +106,7 @@ def make_bundle(
 
 
 def _read_answered(file: Path) -> None:
-    """Read a contract; report its open questions as one error."""
+    """Read a contract; report its open questions in a single error."""
     try:
         parse_contract(
             read_bytes(file),

@@ -41,8 +41,9 @@ def make_clip(
             joints, one frame per line.
         rate_hz: Rate of the clip; frames are interpolated.
         fps: Frames per second, if the source does not state them.
-        joints: Joint names in the source's order, if it does not state them.
-        bodies: Body names in the source's order, if it does not state them; for a CSV, the base.
+        joints: Joint names in the source's order, if the source does not state them.
+        bodies: Body names in the source's order, if the source does not state them; for a CSV, the
+            base's.
         frames: First frame, and the one after the last.
         robot: Robot description, to compute an anchor pose that the source lacks.
         anchor: Body whose pose is added.
@@ -158,7 +159,7 @@ def _check_frames(file: Path, moving: Mapping[str, Tensor]) -> None:
 
 
 def _resampled(moving: Mapping[str, Tensor], fps: float, rate_hz: float) -> dict[str, Tensor]:
-    """Return the arrays at another rate: interpolated, orientations along the shorter arc."""
+    """Return the arrays interpolated to another rate, orientations along the shorter arc."""
     frames = len(moving["joint_pos"])
     count = math.floor((frames - 1) / fps * rate_hz + 1e-6) + 1
     places = np.minimum(np.arange(count) * fps / rate_hz, frames - 1.0)

@@ -66,7 +66,7 @@ def _steps_and_demands(contract: JointContract, run: HealthyRun) -> tuple[F64, F
 
 
 def _decoded(contract: JointContract, rows: Rows) -> Iterator[tuple[ActionDecoder, F64, F64]]:
-    """Yield for each tick the decoder, with the tick's output, and the measured joints."""
+    """Yield, for each tick, the decoder (with the tick's output) and the measured joints."""
     action = contract.action
     names = [action.output, *(gain.output for gain in action.gain_outputs.values())]
     outputs = {name: np.zeros_like(rows.outputs[name][:1]) for name in names}
@@ -162,7 +162,7 @@ class HealthyRun:
     """A healthy run: consecutive ticks in RUN.
 
     Attributes:
-        rows: All tensors of the model, and the measured joints, of every tick.
+        rows: All tensors of the model, and the measured joints, in every tick.
         begin: Command before the first tick [joints]; None if unknown.
     """
 
@@ -186,7 +186,7 @@ def recorded_runs(
     Args:
         bundle: Bundle of the policy that ran.
         file: See `model_tools.files.row_files.read_rows`.
-        topics: The recording's topics of renamed inputs, by input.
+        topics: The recording's topics, by input, where they were renamed.
     """
     rows = read_rows(file, bundle, topics)
     if not {"joint_pos", "joint_vel"} <= set(rows.sensed):

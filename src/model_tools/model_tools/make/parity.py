@@ -51,7 +51,7 @@ class ParityDifference:
     row: int
     """Row of the largest difference."""
     tolerance: float = TOLERANCE
-    """Allowed difference, as a share of the largest action."""
+    """Allowed difference, relative to the largest action."""
 
     @property
     def limit(self) -> float:
@@ -126,7 +126,7 @@ def difference(
         rows: Observations [rows, obs_dim].
         prepare: Preprocessing of the model's observations.
         batch: Number of robots; all get the same rows, each one row behind the previous.
-        tolerance: Allowed difference, as a share of the largest action.
+        tolerance: Allowed difference, relative to the largest action.
     """
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     inputs = session.get_inputs()

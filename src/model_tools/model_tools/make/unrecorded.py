@@ -68,17 +68,17 @@ _MOTION_RUNS = (
     (10_000_000, "left", 0.45),
     (10_000_000, "rear", 0.7),
 )
-"""Latency (ns), and the side and time (share of the motion) of the push."""
+"""Latency (ns) in each run, and the push's side and time (as a fraction of the motion)."""
 _MOTIONS = (
     "then the whole motion at 0 and 20 ms latency, and three times at 10 ms with a push of "
     f"{_MOTION_PUSH_N:g} N for {PUSH_S:g} s"
 )
 _LARGEST_ERROR_MPS, _LARGEST_ERROR_SHARE = 0.25, 0.68
-"""Largest accepted velocity error: absolute, and as a share of the error of a robot that stands
-still (0.37 m/s for a Lite3). Turning uses only the share."""
+"""Largest accepted velocity error: absolute, and as a fraction of the error of a robot that stands
+still (0.37 m/s for a Lite3). For turning, only the fraction applies."""
 DRAWN_ROWS = 256
 _DRAWN_APART = ("quat_xyzw", "gravity_body", "velocity_command")
-"""Fields drawn separately: of unit length, derived from others, or with a range in the contract."""
+"""Fields drawn separately, because of their unit length, dependence on others, or stated range."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +148,7 @@ def _mixed(contract: JointContract) -> Schedule:
 def simulated_walks(
     bundle: JointBundle, robot: SimulatedRobot = LITE3, climb: Walk | None = None
 ) -> MeasuredRuns:
-    """Run the bundle's walks or motion in simulation; if given, also `climb` on its own ground."""
+    """Run the bundle's walks or motion in simulation, and `climb`, if given, on its own ground."""
     if climb is not None:
         what = f"{_WALKS}, and {climb.ground.terrain} of {climb.ground.step_m:g} m"
         wanted, source = (*walks(bundle.contract, robot), climb), figure_source(robot, what)
@@ -195,7 +195,7 @@ def _walk(bundle: JointBundle, wanted: Walk, robot: SimulatedRobot, source: str)
 def _rows(
     contract: JointContract, recorder: RecordingBackend, trace: Trace, order: list[int], source: str
 ) -> Rows:
-    """Return rows of the ticks in RUN, the last ticks of the walk."""
+    """Return the rows of the ticks in RUN, which are the last ticks of the walk."""
     tensors, model = recorder.recorded(), contract.model
     ticks = slice(-recorder.runs, None)
     return Rows(

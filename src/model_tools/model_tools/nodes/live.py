@@ -74,7 +74,7 @@ class LiveSource:
 
         Args:
             bundle: Bundle whose `onnx` artifact is replayed.
-            topics: Topics of renamed inputs, by input.
+            topics: Topics, by input, where they were renamed.
             duration_s: Time from the first row to the last, on the clock of the stamps.
             patience_s: Wall-clock time after which an input counts as missing.
             left_s: Wall-clock time without any publisher of sensor data after which the rows end.
@@ -256,7 +256,7 @@ class _InputListener:
         return found
 
     def _count_lost(self, number: int | None) -> None:
-        """Count messages lost before this number, which Humble and some middlewares lack."""
+        """Count messages lost before this one; Humble and some middlewares do not number them."""
         if number is None or self._publishers != 1:
             return
         if self._number is not None and number > self._number:

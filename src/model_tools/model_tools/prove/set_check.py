@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Simulates each transition of a policy set, with pushes: does the robot survive it?"""
+"""Simulates each transition of a policy set, with pushes, to see whether the robot survives."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Runs one case with one bundle: the product's controller drives robot_sim, in lockstep."""
+"""Runs one case with one bundle: the real controller drives robot_sim, in lockstep."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ class RecordedPolicy(ControlledPolicy):
 
 
 GET_UP_S = 3.0
-"""Time allowed to reach RUN, beyond `stand.longest_s`: a loaded robot takes longer to rise."""
+"""Time allowed to reach RUN beyond `stand.longest_s`, since a loaded robot takes longer to rise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,8 +165,8 @@ class WalkOutcome:
         name, group: Name and group of the case.
         passed: True if all limits hold; None without limits.
         survived_s, duration_s: Time that the robot stayed on its feet in RUN, and required time.
-        error: |mean velocity from 2 s after a command - command| for vx, vy (m/s) and wz (rad/s),
-            averaged over the commands of the case.
+        error: |mean velocity - command| for vx, vy (m/s) and wz (rad/s), from 2 s after each
+            command, averaged over the commands of the case.
         tilt_deg: Largest tilt.
         torque_limit_share: Share of samples (joint x physics step) at the torque limit.
         action_change: Mean |change of the action per tick|, after 2 s.
@@ -200,12 +200,12 @@ def try_case(
     recording: Path | None = None,
     robot: SimulatedRobot = LITE3,
 ) -> tuple[WalkOutcome, Trace]:
-    """Let the robot stand up, then walk the case as soon as the policy runs.
+    """Let the robot stand up, and begin the case as soon as the policy runs.
 
     Args:
         bundle: A bundle with a valid contract.
         backend: Opened back end of the bundle, which the caller closes.
-        case: Case to walk.
+        case: Case to run.
         recording: Folder for a flight recording of everything; not for a robot from a model file.
         robot: Robot to simulate.
 

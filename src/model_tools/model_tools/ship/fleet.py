@@ -39,7 +39,7 @@ _LARGEST_BYTES, _LARGEST_OF_ROBOT_BYTES = 32 << 20, 4 << 20
 slowly.
 """
 _LONGEST_LINE = 1 << 13
-"""Maximum length of a line of metrics: the parser's time grows with the square of the length."""
+"""Maximum length of a line of metrics; the parser's time grows with the square of the length."""
 _LONGEST = 600
 """Maximum length of a name or reason."""
 _ENDS_S = 253_402_300_800.0
@@ -69,7 +69,7 @@ class Remark(NamedTuple):
 
 
 class NoAnswerError(ToolError):
-    """Unreadable metrics: no data, and so no verdict on a robot."""
+    """Metrics cannot be read, so there is no data for a verdict on a robot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,13 +77,14 @@ class FleetRobot:
     """State of one robot of a fleet.
 
     Attributes:
-        robot: Its name.
+        robot: Name of the robot.
         policy: NAME@VERSION of the running policy; comma-separated if several, empty if unknown.
         sha256: Hash of each policy's contract.
         stage: shadow, canary, production or unknown.
         health: HEALTHY, BAD or UNKNOWN.
         reasons: Why it is not healthy, one sentence each.
-        since_s: Unix time since which it has been bad, or has run this policy; None if unknown.
+        since_s: Unix time since which the robot has been bad, or has run this policy; None if
+            unknown.
         run_s: Time in RUN with this policy, s.
     """
 
@@ -214,16 +215,16 @@ def judge_fleet(
     Args:
         reading: Metrics of the fleet.
         only: Robots to judge; None for all in `reading`.
-        policy: NAME@VERSION that each must run to be healthy, with any trial of this version
+        policy: NAME@VERSION that each robot must run to be healthy, with any trial of this version
             completed; trials of other versions do not count. Empty for any policy.
-        run_s: Time in RUN that each needs with its policy, s.
+        run_s: Time in RUN that each robot needs with its policy, s.
     """
     names = sorted(reading.samples if only is None else set(only))
     return [_judge(robot, reading, policy, run_s) for robot in names]
 
 
 def worst(states: Iterable[FleetRobot]) -> str:
-    """Return a fleet's health: BAD if any robot is, else UNKNOWN if any is or there is none."""
+    """Return a fleet's health: BAD if any robot is, else UNKNOWN if any is or there are none."""
     found = {state.health for state in states} or {UNKNOWN}
     return next(health for health in (BAD, UNKNOWN, HEALTHY) if health in found)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A model repository for Triton, made from a bundle, and the YAML for KServe.
+"""Makes a model repository for Triton from a bundle, with YAML for KServe.
 
 Each model of the bundle becomes a model of the repository with the contract's shapes and no
 additional batch axis. A chunk policy with encoders also becomes an ensemble, which computes the
@@ -53,7 +53,7 @@ def write_repository(
         bundle: Bundle whose ONNX models are served.
         output: Folder of the repository.
         version: Version number of the models in Triton; the policy's own version is a parameter.
-        instances: Concurrent runs of a model.
+        instances: Number of concurrent runs of a model.
         device: One of `DEVICES`.
         storage: URI of the repository for KServe.
         force: Replace an existing repository.
@@ -118,7 +118,7 @@ def _common(version: int, parameters: Mapping[str, str]) -> Iterable[str]:
 
 
 def _warm_up(inputs: Tensors) -> Iterable[str]:
-    """Yield a warm-up request: the first runs of a model are slow."""
+    """Yield a warm-up request, since the first runs of a model are slow."""
     yield "model_warmup [ {"
     yield '  name: "zeros" batch_size: 1 count: 3'
     for name, tensor in inputs.items():

@@ -258,7 +258,7 @@ def _refuse_allowed_again(
     before: ChannelStatement | RevocationStatement,
     file: Path,
 ) -> None:
-    """Raise ToolError if a list lacks versions that are revoked now: robots would accept them."""
+    """Raise ToolError if a list lacks a version that is revoked now; robots would accept it."""
     if isinstance(new, RevocationStatement) and isinstance(before, RevocationStatement):
         lacking = [version for version in before.versions if version not in new.versions]
         if lacking:

@@ -70,8 +70,8 @@ def sign_statement(
 def require_begun(statement: Statement, place: Path) -> None:
     """Raise an error if a statement was issued in the future, according to this computer's clock.
 
-    A robot that accepts it takes that time as the current time, and treats channels as expired
-    until then.
+    A robot that accepts such a statement takes its time as the current time, and treats channels as
+    expired until then.
     """
     now = datetime.now(timezone.utc)
     issued = parse_time(statement.issued)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Drive the simulated SO-101 with the product's chunk controller, in lockstep and without ROS."""
+"""Drive the simulated SO-101 with the real chunk controller, in lockstep and without ROS."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ReachCase:
     """One reach for the cube.
 
     Attributes:
-        seed: Sets the initial poses of cube and arm, see `ArmWorld.reset`.
+        seed: Sets the initial poses of cube and arm; see `ArmWorld.reset`.
         duration_s: Time limit of the reach, from RUN on.
         latency_ms: Delay until commands reach the drives.
         inference_ms: Computing time of a chunk.
@@ -91,7 +91,7 @@ class ControlledArm(SelfOperated):
 
         Args:
             bundle: A bundle with a valid contract.
-            models: Its opened graphs, which the caller closes.
+            models: The bundle's opened graphs, which the caller closes.
             inference_ms: Computing time of a chunk, in simulated time.
         """
         super().__init__()
@@ -170,7 +170,7 @@ def try_reach(bundle: ChunkBundle, models: Mapping[str, Backend], case: ReachCas
 
     Args:
         bundle: A bundle with a valid contract.
-        models: Its opened graphs, which the caller closes.
+        models: The bundle's opened graphs, which the caller closes.
         case: The reach to try.
     """
     arm = ControlledArm(bundle, models, case.inference_ms)

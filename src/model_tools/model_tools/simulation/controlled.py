@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Drive the simulated robot with the product's controller, in lockstep and without ROS.
+"""Drive the simulated robot with the real controller, in lockstep and without ROS.
 
-`robot_sim.walk.walk` accepts a `ControlledPolicy`. Guard, modes and observation are the
-same as on a robot; only the topics in between are left out.
+`robot_sim.walk.walk` accepts a `ControlledPolicy`. Guard, modes and observation are the same as on
+a robot; only the topics are left out.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class ControlledRobot(SelfOperated):
 
         Args:
             bundle: A bundle with a valid contract.
-            make_controller: Returns its controller for these limits and this clock.
+            make_controller: Returns the bundle's controller for given limits and a given clock.
             stricter_limits: Operating limits; the contract's alone if absent.
             robot: The simulated robot.
             mapper: Maps the ground, for height scans; level ground if absent.
@@ -234,7 +234,7 @@ class ControlledSet(ControlledRobot):
         self.requests = SetRequests(bundle.contract, self.controller, self.policy_set)
 
     def __call__(self, sensors: Sensors, command: F64) -> DriveCommand:
-        """Tick like `ControlledRobot`; then continue any way back, see `SetRequests.tick`."""
+        """Tick like `ControlledRobot`; then continue a return to standing (`SetRequests.tick`)."""
         drive = super().__call__(sensors, command)
         self.requests.tick(self._now_ns)
         return drive

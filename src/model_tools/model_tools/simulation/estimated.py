@@ -26,8 +26,9 @@ _GYRO_BIAS, _GYRO_NOISE = np.radians(1.0), np.radians(0.014 * 250.0**0.5)
 _TILT_BIAS = np.radians(0.5)
 _JOINT_POS_NOISE, _JOINT_VEL_NOISE = 0.001, 0.05
 CORRELATION_S = 0.2
-"""Correlation time of the varying part of a `VelocityError`. In walks of Lite3 and Go2, that of the
-estimator's error was 0.02 to 0.05 s on good ground, and up to 0.19 s on slippery ground.
+"""Correlation time of the varying part of a `VelocityError`. In walks of Lite3 and Go2, the
+correlation time of the estimator's error was 0.02 to 0.05 s on good ground, and up to 0.19 s on
+slippery ground.
 """
 
 

@@ -28,7 +28,7 @@ from robot_sim.walk import Schedule, evenly_timed
 from robot_sim.world import WalkingWorld, World
 
 _BODY_INPUTS = STATE_TOPICS.keys() - {JOINT_STATES.name}
-"""Inputs about the base: a robot model is simulated with a free base if its policy reads one."""
+"""Inputs about the base. If a policy reads one, a robot model is simulated with a free base."""
 _LITE3_MOST = 0.8
 """Largest component of the commands in a Lite3's walk, m/s and rad/s."""
 _FIXED: Mapping[str, object] = {
@@ -71,7 +71,7 @@ class SimulatedRobot:
         return load_robot(self.figures)
 
     def require(self, contract: HostedContract) -> None:
-        """Raise unless `figures` has all of a policy's joints; for a model, `world` checks."""
+        """Raise unless `figures` has all of a policy's joints; for a model, `world` checks this."""
         if self.model is not None:
             return
         body = self.body
@@ -117,7 +117,8 @@ class SimulatedRobot:
     def velocity(self, contract: JointContract, of_lite3: Velocity) -> Velocity:
         """Adapt a velocity command from the Lite3's test walks to another policy's trained range.
 
-        A robot of the suite gets the command clipped to this range; a robot model, scaled to it.
+        For a robot of the suite, the command is clipped to this range; for a robot model, scaled to
+        it.
         """
         trained = contract.velocity_command
         if trained is None:
@@ -167,13 +168,13 @@ class WalkCase:
         duration_s: Length of the walk.
         faults: Pushes and other faults, timed from the start.
         friction, latency_ms, ground, payload_kg, joint_friction_nm: Parameters of the world.
-        stiffness_scale, damping_scale: The drives' gains, as shares of those commanded.
+        stiffness_scale, damping_scale: The drives' gains, relative to the commanded ones.
         seed: Seed of the initial lying pose (0: the exact pose) and of noise.
         estimator: True to run the base velocity estimator as well and measure its error; always
             done if the policy needs the estimator.
         sensor_errors: Errors of the estimator's sensors.
         velocity_error_mps: Size of the `VelocityError` that is added to base_lin_vel, a term that
-            the policy must have; 0: none.
+            the policy must have; 0 for none.
         limits: Limits for the walk; None if it is only measured.
     """
 

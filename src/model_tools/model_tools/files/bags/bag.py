@@ -64,7 +64,7 @@ class Bag:
     Attributes:
         path: Folder of the recording, or its only file.
         storage: Format of the recording's files.
-        start_ns, duration_ns: First log time, and the time from the first to the last.
+        start_ns, duration_ns: First log time, and the time from it to the last one.
         topics: Recorded topics, by full name.
     """
 
@@ -158,10 +158,10 @@ class Bag:
             yield of_topic
 
     def stored_ns(self, topic: str) -> Times:
-        """Return the log times of a topic's messages [messages], in the order of writing.
+        """Return the log times of a topic's messages [messages], in the order they were written.
 
-        Readers sort messages by time, so only the order of writing reveals a clock reset. The
-        result is empty for storage formats that do not preserve it.
+        Readers sort messages by time, so only the order in which they were written reveals a clock
+        reset. The result is empty for storage formats that do not preserve it.
         """
         with self._opened() as reader:
             files = indexed_files(reader)
@@ -209,7 +209,7 @@ class Bag:
 
 @contextmanager
 def _errors_named(path: Path) -> Iterator[None]:
-    """Convert errors raised during the reading of a recording to ToolError."""
+    """Convert errors raised while reading a recording to ToolError."""
     try:
         yield
     except (OSError, ToolError):
@@ -236,7 +236,7 @@ def _broken(path: Path, found: str) -> ToolError:
 
 
 def refuse_set_back(bag: Bag, topics: Mapping[str, str]) -> None:
-    """Raise an error if log times jump back, since the clock was reset."""
+    """Raise an error if log times jump back, which means that the clock was reset."""
     for topic in topics.values():
         stored_ns = bag.stored_ns(topic)
         if (place := set_back(stored_ns)) is not None:

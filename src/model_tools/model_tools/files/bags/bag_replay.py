@@ -55,7 +55,7 @@ def input_types(contract: JointContract) -> dict[str, tuple[str, ...]]:
 
 
 def tick_timeouts_ns(contract: JointContract) -> dict[str, int | None]:
-    """Return the time-outs of the inputs that a tick requires; a command fades out instead."""
+    """Return the time-outs of a tick's required inputs; the velocity command fades out instead."""
     limits = limits_in_force(contract, StricterLimits())
     names = [name for name in RobotState(contract).inputs if name != COMMAND]
     return timeouts_in_force_ns(contract, limits, names)
@@ -76,7 +76,7 @@ class PerceivedFilter:
     """Skips perception messages without values, as the policy node does.
 
     Attributes:
-        skipped: Number of messages so far that state a problem instead of values.
+        skipped: Number of messages skipped so far because they state a problem instead of values.
     """
 
     def __init__(self, make: Callable[[], Decode]) -> None:
@@ -145,7 +145,7 @@ class Replay:
         self.ticks = Ticks(contract.period_ns, tick_timeouts_ns(contract))
 
     def rows(self, wanted: Sequence[int] | None = None) -> Iterator[Row]:
-        """Yield the rows as views, only once; row numbers count the ticks that are not skipped.
+        """Yield the rows, once only, as views; row numbers count the ticks that are not skipped.
 
         Args:
             wanted: Sorted numbers of rows to yield; None for all. A policy without memory runs only

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Blocks of messages on a topic: log times, stamps, and bytes on demand.
 
-An MCAP file (https://mcap.dev/spec) stores messages in chunks, and after each chunk an index of the
-messages of each topic. Since a robot publishes far more than a policy uses, NumPy reads all stamps
-of a topic in a chunk in one step, at the offsets in the index, and skips the other topics'
+An MCAP file (https://mcap.dev/spec) stores messages in chunks, each followed by an index of its
+messages for each topic. Since a robot publishes far more than a policy uses, NumPy reads all of a
+topic's stamps in a chunk at once, at the offsets in the index, and skips the other topics'
 messages. rosbags parses everything but the messages.
 """
 
@@ -37,7 +37,7 @@ LAST_NS = 2**63 - 1
 """Upper bound of log times."""
 Places = npt.NDArray[np.intp]
 _CHUNKS_KEPT = 4
-"""Number of chunks cached: topics are read in parallel, rarely more than one chunk apart."""
+"""Number of cached chunks. Topics are read in parallel, rarely more than one chunk apart."""
 _MESSAGE = 0x05
 _LENGTH_AT, _COUNTED_FROM, _DATA_AT = 1, 9, 31
 """In a message record: opcode 1, length 8, channel 2, sequence 4, times 16, data."""
@@ -89,7 +89,7 @@ class BlocksOf(Protocol):
 def read_blocks(
     reader: Reader, topic: str, begin_ns: int = 0, end_ns: int = LAST_NS
 ) -> Iterator[Block]:
-    """Yield the messages of a topic from an open recording; rosbags reads all of them."""
+    """Yield a topic's messages from an open recording, all of them read by rosbags."""
     chosen = [each for each in reader.connections if each.topic == topic]
     messages = reader.messages(connections=chosen, start=begin_ns, stop=end_ns)
     while found := list(islice(messages, _AT_ONCE)):
@@ -102,7 +102,7 @@ def read_blocks(
 
 
 def in_rows(reader: Reader, topic: str) -> list[Times]:
-    """Return the log times of a topic's messages in each SQLite file, in the order of writing."""
+    """Return the log times of a topic's messages in each SQLite file, in the order written."""
     storage = reader.storage
     files = storage.storages if isinstance(storage, DirectoryReader) else [storage]
     return [
@@ -125,10 +125,10 @@ def in_rows(reader: Reader, topic: str) -> list[Times]:
 def set_back(stored_ns: Times) -> int | None:
     """Return the index of the first message after a clock reset; None if there was no reset.
 
-    Parts that do not overlap in time may be in any order: such an order comes from a merge.
+    Parts that do not overlap in time may be in any order, as in merged recordings.
 
     Args:
-        stored_ns: Log times [messages] in the order of writing.
+        stored_ns: Log times [messages] in the order they were written.
     """
     back = 1 + np.flatnonzero(np.diff(stored_ns) < -RESTART_NS)
     if not len(back):
@@ -190,7 +190,7 @@ class IndexedFile:
             )
 
     def stored_ns(self, topic: str) -> Iterator[npt.NDArray[np.uint64]]:
-        """Yield the log times of a topic's messages in the order of writing."""
+        """Yield the log times of a topic's messages in the order they were written."""
         written = sorted(
             (self._chunks[place].chunk_start_offset, place, entries)
             for place, entries in self._index(topic)

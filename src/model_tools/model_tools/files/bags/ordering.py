@@ -42,7 +42,7 @@ class StampedMessage(NamedTuple):
 class Ordering:
     """Yields messages in time order, each as soon as no earlier message can still arrive.
 
-    The ratio of stamp time to wall time does not matter. Messages without stamps get their times
+    The ratio of stamp time to wall time does not matter. Messages without stamps take their times
     from messages published just before and after; if no input has stamps, publication times are
     used. A repeated or earlier stamp is not a new message.
 

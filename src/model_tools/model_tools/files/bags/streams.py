@@ -63,8 +63,8 @@ def in_time(
         period_ns: Time between two ticks.
         first_ns: Time of any tick; all other ticks are a multiple of the period away from it.
         extract: Part of the recording to read; all of it if None.
-        filters: By input, filters that decide which of the newest messages count; for other inputs
-            all count.
+        filters: Filters by input, which decide which of the newest messages count; for inputs
+            without a filter, all count.
     """
     with _opened(bag, topics, period_ns, first_ns, extract, filters) as streams:
         yield from heapq.merge(*(stream.arrivals() for stream in streams))
@@ -81,7 +81,7 @@ def newest_times_ns(
 ) -> Iterator[dict[str, Iterator[Times]]]:
     """Yield a mapping from input to the times (ns) of the messages that `in_time` would yield.
 
-    The times come in arrays; where two arrays meet, one tick may have two messages.
+    The times come in arrays. At the boundary between two arrays, one tick may have two messages.
 
     Args:
         bag: The recording.

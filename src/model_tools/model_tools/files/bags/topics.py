@@ -122,7 +122,7 @@ def _named(bag: Bag, name: str, types: Sequence[str]) -> list[str]:
 
 
 def _keep_one_robot(named: dict[str, list[str]]) -> None:
-    """Keep the only namespace with all inputs: `joint_states` wins over `leader/joint_states`."""
+    """Keep the only namespace with all inputs: `joint_states`, not `leader/joint_states`."""
     spaces = [
         {topic.removesuffix(name) for topic in topics} for name, topics in named.items() if topics
     ]

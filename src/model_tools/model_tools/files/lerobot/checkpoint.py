@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configuration of a LeRobot checkpoint: `config.json`, and the steps around the network.
 
-A bundle either repeats those steps or is refused: without one of them, the policy would be
-different; for example, it would take relative actions for absolute targets.
+A bundle must repeat all of those steps, or the export is refused. Without one of them, the policy
+would behave differently; for example, relative actions would be taken for absolute targets.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _KNOWN = {
     "joint_velocity_processor": ("adds joint velocities to the state", _STATE),
     "current_processor": ("adds motor currents to the state", _STATE),
 }
-"""LeRobot steps known to this module: their effect, and the remedy."""
+"""Effect of each LeRobot step known to this module, and the remedy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +161,7 @@ def buffer_place(feature: PolicyFeature) -> str:
 
 
 def unsupported(step: Node, *, is_input: bool) -> ToolError | None:
-    """Return why a bundle cannot repeat a step; None if it can.
+    """Return the reason that a bundle cannot repeat a step; None if it can.
 
     Args:
         step: Element of `steps`.

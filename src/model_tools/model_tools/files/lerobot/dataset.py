@@ -95,7 +95,7 @@ class Dataset:
 
     @property
     def frames(self) -> int:
-        """Number of frames in all episodes together."""
+        """Total number of frames in all episodes."""
         return sum(episode.length for episode in self.episodes)
 
     def feature(self, name: str, *, camera: bool = False) -> DatasetFeature:
@@ -131,7 +131,7 @@ class Dataset:
         """Yield an episode's images, uint8 [height, width, 3] in RGB, one in memory at a time.
 
         Args:
-            camera: Image feature, stored as video or files.
+            camera: Image feature, stored as a video or as files.
             episode: One of `episodes`.
             frames: Increasing frame numbers in the episode; None for all.
         """

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Dataset files: Parquet, read in parts, and video frames by time."""
+"""Read a dataset's files: Parquet in parts, and video frames by time."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from model_tools.errors import ToolError, first_line
 from policy_core.interfaces import Tensor
 
 _AT_ONCE = 16
-"""Maximum number of rows with images that are in memory at once."""
+"""Maximum number of image rows in memory at once."""
 ImageArray = npt.NDArray[np.uint8]
 _READ_ON_S = 1.0
-"""Time span up to which decoding forward is no slower than seeking to a key frame."""
+"""Longest span (s) for which decoding forward is no slower than seeking to a key frame."""
 
 
 @contextmanager
@@ -62,7 +62,7 @@ def read_columns(
 
 
 def read_each(file: Path, column: str, rows: Sequence[int]) -> Iterator[Any]:
-    """Yield a column's values in some rows as Python objects, keeping few in memory at once.
+    """Yield a column's values in the given rows as Python objects, few in memory at once.
 
     Args:
         file: The Parquet file.

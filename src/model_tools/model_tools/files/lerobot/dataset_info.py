@@ -34,9 +34,9 @@ class DatasetFeature:
 
     Attributes:
         name: Name in training, such as `observation.state`, `observation.images.NAME` or `action`.
-        dtype: numpy name of the elements; `video` or `image` for a camera.
-        shape: Shape of one row; for a camera, always (height, width, channels), in whatever order
-            the dataset stores it.
+        dtype: NumPy type name of the elements; `video` or `image` for a camera.
+        shape: Shape of one row; for a camera, always (height, width, channels), whatever the order
+            in the dataset.
         names: Names of a vector's elements, such as `shoulder_pan.pos`; may be empty.
     """
 
@@ -75,7 +75,7 @@ class DatasetInfo:
 
 
 def conversion_command(folder: Path, version: str) -> str:
-    """Return instructions for converting a dataset of another version to a readable one."""
+    """Return instructions for converting a dataset from this version to a readable one."""
     if version != CONVERTIBLE:
         return (
             f"convert it to {CONVERTIBLE} with LeRobot 0.3 or older, then to v3.0 with "
@@ -143,7 +143,7 @@ def file_in(info: DatasetInfo, pattern: str, **values: object) -> str:
 
 
 def inside(path: str) -> str:
-    """Return the path; raise an error if it leaves the dataset, but allow links to a cache."""
+    """Return the path; raise an error if it is outside the dataset, but allow links to a cache."""
     if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\0" in path:
         raise ValueError(f"expected a path in the dataset, found {Found.of(path)}")
     return path

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Convert a LeRobot checkpoint's statistics to those of a contract."""
+"""Convert a LeRobot checkpoint's statistics to the form used in a contract."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class PolicyStatistics:
 
     Attributes:
         scalings: Scalings by feature name.
-        observed: Names of observations on the robot, by feature name, where the two differ.
+        observed: Names of the observations on the robot, by feature name, where the names differ.
         means: Means of the training data [size], where known, by feature name.
         largest: Largest |value| [size] in the statistics, by feature name.
     """
@@ -116,7 +116,7 @@ def read_statistics(
 
 
 def _known(source: _Source, feature: PolicyFeature) -> dict[str, F64]:
-    """Return mean, min and max [size] of a feature, without those that have missing values."""
+    """Return a feature's mean, min and max [size], except those with missing values."""
     found = {name: source.values.get(f"{feature.name}.{name}") for name in ("mean", "min", "max")}
     return {
         name: np.ravel(array).astype(np.float64)

@@ -81,8 +81,8 @@ class ActRequest:
         graphs: `two`: separate graphs for encoders and policy; `one`: a single graph.
         opset: ONNX opset version, 11 to 20.
         simplify: Simplify the graphs with onnxsim.
-        golden: Golden rows with the training code's outputs, to compare with the graphs' and to
-            keep.
+        golden: Golden rows with the training code's outputs, which are compared with the graphs'
+            outputs and kept.
         dataset: Dataset or recording for the golden rows if `golden` is None; without either,
             golden rows are drawn at random. The steps and torques in a dataset become the
             contract's `nominal`. The rule by which the dataset's frames were paired, if stated,
@@ -237,11 +237,11 @@ def _pairing(dataset: Path | None) -> Pairing:
 
 
 def _pose(statistics: PolicyStatistics, robot: ActRobot, units: Units) -> F64:
-    """Return the training data's mean pose clipped to the limits, rad; if unknown, their middle.
+    """Return the training data's mean pose within the limits, rad; if unknown, the limits' middle.
 
     Raises:
-        ToolError: The mean is farther beyond a limit than the limits are apart, so the units must
-            differ.
+        ToolError: The mean exceeds a limit by more than the distance between the limits, so the
+            units must differ.
     """
     low = np.array([joint.position_min for joint in robot.joints.values()])
     high = np.array([joint.position_max for joint in robot.joints.values()])

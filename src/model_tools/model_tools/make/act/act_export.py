@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Export of a LeRobot checkpoint to the bundle of a chunk policy, complete or not at all."""
+"""Export a LeRobot checkpoint to a chunk policy's bundle, completely or not at all."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def _rows(
 ) -> tuple[dict[str, Tensor], F64, list[str]]:
     """Return the golden observations and the policy's normalized chunks.
 
-    Also return a line of text per comparison with given chunks.
+    Also return a line of text for each comparison with given chunks.
     """
     reference = ReferenceGraphs(contract, models)
     if request.golden is None:

@@ -34,8 +34,8 @@ _IR_VERSIONS = {
     range(19, 21): 9,
     range(21, 23): 10,
 }
-"""ONNX IR version by opset: the oldest that runtimes of the opset's time read, but for opset 11 the
-newest that D-Robotics' tools accept."""
+"""ONNX IR version by opset: old enough for the runtimes that were current with the opset; for opset
+11, the newest that D-Robotics' tools accept."""
 PREFIX = "model."
 _UNUSED, _COUNTERS = ("vae_encoder",), "num_batches_tracked"
 """Name prefixes and suffix of tensors that only training needs."""
@@ -71,7 +71,7 @@ class GraphBuilder:
     def model(
         self, outputs: Mapping[str, tuple[Value, Sequence[int]]], metadata: Mapping[str, str]
     ) -> onnx.ModelProto:
-        """Return the model with these outputs: name, value and shape of each."""
+        """Return the model with these outputs, each with its value and shape, by name."""
         for name, (value, _) in outputs.items():
             given = value if isinstance(value, str) else self._constant(name, value)
             self._nodes.append(helper.make_node("Identity", [given], [name], name=f"to_{name}"))

@@ -149,7 +149,7 @@ def read_checkpoint(
 
     Args:
         folder: Folder with `config.json` and `model.safetensors`.
-        language: Options of a policy with a language model.
+        language: Options for a policy with a language model.
         policy: Required policy type; if None, any type that can be exported.
     """
     file = read_config(folder)

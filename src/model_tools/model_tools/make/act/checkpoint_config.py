@@ -22,7 +22,7 @@ _IMAGES = re.compile(r"observation\.(images\.)?")
 LARGEST_SIDE = 8192
 """A contract's limit on the width and height of an image."""
 LARGEST_STEPS = 10_000
-"""A contract's limit on the steps of a chunk, and on the steps of its denoising."""
+"""A contract's limit on the number of steps in a chunk, and on the number of denoising steps."""
 _COMMON_KEYS = """
     type n_obs_steps input_features output_features normalization_mapping n_action_steps device
     use_amp use_peft push_to_hub repo_id private tags license pretrained_path pretrained_revision
@@ -45,7 +45,7 @@ class CameraInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointConfig:
-    """Inputs and outputs of a policy; features in the order of training."""
+    """Inputs and outputs of a policy, with the features in training order."""
 
     file: Path
     licence: str | None
@@ -55,7 +55,7 @@ class CheckpointConfig:
     environment: PolicyFeature | None
     action: PolicyFeature
     chunk_size: int
-    """Steps of a chunk, counted from the newest observation."""
+    """Number of steps in a chunk, counted from the newest observation."""
     n_action_steps: int
     ensemble_coeff: float | None = None
     denoising: Denoising | None = None
@@ -75,7 +75,7 @@ class CheckpointConfig:
 
     @property
     def sizes(self) -> tuple[tuple[int, int], ...]:
-        """Heights and widths of the images, each size once."""
+        """The different image sizes (height, width)."""
         return tuple(dict.fromkeys((camera.height, camera.width) for camera in self.cameras))
 
 

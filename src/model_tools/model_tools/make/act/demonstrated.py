@@ -20,7 +20,7 @@ from policy_core.interfaces import F64
 from policy_core.members.chunk.normalise import Units
 
 _SLOWEST = 0.1
-"""Share of a joint's speed that is always accepted, since some joints never move in the data."""
+"""Fraction of a joint's speed limit always accepted, since some joints never move in the data."""
 
 
 def demonstrated(contract: ChunkContract, path: Path) -> Nominal | None:
@@ -53,9 +53,9 @@ def asked_for(
     """Return, per joint, the largest step of the action and the largest torque that it demands.
 
     A step is the change between two frames of an episode. The torque is |stiffness (action - state)
-    - damping velocity|, as the guard computes it, or the same without the velocity term if that is
-    larger, but at least the drive's limit. Without a state, the torque is that for a target one
-    step away.
+    - damping velocity|, as the guard computes it, or |stiffness (action - state)| if that is
+    larger. Without a state, it is the torque for a target one step away. It is at least the drive's
+    limit.
 
     Args:
         contract: Contract that states gains and joints.

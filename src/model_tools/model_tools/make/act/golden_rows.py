@@ -33,17 +33,17 @@ from policy_inference.comparison.rows import evenly
 ROWS = 3
 _BLOCK = 16
 TOLERANCE, LARGEST_TOLERANCE = 1e-5, 1e-3
-"""Differences between normalized chunks from two implementations of one function: one that is
-always allowed, and the largest that is ever allowed.
+"""Difference that is always allowed between normalized chunks from two implementations of the same
+function, and the largest that is ever allowed.
 """
 NOISES = 4.0
-"""Factor on float32 noise: two because both chunks have noise, times two for differing kernels."""
+"""Factor for float32 noise: 2 because both chunks have noise, times 2 for differing kernels."""
 Rows = Mapping[str, Tensor]
 """Observations in the layout of a golden file, optionally with chunks."""
 
 
 def drawn_rows(contract: ChunkContract) -> dict[str, Tensor]:
-    """Return random observations, always the same: blocks of colors, states around the mean."""
+    """Return the same random observations every time: blocks of color, states around the mean."""
     random, rows = np.random.default_rng(0), dict[str, Tensor]()
     for name, camera in contract.cameras.items():
         height, width = -(-camera.height // _BLOCK), -(-camera.width // _BLOCK)
@@ -116,7 +116,7 @@ def _drawn(random: np.random.Generator, scaling: Scaling, size: int) -> F32:
 
 
 class _ModelFile:
-    """A graph as a back end, computed in float32 or in float64 (100 times slower)."""
+    """A back end that runs a graph in float32 or in float64 (100 times slower)."""
 
     name = "reference"
 
@@ -147,7 +147,7 @@ class ReferenceGraphs:
     def __init__(
         self, contract: ChunkContract, models: Mapping[str, onnx.ModelProto], *, exact: bool = False
     ) -> None:
-        """Open the graphs, by their names in the contract.
+        """Open the graphs, named as in the contract.
 
         Args:
             contract: Contract of the policy.
@@ -196,7 +196,7 @@ def action_normaliser(contract: ChunkContract) -> VectorNormaliser:
 
 
 def golden_tolerance(difference: float, found: F64, exact: Callable[[], F64]) -> float:
-    """Return the tolerance for normalized chunks of the same function.
+    """Return the tolerance for normalized chunks from two implementations of the same function.
 
     The tolerance is `TOLERANCE`; if that is exceeded, `NOISES` x max |float32 - float64| over these
     chunks, clamped between `TOLERANCE` and `LARGEST_TOLERANCE`. Deep backbones have more noise than
@@ -220,7 +220,7 @@ def require_same(
     source: str,
     exact: Callable[[], F64],
 ) -> float:
-    """Return the largest normalized difference from expected chunks in the policy's units.
+    """Return the largest normalized difference from the expected chunks (in the policy's units).
 
     Args:
         normalised: Chunks in float32.

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configuration and graphs of an ACT policy.
 
-The graphs are one encoder per image size and the transformer; or a single graph.
+The policy has either one encoder graph per image size and a transformer graph, or a single graph.
 
 At inference, the latent of ACT's autoencoder is zero, so its token is a constant; all positions are
-constants too. The tokens are the latent, the state, the environment state and the cameras, row by
-row.
+constants too. The tokens are the latent, the state, the environment state and the cameras'
+features, row by row.
 """
 
 from __future__ import annotations

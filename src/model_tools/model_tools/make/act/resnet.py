@@ -6,7 +6,7 @@ He et al., "Deep Residual Learning for Image Recognition" (2016), with the strid
 its 3 x 3 convolution, as in torchvision. Batch norm is frozen, so it is folded into the convolution
 before it: y = (x - running_mean) / sqrt(running_var + eps) weight + bias.
 
-Channels that are always zero (padded or pruned networks) are removed.
+Channels that are always zero (in padded or pruned networks) are removed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Rows = npt.NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResNet:
-    """A ResNet: its blocks per stage, and whether they are bottlenecks, which widen 4 times."""
+    """A ResNet: its blocks per stage, and whether these are bottlenecks (4 times as wide)."""
 
     blocks: tuple[int, int, int, int]
     is_bottleneck: bool
@@ -57,7 +57,7 @@ RESNETS = {
 
 
 def feature_size(pixels: int, *, dilated: bool) -> int:
-    """Return the height or width of an image's features, after strides of 2, which round up."""
+    """Return the height or width of an image's features after strides of 2, each rounded up."""
     return -(-pixels // (16 if dilated else 32))
 
 
@@ -71,7 +71,7 @@ class Backbone:
     dilated: bool
     """Dilation in the last stage instead of a stride (`replace_final_stride_with_...`)."""
     onnx_name: Callable[[str], str] = "backbone.{}".format
-    """Function from a layer's name to its name in the checkpoint."""
+    """Function that converts a layer's name to its name in the checkpoint."""
     group_norm: bool = False
     """Group norm, 16 channels per group, instead of batch norm."""
     norms: dict[str, Convolution] = field(default_factory=dict)
@@ -191,7 +191,7 @@ class Backbone:
 def group_norm(graph: GraphBuilder, x: Value, groups: int, weight: F32, bias: F32) -> Value:
     """Return group norm of [1, channels, ...]; weight and bias have as many axes as `x`.
 
-    Computed as instance norm of the groups, an operator that every opset has.
+    It is computed as instance norm of the groups, since every opset has that operator.
     """
     shape = graph.op("Shape", x)
     split = graph.op("Reshape", x, np.array([1, groups, -1], np.int64))
@@ -210,7 +210,7 @@ def without_silent(
 
     Args:
         convolutions: Convolutions by name: `conv1`, `layerS.B.convN`, `layerS.B.downsample.0`.
-        blocks: Number of blocks of each stage.
+        blocks: Number of blocks in each stage.
         layers: Number of convolutions in a block, not counting `downsample.0`.
     """
     left = dict[str, Convolution]()

@@ -35,7 +35,7 @@ LANGUAGE_MODEL = "LanguageModel"
 """Name of the graph that runs once per chunk."""
 _EMPTY = "observation.images.empty_camera_"
 _WIDEST = 8192
-"""Maximum width of the expert, and so of the time embedding, which a contract limits."""
+"""Maximum width of the expert and thus of the time embedding, which a contract limits."""
 _KEYS = """
     chunk_size max_state_dim max_action_dim resize_imgs_with_padding empty_cameras
     adapt_to_pi_aloha use_delta_joint_actions_aloha tokenizer_max_length num_steps use_cache
@@ -51,7 +51,7 @@ _ADAPTER, _TOKENIZER, _CONFIG = "adapter_config.json", "tokenizer.json", "config
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Language:
-    """Options for a policy with a language model, which state what its checkpoint does not.
+    """Options for a policy with a language model, for what its checkpoint does not state.
 
     Attributes:
         prompt: The task in words, as in the training dataset.
@@ -76,7 +76,7 @@ class VisionSizes:
     heads: int
     feedforward: int
     patch: int
-    """Image size in pixels per side."""
+    """Size of a patch in pixels per side."""
     side: int
     """Number of learned positions per row or column of patches."""
     eps: float

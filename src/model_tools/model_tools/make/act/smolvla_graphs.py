@@ -129,8 +129,8 @@ def _positions(count: int, learnt: int, how: str) -> Positions:
     """Return the index of the learned position for each of `count` patches in a row.
 
     With patches and positions spread evenly over the image, this is the last position at or before
-    the patch. Transformers 4 scales the places of patches by 1 - 1e-6, so a patch that starts
-    exactly at a position gets the one before.
+    the patch. Transformers 4 scales the patches' coordinates by 1 - 1e-6, so a patch that starts
+    exactly at a position gets the previous position.
     """
     place = np.arange(count) * learnt / count
     if how == "repeated":
@@ -229,7 +229,7 @@ def _language(graph: GraphBuilder, config: SmolvlaConfig, weights: Weights) -> o
 
 
 def prefix_tokens(config: SmolvlaConfig) -> int:
-    """Return the number of tokens of images, prompt and state."""
+    """Return the number of tokens for images, prompt and state."""
     images = sum(config.image_tokens(camera.height, camera.width) for camera in config.cameras)
     return images + len(config.tokens) + 1
 

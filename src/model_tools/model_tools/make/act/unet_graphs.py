@@ -40,7 +40,7 @@ NOISY, TIME = "noisy_actions", "time"
 """Inputs of a denoising step's graph, besides those for the observation."""
 _BETAS = ("squaredcos_cap_v2", "scaled_linear", "linear")
 _FLOW_SCALE = 100.0
-"""Factor from a flow's time, 0 to 1, to the network's input: the range of diffusion timesteps."""
+"""Factor that scales a flow's time (0 to 1) to the network's input range, diffusion timesteps."""
 _KEYS = """
     horizon drop_n_last_frames vision_backbone resize_shape crop_ratio crop_shape crop_is_random
     pretrained_backbone_weights use_group_norm spatial_softmax_num_keypoints
@@ -192,7 +192,7 @@ ENCODER, STEP = "VisionEncoder", "DenoisingStep"
 """Names of the graphs; one camera's encoder is `VisionEncoder_CAMERA`."""
 PREFIX = "diffusion."
 _FINAL_GROUPS = 8
-"""Groups of the last norm, regardless of the configuration."""
+"""Number of groups in the last norm, regardless of the configuration."""
 _LAYERS = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7"}
 """Indices of a ResNet's layers in LeRobot's encoder, which names layers by index."""
 

@@ -40,7 +40,8 @@ class Actor:
 
         Args:
             config: Activations, and treatment of the statistics.
-            normalised_outside: True if the module gets observations as (obs - mean) / divisor.
+            normalised_outside: True if the module receives normalized observations, (obs - mean) /
+                divisor.
         """
         body = networks.hidden(self.layers[:-1], config.activation or "identity")
         head = nn.Sequential(self.layers[-1], networks.ACTIVATIONS[config.output_activation]())

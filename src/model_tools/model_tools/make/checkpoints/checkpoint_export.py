@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Export of a policy to an ONNX model, with proof that both compute the same function."""
+"""Export a policy to an ONNX model, and prove that both compute the same function."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def prove(
 def prove_recorded(
     policy: CheckpointPolicy, model: onnx.ModelProto, rows: Mapping[str, F32], actions: F32
 ) -> dict[str, ParityDifference]:
-    """Compare the model with recorded actions [rows, act_dim], the only proof for a state dict."""
+    """Compare the model with recorded actions [rows, act_dim]; a state dict has no other proof."""
     [(name, obs)] = rows.items()
     found = difference(
         model.SerializeToString(),

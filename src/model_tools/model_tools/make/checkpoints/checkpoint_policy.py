@@ -41,7 +41,7 @@ class CheckpointPolicy:
     exported: Any
     """torch module to export: `whole` without the normalization that stays outside."""
     normalised_outside: bool
-    """True if the model gets (obs - mean) / divisor."""
+    """True if the model receives normalized observations, (obs - mean) / divisor."""
     program: Any = None
     """The TorchScript program itself; `whole` is derived from it."""
 
@@ -181,7 +181,7 @@ def as_it_stands(program: Any, config: ExportConfig) -> nn.Module:
 def _difference(program: Any, policy: Any, obs_dim: int) -> float:
     """Return the largest difference between the actions in one run, relative to the largest action.
 
-    Actions below 1 count as 1.
+    A largest action below 1 counts as 1.
     """
     rows = 2.0 * torch.randn(STEPS, 1, obs_dim, generator=torch.Generator().manual_seed(0))
     _reset(program)

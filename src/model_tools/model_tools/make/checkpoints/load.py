@@ -49,7 +49,7 @@ class TorchCheckpoint:
     Attributes:
         path: Location of the file, for messages.
         sha256: Hash of the file.
-        format: Layout from the training library, or `TorchScript`.
+        format: Layout of the training library, or `TorchScript`.
         tensors: Tensors of the policy and its normalizer, by name.
         beside: Other contents of the file, by name.
         program: The TorchScript program; None for a file of tensors.
@@ -152,12 +152,13 @@ def _laid_out(path: Path, content: object) -> tuple[str, Mapping[str, Tensor]]:
 
 
 def read_rsl_rl(content: Mapping[str, object]) -> Mapping[str, Tensor] | None:
-    """Return the tensors of an rsl_rl `model_<iteration>.pt`; names begin with a tensor's part.
+    """Return the tensors of an rsl_rl `model_<iteration>.pt`; each name begins with its part.
 
     Up to version 3: a single `model_state_dict` for actor and critic (`actor.0.weight`,
     `memory_a.rnn.*`), with `obs_norm_state_dict` beside it up to 2.3, and `actor_obs_normalizer.*`
-    inside it in 3. Later versions: `actor_state_dict` and `critic_state_dict` (`mlp.0.weight`,
-    `rnn.rnn.*`, `obs_normalizer.*`). Distillation writes `student` instead of `actor`.
+    inside it in version 3. Later versions: `actor_state_dict` and `critic_state_dict`
+    (`mlp.0.weight`, `rnn.rnn.*`, `obs_normalizer.*`). Distillation writes `student` instead of
+    `actor`.
     """
     together = content.get(_TOGETHER)
     if isinstance(together, Mapping):

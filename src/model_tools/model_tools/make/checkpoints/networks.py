@@ -50,7 +50,7 @@ class NormaliserLayer(nn.Module):
 
 
 class PolicyNetwork(nn.Module):
-    """A policy: normalizer, layers, any recurrent layers, and the layers after these."""
+    """A policy: normalizer, layers, any recurrent layers, and the layers after them."""
 
     def __init__(
         self, *, normaliser: nn.Module, before: nn.Module, rnn: nn.Module | None, after: nn.Module

@@ -61,7 +61,7 @@ CONVENTIONS = (
 # Updated with the statistics, but not needed to normalize.
 BESIDE = ("_var", "count", "current_count")
 LEAVES = {*BESIDE, *(name for kind in CONVENTIONS for name in (kind.mean, kind.spread))}
-"""Last name part of every tensor that belongs to running statistics."""
+"""Last part of the name of each tensor that belongs to running statistics."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

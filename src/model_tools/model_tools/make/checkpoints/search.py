@@ -131,7 +131,7 @@ class LayerStack:
     weights: tuple[str, ...]
     """Names of the weights, in the order of the number that differs."""
     shapes: tuple[Shape, ...]
-    """Shapes of the weights: (out, in) each."""
+    """Shape (out, in) of each weight."""
 
     def __str__(self) -> str:
         """Return text such as ``actor.* (45-256-12)``."""

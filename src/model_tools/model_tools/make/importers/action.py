@@ -21,7 +21,7 @@ KINDS = {
     "JointEffortAction": "effort",
 }
 OUT_OF_REACH = 50.0
-"""No joint moves this far (rad, eight turns): a target clip beyond this has no effect."""
+"""No joint moves this far (rad; eight turns), so a target clip beyond this has no effect."""
 _AXES = (("lin_vel_x",), ("lin_vel_y",), ("ang_vel_z", "ang_vel_yaw"))
 
 
@@ -48,7 +48,7 @@ class CustomAction:
 
 
 def custom_action(name: str, action: Node, *needed: str) -> CustomAction | None:
-    """Return an action of unknown class that lacks a key of joint actions; otherwise None."""
+    """Return the action if its class is unknown and it lacks a needed key; otherwise None."""
     keys = tuple(action.mapping())
     if name in KINDS or all(key in keys for key in needed):
         return None
@@ -61,7 +61,7 @@ def put_action(
     actions: Sequence[SourceAction | CustomAction],
     origin: str,
 ) -> None:
-    """Write the action's output and terms to a draft with default positions and tensors."""
+    """Write the action's output and terms to a draft that has default positions and tensors."""
     if output is not None:
         draft.put("action.output", output)
     draft.ask("action.output", "model output that commands the joints")
@@ -88,7 +88,7 @@ def driven_by_velocity(draft: Draft) -> set[str]:
 
 
 def _matches(key: Any, name: str) -> bool:
-    """Return whether an answer is a valid pattern that matches; the loader refuses invalid ones."""
+    """Return whether a pattern matches a name; false for invalid ones, which the loader refuses."""
     try:
         return bool(name_pattern(str(key)).fullmatch(name))
     except ValueError:

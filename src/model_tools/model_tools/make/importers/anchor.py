@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pose of a body from the robot's description: the chain to a motion's anchor."""
+"""Get a body's poses, and the chain to a motion's anchor, from the robot's description."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def body_poses(
         robot: Same as for `anchor_chain`.
         body: Name of the body.
         names: Names of the joints.
-        joint_pos: Joint positions [frames, joints], rad; joints without a name are at 0.
+        joint_pos: Joint positions [frames, joints], rad; joints that are not in `names` are at 0.
         base_pos: Positions of the base [frames, 3], m.
         base_quat: Orientations of the base [frames, 4], w first.
     """

@@ -254,7 +254,7 @@ def _scales(draft: Draft) -> Iterator[tuple[list[str], F64]]:
 
 
 def _each(value: Any, names: Any) -> F64 | None:
-    """Return the value for each name; None if one value is open or wrong, as the loader reports."""
+    """Return the value for each name; None if any is open or wrong, which the loader reports."""
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return None
     try:

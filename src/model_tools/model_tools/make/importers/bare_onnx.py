@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Import of an ONNX model alone: its tensors are known, everything else is a question."""
+"""Import an ONNX model alone: its tensors are known; everything else is a question."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Isaac Lab's IO descriptor (YAML), the most complete format; it has 0 as explicit drives' gains.
+"""Isaac Lab's IO descriptor (YAML), the most complete format; gains of explicit drives are 0.
 
 Per-joint values are in the simulator's order, the order of the articulation's `joint_names`.
 """

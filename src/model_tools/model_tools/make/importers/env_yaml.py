@@ -212,7 +212,7 @@ def _clip(action: Node, joints: Sequence[str]) -> list[list[float]] | None:
 
 
 def _put_actuators(draft: Draft, groups: Node, names: Sequence[str]) -> None:
-    """Write the groups' values per joint.
+    """Write the actuator groups' values for each joint.
 
     If only some joints have a value, add a TODO for the rest.
     """
@@ -313,7 +313,7 @@ def _is_motion(kind: str) -> bool:
 
 
 def _refuse_sorted(root: Node, group: Node) -> None:
-    """Raise if all keys are sorted, since YAML tools that sort lose the original order."""
+    """Raise if all keys are sorted, since a YAML tool that sorts keys loses the original order."""
     for node in (root, group):
         names = [name for name, _ in node.items()]
         if len(names) < _FEWEST_SORTED or names != sorted(names):
@@ -350,8 +350,8 @@ def _term(
 def _scan(root: Node, term: Node) -> dict[str, Any] | None:
     """Return the scan of a height scanner; None if its rays are not a grid.
 
-    Isaac Lab's term is the sensor's height minus that of the ground and minus an offset. The
-    sensor's own offset moves the points only in x and y, and does not change this height.
+    Isaac Lab's term is the sensor's height minus the ground's height and an offset. The sensor's
+    own offset moves the points only in x and y, and does not change this height.
     """
     params = term["params"]
     config = params.get("sensor_cfg")

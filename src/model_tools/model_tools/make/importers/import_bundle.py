@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Import of a training file in a known format to a bundle folder with a draft contract."""
+"""Import a training file in a known format into a bundle folder with a draft contract."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def make_draft(request: ImportRequest) -> Draft:
 def import_bundle(
     request: ImportRequest, output: Path, completion: Completion = DRAWN, *, force: bool = False
 ) -> Draft:
-    """Write a bundle folder with draft and model, complete or not at all.
+    """Write a bundle folder with the draft and the model, completely or not at all.
 
     Args:
         request: Options for the import.
@@ -176,7 +176,7 @@ def _copy_model(draft: Draft, file: Path) -> None:
 
 
 def _check(draft: Draft) -> None:
-    """Raise an error for problems of the contract that are not open questions."""
+    """Raise an error for problems in the contract that are not open questions."""
     reader = Reader(f"{CONTRACT_FILE} (not written)")
     reader.section(JointContract, draft.values)
     todos = draft.todos()

@@ -17,7 +17,7 @@ from policy_core.bundle.resolve import name_pattern
 
 LISTED, BREADTH_FIRST, SDK = ORDERS = ("listed", "breadth_first", "sdk")
 _ALIKE = 0.01
-"""Relative and absolute tolerance, in any unit: training files give at least two digits."""
+"""Relative and absolute tolerance, in any unit; training files have at least two digits."""
 _RIGHT_OF = {
     "L": "R",
     "FL": "FR",
@@ -107,7 +107,7 @@ def mirrored_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def unlike_pairs(names: Sequence[str], values: Sequence[float]) -> list[str]:
-    """Return `left_hip -0.1, right_hip 0.3` for each pair with different magnitudes.
+    """Return text such as `left_hip -0.1, right_hip 0.3` for each pair with different magnitudes.
 
     Robots are usually symmetric except for signs, so many such pairs suggest a wrong joint order.
     """

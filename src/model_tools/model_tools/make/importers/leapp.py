@@ -50,8 +50,8 @@ _VECTORS: dict[str, dict[tuple[str, ...], str]] = {
         ("qw", "qx", "qy", "qz"): "base_quat_wxyz",
     },
 }
-"""Terms by kind, then by the order of their elements. Where a kind has a single order, a tensor
-may also have only part of it, or additional elements."""
+"""Terms by kind, then by the order of their elements. If a kind has a single order, a tensor may
+also have only some of its elements, or additional ones."""
 
 
 def recognise(source: TrainingSource) -> bool:
@@ -142,7 +142,7 @@ def _target(
 def _put_joints(
     draft: Draft, source: TrainingSource, node: Node, output: str, driven: Sequence[str]
 ) -> None:
-    """Write the robot's joints: an articulation's, a measured tensor's, or else the driven ones."""
+    """Write the robot's joints from an articulation or measured tensor, or only the driven ones."""
     names, origin = list(driven), f"element_names of {output}"
     for tensor in node["inputs"].elements():
         kind = stated.text() if (stated := tensor.get("kind")) else ""
@@ -214,7 +214,7 @@ def _check_names(source: TrainingSource, node: Node, model: OnnxModel) -> None:
 def _put_initial_values(
     draft: Draft, path: Path, pipeline: Node, name: str, feedback: dict[str, str]
 ) -> None:
-    """Write the initial values of recurrent states; block a last action that has nonzero ones."""
+    """Write the initial values of recurrent states; refuse nonzero ones of a last action."""
     stated = pipeline.get("initial_values")
     if stated is None:
         if feedback:

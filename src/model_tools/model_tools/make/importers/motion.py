@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reference motion of an imported policy: a file from the user, or the frames inside the model.
 
-The exporters of BeyondMimic, mjlab and holosoma store the motion in the model: the `time_step`
-input selects a frame, and outputs other than the action return it: the poses of all bodies, or only
-the anchor's. The bundle stores these frames as its clip, since a tick needs its frame before the
-model runs.
+The exporters of BeyondMimic, mjlab and holosoma store the motion in the model. The `time_step`
+input selects a frame, which outputs other than the action return, with the poses of all bodies or
+only the anchor's. The bundle stores these frames as its clip, since a tick needs its frame before
+the model runs.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def put_motion(draft: Draft, clip: Path | None, robot: Path | None) -> None:
 
     Args:
         draft: Draft that has its terms and, if the source states it, the anchor's body.
-        clip: File from the user; None for the frames inside the model, if it has any.
+        clip: File from the user; None for the frames inside the model, if there are any.
         robot: Robot description, for the chain to the anchor.
     """
     names = {term["term"] for _, term in draft.terms() if isinstance(term["term"], str)}
@@ -117,7 +117,7 @@ def _put_first_pose(draft: Draft, arrays: Mapping[str, Tensor]) -> None:
 
 
 def _missing(draft: Draft, *, has_anchor: bool) -> list[str] | None:
-    """Return the keys that a model's frames need from the user; None if it has no frames."""
+    """Return the keys that a model's frames need from the user; None if the model has no frames."""
     model = draft.model
     joints, bodies = stated_names(model.metadata)
     if not (model.rows_chosen_by(_COUNTER) and joints and _gives(model, _JOINTS)):

@@ -41,7 +41,7 @@ _KNOWN = {
     },
 }
 MOTION_COMMAND = "motion_command"
-"""Function of a term that has the reference motion's joint positions, then its velocities."""
+"""Function of a term with the reference motion's joint positions, then its joint velocities."""
 WITHOUT_WHEELS = "joint_pos_rel_without_wheel"
 """robot_lab's joint positions, with zeros for the wheels."""
 _PERIODS = ("period", "cycle_time")
@@ -141,7 +141,7 @@ def put_observation(
     Args:
         draft: Draft that already has the joints and the action.
         name: Name of the model's input.
-        width: Number of its values; None if the model does not state it.
+        width: Number of the input's values; None if the model does not state it.
         terms: Terms in the order of the vector.
         layout: Order of frames and of clip and scale.
     """
@@ -180,7 +180,7 @@ def phase_settings(params: Node | None) -> tuple[float | None, list[str] | None]
 
 
 def find_term(function: str) -> str:
-    """Return the contract's term for a function, `external` if unknown."""
+    """Return the contract's term for a function; `external` if the function is unknown."""
     return _KNOWN.get(function, "external")
 
 

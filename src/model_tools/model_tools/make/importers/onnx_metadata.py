@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """ONNX metadata: comma-separated lists (rsl_rl and relatives) or JSON (holosoma).
 
-The metadata give the names of the observation terms, but no measured quantities, scales or rate.
+The metadata contain the names of the observation terms, but no measured quantities, scales or rate.
 """
 
 from __future__ import annotations
@@ -139,7 +139,8 @@ def ask_action(
         draft: Draft to change; already has the term with its joints.
         model: The model.
         output: Output of the action.
-        has_scale: True if the term has a scale; it is then asked for only if the graph scales too.
+        has_scale: True if the term has a scale; the user is then asked for it only if the graph
+            scales too.
     """
     key = ("action", "terms", 0)
     about = "".join(
@@ -228,7 +229,7 @@ def _put_limits(draft: Draft, urdf: Node) -> None:
 
 
 def _list(value: Node) -> Node:
-    """Return a list that is written as JSON or as comma-separated text."""
+    """Return a list that was written as JSON or as comma-separated text."""
     written = value.text()
     if written.lstrip().startswith("["):
         return value.json()

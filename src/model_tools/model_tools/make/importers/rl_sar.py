@@ -48,7 +48,7 @@ _FUNCTIONS = {
     "whole_body_tracking/motion_command": (MOTION_COMMAND, ""),
     "whole_body_tracking/motion_anchor_ori_b": ("motion_anchor_ori_b", ""),
 }
-"""Isaac Lab's name of an observation, and the key of its scale."""
+"""Isaac Lab's name for each observation, and the key of its scale."""
 
 
 def recognise(source: TrainingSource) -> bool:
@@ -146,7 +146,7 @@ def _place(index: Node, names: Sequence[str]) -> int:
 
 
 def _put_joints(draft: Draft, policy: Node, names: Sequence[str]) -> None:
-    """Write the values of the policy's own file; the robot's file has a different order."""
+    """Write the values from the policy's own file; the robot's file has a different order."""
     for source, key in (
         ("default_dof_pos", "joints.default_position"),
         ("torque_limits", "joints.effort_limit"),

@@ -70,7 +70,7 @@ def read_urdf(text: str, origin: str) -> dict[str, JointFigures]:
 
 
 def breadth_first(robot: Mapping[str, JointFigures]) -> list[str]:
-    """Return the joints level by level from the base: the order of PhysX, and so of Isaac Lab.
+    """Return the joints level by level from the base: the order of PhysX and thus of Isaac Lab.
 
     Siblings are in the file's order, which a URDF or USD importer may change.
     """
@@ -238,7 +238,7 @@ def _mjcf_effort(model: Any, joint: int) -> float | None:
 
 
 def ask_robot_names(draft: Draft, robot: Mapping[str, JointFigures], origin: str) -> bool:
-    """Ask for the robot's names of joints not in its file; return whether any are still open."""
+    """Ask for the robot's names for joints not in its file; return whether any are still open."""
     if draft.find(_ROBOT_NAMES) is None:
         missing = [name for name in draft.find("joints.names") if name not in robot]
         if missing:

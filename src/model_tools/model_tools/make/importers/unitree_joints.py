@@ -199,7 +199,7 @@ def _counted(root: Node, names: list[str], count: int) -> list[str]:
 
 
 def _possible(given: GivenJoints, places: Sequence[int]) -> dict[str, list[str]]:
-    """Return the joints in each order that the policy may use, by `--joint-order`."""
+    """Return the joints in each order that the policy may use, by the value for `--joint-order`."""
     orders = {LISTED: given.names, BREADTH_FIRST: given.breadth_first or given.names}
     if max(places) < len(given.names):
         orders[SDK] = [given.names[place] for place in places]

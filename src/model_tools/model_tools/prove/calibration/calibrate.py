@@ -49,8 +49,8 @@ class EnvironmentSource:
         """Prepare; `rows` runs the environment.
 
         Args:
-            bundle: Bundle whose reference model gets every observation, and acts unless `policy`
-                does.
+            bundle: Bundle whose reference model receives every observation, and acts unless
+                `policy` does.
             environment: `module:function` that returns the environment.
             steps: Number of steps.
             policy: `module:Class` of a policy that acts instead of the model.
@@ -139,7 +139,7 @@ class CalibrationRequest:
 
     Attributes:
         selection: Which rows to use.
-        batch: Rows in memory during collection.
+        batch: Number of rows in memory during collection.
         output: File, or folder for folder formats.
         form: One of the formats in `calibration_files`; None to choose by the output's name.
         report: Folder for the report; None for no report.
@@ -168,7 +168,7 @@ def calibrate(
     Args:
         bundle: Bundle of the policy.
         sources: Sources of rows, used in order; they are opened after the outputs, since opening
-            them may take long.
+            them may take a long time.
         request: Options for the calibration.
         progress: Called with the number of rows so far.
         show: Called with the results before rows that failed the quality check are refused.
@@ -285,8 +285,8 @@ def collect(
     """Draw rows from sources, in order, into an empty collection.
 
     If all sources know their number of ticks, tick numbers are drawn beforehand, so that only those
-    are computed; otherwise, each row has the same chance on arrival (reservoir sampling, Vitter,
-    "Random sampling with a reservoir", ACM TOMS 11 (1985), algorithm R).
+    are computed; otherwise, each row has the same chance of being kept when it arrives (reservoir
+    sampling, Vitter, "Random sampling with a reservoir", ACM TOMS 11 (1985), algorithm R).
     """
     random = np.random.default_rng(wanted.seed)
     rows = _in_a_row(sources, wanted, random, progress, watch)

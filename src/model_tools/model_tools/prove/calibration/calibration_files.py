@@ -34,7 +34,7 @@ FILES, FOLDERS = ("npz", "npy"), ("rknn", "bpu_bin", "bpu_npy")
 """Formats that are files, and formats that are folders."""
 MARKER = f"{PROVENANCE}.json"
 OWNED = (MARKER, DATASET, "calibration/**", "samples/**")
-"""What a folder may contain if it is to be replaced."""
+"""Patterns for the files that a folder may contain if it is to be replaced."""
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)  # so that equal rows give equal files
 _log = logging.getLogger("model_tools")
 
@@ -162,8 +162,8 @@ def calibration_samples(
         bundle: Bundle of the reference model, which computes recurrent states.
         file: File of the rows.
         rows: Result of `model_tools.files.row_files.read_rows`.
-        count: Number of rows to take, evenly spaced; at most half of the file's, so that others
-            remain.
+        count: Number of rows to take, evenly spaced; at most half of the file's, so that the rest
+            remain for comparison.
     """
     if count < FEWEST:
         raise ToolError(f"expected at least {FEWEST} calibration rows, found {count}")

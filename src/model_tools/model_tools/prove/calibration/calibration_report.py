@@ -38,7 +38,7 @@ JSON_FILE, HTML_FILE = "coverage.json", "coverage.html"
 _FIGURES = ("lowest", "highest", "mean", "std")
 _TONES = {"usable": Tone.GOOD, "usable, with gaps": Tone.WARN, "not usable": Tone.BAD}
 _SMALL, _BESIDE = 4, 3
-"""Terms with up to `_SMALL` values are drawn side by side, `_BESIDE` in a row."""
+"""Terms with up to `_SMALL` values are drawn side by side, `_BESIDE` per line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -49,7 +49,7 @@ def calibrate_chunks(
     Args:
         bundle: Bundle of the policy.
         source: Source of the observations.
-        wanted: Number of samples; an encoder gets this many from each of its cameras. None: the
+        wanted: Number of samples; an encoder gets this many from each of its cameras. None for the
             usual number, or all if there are fewer.
         output: Folder to write; gets `calibration.json`, which describes its contents.
         form: `npy`: an array per input; `rknn`: RKNN Toolkit2's list; `bpu_bin`, `bpu_npy`:

@@ -143,7 +143,7 @@ class Fields:
     """Extracts fields of `policy_core.observation.state.RobotState` from rows."""
 
     def __init__(self, bundle: JointBundle, sensed: Container[str]) -> None:
-        """Find the terms with these fields; `sensed` are fields that every row contains as such."""
+        """Find the terms that contain fields; every row also has the `sensed` fields directly."""
         self._sensed = [name for name in FIELDS if name in sensed]
         contract = bundle.contract
         self._statistics = bundle.statistics

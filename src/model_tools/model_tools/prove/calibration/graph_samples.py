@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Calibration samples for the graphs of a chunk policy, normalized as on the robot.
 
-Encoders get the normalized images of their cameras; the policy's graph gets normalized vectors and
-the features that the bundle's encoders compute from the same images. All samples are on disk: two
-hundred images from two cameras at 640 x 480 take 1.5 GB.
+Encoders receive the normalized images of their cameras; the policy's graph receives normalized
+vectors and the features that the bundle's encoders compute from the same images. All samples are
+kept on disk, since two hundred images from two cameras at 640 x 480 take 1.5 GB.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def collect_samples(
 
 
 def sample_count(source: ObservationSource, wanted: int | None) -> int:
-    """Return how many observations to take: `wanted` if given, else the usual number or all."""
+    """Return how many observations to take: `wanted`; if None, the usual number, at most all."""
     if wanted is None and 0 < source.count < DEFAULT_COUNT:
         _log.info(
             "%s: all %d observations are used for calibration; %d are usual",

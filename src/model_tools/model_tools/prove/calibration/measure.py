@@ -20,10 +20,10 @@ from policy_core.bundle.contract import JointContract
 from policy_core.interfaces import F64
 
 PUSHED = 0.1
-"""Share of a trained limit above which a command counts."""
+"""Fraction of a trained limit above which a command counts."""
 MOST_COMMANDS = 100
 FEWEST = 32
-"""Minimum number of different rows: with fewer, a walking policy's largest errors increase
+"""Minimum number of different rows; with fewer, a walking policy's largest errors increase
 severalfold."""
 _SHIFTED, _SMALLEST_STD = 3.0, 0.02
 
@@ -44,9 +44,9 @@ class TermCoverage:
 
     Attributes:
         input, name, field: Model input, term, and the field of the robot's state.
-        names: Names of its values: joints, axes.
+        names: Names of the term's values (joints or axes).
         lowest, highest, mean, std: Statistics of all rows.
-        histogram: [size, bins] numbers of rows, from `floor` to `ceiling`.
+        histogram: Numbers of rows [size, bins], from `floor` to `ceiling`.
         healthy: Statistics of the bundle's nominal run; None if the bundle has none.
     """
 
@@ -73,7 +73,7 @@ class TermCoverage:
 
     @property
     def span(self) -> float | None:
-        """Range as a share of the range in a healthy run; the median over the values that vary."""
+        """Range relative to the range in a healthy run, as the median of the values that vary."""
         if self.healthy is None:
             return None
         whole = self.healthy.highest - self.healthy.lowest
@@ -82,7 +82,7 @@ class TermCoverage:
 
     @property
     def shifted(self) -> dict[str, float]:
-        """Means that are far off, in standard deviations of a healthy run."""
+        """Means far from a healthy run's, with the distance in that run's standard deviations."""
         if self.healthy is None:
             return {}
         off = np.abs(self.mean - self.healthy.mean) / np.maximum(self.healthy.std, _SMALLEST_STD)
@@ -119,7 +119,8 @@ class RowMotion:
 
     Attributes:
         joints: Joint velocities, rad/s, and changes of the positions.
-        body: Angular velocity across gravity, rad/s, and change of gravity in the body's frame.
+        body: Angular velocity perpendicular to gravity, rad/s, and change of gravity in the body's
+            frame.
         targets: Target positions of joints, rad, and the positions one or two ticks later.
     """
 
@@ -133,7 +134,7 @@ class Direction:
     """One direction of the velocity command.
 
     Attributes:
-        words, unit: `forward`, `m/s`.
+        words, unit: Its name and unit, such as `forward` and `m/s`.
         trained: Limit in training, above 0.
         reached: Largest command in the rows; 0 without commands.
         share: Share of rows with a command above `PUSHED` times `trained`.
@@ -148,17 +149,17 @@ class Direction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowCoverage:
-    """Coverage of a collection. Shares refer to the rows; None if unknown.
+    """Coverage of a collection. Shares are fractions of the rows; unknown values are None.
 
     Attributes:
         rows, different: Numbers of rows and of different rows.
         span_s: Time from the first row to the last.
         still: Share of rows in which no joint moves.
         turning_rad_s: RMS of the body's angular velocity while joints move; None if they never do.
-        tilted: Share beyond the largest tilt of the contract.
-        outside: Share with a joint well outside its limits.
-        far: Share with a value far outside those of a healthy run.
-        far_values: Share of each such value, by term and name, largest first.
+        tilted: Share of rows tilted beyond the contract's limit.
+        outside: Share of rows with a joint well outside its limits.
+        far: Share of rows with a value far outside those of a healthy run.
+        far_values: Share of rows for each such value, by term and name, largest first.
         commands: Number of different velocity commands, rounded to two decimals, up to
             `MOST_COMMANDS`; None without commands.
         directions: Directions of the velocity command.

@@ -3,12 +3,13 @@
 """Checks that rows show one moving body, and describes deviations.
 
 Contacts shake a joint faster than a policy ticks, so in a healthy walk, single velocities may
-contradict the change of position: joints are judged by the median of those that move. Measured on
-healthy walks: correlation 0.55 to 0.98 for joints, 0.48 to 0.98 for axes, and ratios of 0.8 to 1.8.
+contradict the change of position. Joints are therefore judged by the median of those that move.
+Measured on healthy walks: correlation 0.55 to 0.98 for joints, 0.48 to 0.98 for axes, and ratios of
+0.8 to 1.8.
 
-Rows of a log may be further apart than a tick, even half a gait cycle; then any quantity may seem
-to contradict its rate, but its ratio is wrong too: so only quantities with the right ratio are
-judged by their sign.
+Rows of a log may be more than a tick apart, even half a gait cycle. Any quantity may then seem to
+contradict its rate, but its ratio is wrong too, so only quantities with the right ratio are judged
+by their sign.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from policy_core.interfaces import F64
 _AT_ONCE = 256
 """Number of rows judged together; pairs across two batches are left out."""
 FOLLOWED = 2
-"""Number of ticks until a joint reaches its target: motors and buses add delay."""
+"""Number of ticks until a joint reaches its target, since motors and buses add delay."""
 _AXES = ("x", "y", "z")
 Places = npt.NDArray[np.intp]
 _FEWEST_PAIRS = 32
@@ -39,7 +40,7 @@ _OFF = 3.5
 """Factor from which a scale counts as wrong."""
 _ALIKE, _UNITS = 1.5, 20.0
 """If the ratios of joints and body are wrong but agree within the first factor, the time between
-rows differs; from the second factor on, both are in degrees."""
+rows is wrong; above the second factor, both are in degrees."""
 _ELSEWHERE = 0.5
 """Mean correlation of joints with their targets: 0.6 and more in healthy walks, 0.1 to 0.44 with
 swapped legs, mirrored signs, or without the commands."""
@@ -50,8 +51,8 @@ class MotionOf:
     """Compares rows with those of the previous tick, where the observations permit.
 
     It compares joint velocities with position changes; the body's angular velocity w with the
-    change of gravity g in its frame, g' = -w x g, so that -(g x g') / |g|^2 is w without its part
-    along g; and joint positions with the targets one or two ticks earlier.
+    change of gravity g in its frame, g' = -w x g, so that -(g x g') / |g|^2 is w without its
+    component along g; and joint positions with the targets one or two ticks earlier.
     """
 
     def __init__(self, bundle: JointBundle) -> None:

@@ -61,14 +61,14 @@ Say = Callable[[RecordedObservation], float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuccessSource:
-    """Source of a success signal, and options of its calibration.
+    """Source of a success signal, and options for its calibration.
 
     Attributes:
         episodes: Name of the recordings.
         classifier: ONNX file; if None and there are no joints, the bundle's own source.
         joints: (lowest, highest) position by joint, rad.
-        for_s: Time for which the signal must hold, s; as in the bundle if None.
-        then: Reaction; as in the bundle if None, `flag` by default.
+        for_s: Time for which the signal must hold, s; if None, the bundle's.
+        then: Reaction; if None, the bundle's, or `flag` if the bundle has none.
     """
 
     episodes: str
@@ -85,7 +85,7 @@ class JudgedEpisode:
     Attributes:
         name: Name of the recording, or number in a dataset.
         succeeded: The verdict.
-        observations: Returns every n-th observation.
+        observations: Function that returns every n-th observation.
     """
 
     name: str
@@ -178,7 +178,7 @@ def calibrate_success(
         episodes: Episodes: at least two successful and two failed ones.
         source: Source of the signal.
         version: Version of the new bundle.
-        output: Its folder, which must not exist.
+        output: Folder of the new bundle, which must not exist.
         progress: Called with the number of episodes so far, and the total.
     """
     for verdict, what in ((True, "succeeded"), (False, "failed")):
@@ -299,7 +299,7 @@ def _write_golden(
 
 
 def _what_says(contract: ChunkContract, models: Mapping[str, Backend]) -> Say:
-    """Return the function that reads the signal: the classifier, or the ranges of joints."""
+    """Return the function that reads the signal: the classifier, or the joint ranges."""
     classifier = make_classifier(contract, models)
     if classifier is None:
         return _in_range(contract)
@@ -397,7 +397,7 @@ def _score(contract: ChunkContract, readings: Readings) -> float:
 def best_threshold(scores: F64, succeeded: npt.NDArray[np.bool_]) -> float:
     """Return the threshold with the smallest sum of both error rates.
 
-    If there are several, the one in the middle of the widest gap between scores.
+    If there are several, return the one in the middle of the widest gap between scores.
 
     Args:
         scores: Scores of episodes, 0 to 1: the signal is given if the score is at least the

@@ -25,7 +25,7 @@ from policy_inference.comparison.limits import Check, closed_loop_limits
 
 _log = logging.getLogger("model_tools")
 _TIMED_FOR_S = 20.0
-"""Time limit for latency: a simulated chip takes seconds per run, and its speed is meaningless."""
+"""Time limit for latency. A simulated chip takes seconds per run, and its speed is meaningless."""
 Comparison = JointComparison | ChunkComparison
 _COMPARISONS: Mapping[type[Bundle], Comparison] = {
     JointBundle: JointComparison(),
@@ -41,7 +41,7 @@ class Compared:
         candidate: The artifact.
         latency: Latency of single runs of each model on this machine, by its key in the contract.
         on_rows: One entry per set of rows.
-        walks: Its walks; empty if not requested.
+        walks: The artifact's walks; empty if not requested.
         walking_checks: Checks of the walks against limits and reference.
         alone_checks: Checks against the criteria of a good walk, independent of the reference; they
             do not affect the verdict.
@@ -75,8 +75,8 @@ def compare(
         candidates: Two or more artifacts of the same function.
         places: Sources of rows besides the first bundle's golden rows: files and recordings; for
             chunk policies, LeRobot datasets and recordings.
-        walk_s: Length of each walk, s; None for no closed loop.
-        topics: Topics of renamed inputs in recordings, by input.
+        walk_s: Length of each walk, s; None for no walks.
+        topics: Topics in recordings, by input, where they were renamed.
         robot: Robot that walks.
     """
     reference = candidates[0].bundle

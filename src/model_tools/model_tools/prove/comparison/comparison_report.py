@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Report of a comparison, and its storage with the compared artifacts."""
+"""Report on a comparison, and its storage with the compared artifacts."""
 
 from __future__ import annotations
 

@@ -44,8 +44,8 @@ _JOINT = JointKind()
 DRAWN = "golden rows (random images)"
 """Source of golden rows with random images."""
 MOST_ROWS, SWAPPED_ROWS = 64, 4
-"""Number of rows from a dataset or recording, evenly spaced: one chunk reveals much, but takes
-long.
+"""Number of evenly spaced rows from a dataset or recording, and number of rows that also run with
+swapped cameras; one chunk reveals much, but takes long.
 """
 _CHUNK = ChunkKind()
 
@@ -64,7 +64,7 @@ class JointComparison:
     ) -> list[RowSet]:
         """Return the reference's golden rows, if any, and the rows in files.
 
-        If the model counts ticks, also random rows that cover all counts.
+        If the model counts ticks, also return random rows that cover all counts.
         """
         reference = candidates[0].bundle
         known = [_JOINT.golden_rows(reference)] if reference.contract.golden else []
@@ -119,7 +119,7 @@ class JointComparison:
 
 
 def _held_back(candidates: Sequence[Candidate[JointBundle]], file: Path, rows: Rows) -> RowSet:
-    """Leave out the rows with which an artifact was calibrated, if from this file."""
+    """Leave out rows with which an artifact was calibrated, if they come from this file."""
     everything = np.arange(len(rows))
     stated = [one.entry.calibration for one in candidates if one.entry.calibration is not None]
     if not stated:
@@ -229,7 +229,7 @@ def _wiring(one: str, other: str, expected: F64, found: Mapping[str, Tensor], so
 
 
 def _pairs(contract: ChunkContract) -> Iterator[tuple[str, str]]:
-    """Yield pairs of cameras of equal size: only these can be swapped unnoticed."""
+    """Yield pairs of cameras of equal size, since only these can be swapped unnoticed."""
     for (one, first), (other, second) in combinations(contract.cameras.items(), 2):
         if (first.height, first.width) == (second.height, second.width):
             yield one, other

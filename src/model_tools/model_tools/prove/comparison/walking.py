@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Walks of a model on the simulated robot, under the product's controller, in lockstep."""
+"""Walks of a model on the simulated robot, with the real controller, in lockstep."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ VELOCITIES: tuple[Velocity, ...] = ((0.8, 0, 0), (0, 0.5, 0), (0, 0, 0.8), (0, 0
 DURATION_S = 20.0
 AXES = ("vx", "vy", "yaw rate")
 _ERROR_SHARE, _SMALLEST_ERROR = 0.25, 0.05
-"""Error limit of a good walk: share of the command's largest component, and minimum in m/s,
-rad/s."""
+"""Error limit of a good walk: as a fraction of the command's largest component, and at least this
+many m/s or rad/s."""
 _ALTERED_SHARE = 0.001
 """Share of ticks in which the guard may change a target in a good walk; the guard's bounds are
 1.5 x nominal."""

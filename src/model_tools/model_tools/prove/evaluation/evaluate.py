@@ -68,7 +68,7 @@ class Evaluated:
         ]
 
     def discordant(self, first: EvaluatedPolicy, second: EvaluatedPolicy) -> tuple[int, int, int]:
-        """Count pairs where only the first succeeded, pairs where only the second did, and all."""
+        """Count the pairs in which only the first, or only the second, succeeded, and all pairs."""
         limits, pairs = self.plan.success, self.pairs(first, second)
         each = [(succeeded(one, limits), succeeded(other, limits)) for one, other in pairs]
         return each.count((True, False)), each.count((False, True)), len(each)
@@ -186,7 +186,7 @@ class TrialStore:
 
         Args:
             row: The result.
-            succeeded: Verdict on it, written for readers of the file; never read back here.
+            succeeded: Verdict on the result, written for readers of the file; never read back here.
         """
         line = json.dumps(dataclasses.asdict(row) | {"succeeded": succeeded}, allow_nan=False)
         self._file.write(f"{line}\n".encode())

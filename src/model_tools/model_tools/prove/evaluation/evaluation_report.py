@@ -50,7 +50,7 @@ from robot_sim.render import write_video
 VIDEO_S = 4.0
 """Length of a video, s; it shows the end of a trial."""
 _RATE_HZ, _WIDTH, _HEIGHT = 6.0, 320, 176
-"""Size and rate of a video: without a GPU, an image takes one core 0.1 s."""
+"""Rate and size of a video. Without a GPU, rendering an image takes one core 0.1 s."""
 UNITS = {
     "survived_s": "time on its feet in RUN, s",
     "error_vx": "error of vx, m/s",
@@ -84,8 +84,8 @@ def evaluation_report(
 
     Args:
         found: The trials.
-        videos: How many of the worst trials to run again for a video; if this machine cannot
-            render, the report states why.
+        videos: Number of worst trials to run again for a video; if this machine cannot render, the
+            report states why.
         on_video: Called with the number of finished videos, and the total.
 
     Raises:
@@ -141,7 +141,7 @@ def _sentences(found: Evaluated) -> Iterator[str]:
 
 
 def missing_results(found: Evaluated) -> Iterator[str]:
-    """Yield why trials have no result, each reason once."""
+    """Yield the reasons that trials have no result, each reason once."""
     reasons = (found.not_done.get(task.key) for task in found.tasks)
     yield from (f"trials without a result: {one}" for one in dict.fromkeys(reasons) if one)
 

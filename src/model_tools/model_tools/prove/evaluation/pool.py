@@ -49,7 +49,7 @@ class NotDone:
 
 
 Tell = Callable[[float], None]
-"""Reports the share of a task that is done, 0 to 1."""
+"""Reports the completed fraction of a task, 0 to 1."""
 Results = Generator[tuple[T, R | NotDone], None, None]
 
 
@@ -82,11 +82,11 @@ class LocalPool(Generic[T, R]):
             time_limit_s: Time limit of a task.
             attempts: Number of attempts at a task whose process dies.
             preload: Module that a server imports once; each task then runs in its own process,
-                forked from the server, so its memory is freed at the end. Empty: a process runs
+                forked from the server, so its memory is freed at the end. If empty, a process runs
                 several tasks in sequence.
             log: File for the processes' output; None for the streams of this process.
-            on_progress: Called with a task and its finished share, 0 to 1. `work` then gets a
-                second argument, a `Tell`.
+            on_progress: Called with a task and its completed fraction, 0 to 1. If given, `work`
+                receives a second argument, a `Tell`.
         """
         self._work, self._workers, self._time_limit_s = work, workers, time_limit_s
         self._attempts, self._on_progress = attempts, on_progress

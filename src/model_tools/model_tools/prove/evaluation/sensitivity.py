@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Measures how large an error of base_lin_vel a policy survives."""
+"""Measures how large an error in base_lin_vel a policy survives."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def sensitivity(found: Evaluated, stated_error_mps: float | None) -> dict[str, A
 
 
 def survives(figures: dict[str, Any]) -> bool:
-    """Return whether the policy survives the error in its contract (0 if that states none)."""
+    """Return whether the policy survives the error stated in its contract (0 if none is stated)."""
     survived: float | None = figures["survived_error_mps"]
     return survived is not None and survived >= (figures["stated_error_mps"] or 0.0)
 

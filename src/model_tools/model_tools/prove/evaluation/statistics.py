@@ -27,7 +27,7 @@ def highest_shown(trials: int) -> float:
 def wilson(successes: int, trials: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Return Wilson's confidence interval of a success rate, within 0 to 1.
 
-    Source: Wilson 1927. Without trials it is 0 to 1.
+    Source: Wilson 1927. Without trials, the interval is 0 to 1.
     """
     if trials == 0:
         return 0.0, 1.0

@@ -9,8 +9,8 @@ A drive follows the law in policy_msgs/JointCommand, with the command from `dela
 
 For a given delay, everything else is linear and is found by least squares; the drive's delay is the
 one with the smallest residual. 95 % intervals come from resampled blocks of one second. They are
-widened by effects that the blocks do not show: between two samples of a joint, any delay explains
-the data equally well, so the delay is uncertain by one sample; and few, similar blocks
+widened for two effects that the blocks do not show: between two samples of a joint, any delay
+explains the data equally well, so the delay is uncertain by one sample; and few, similar blocks
 underestimate their own spread.
 """
 
@@ -41,13 +41,13 @@ from policy_store.report import plain
 _LONGEST_S, _COARSE_S, _FINE_S = 0.080, 0.002, 0.00025
 _RESAMPLES = 400
 _SATURATED = 0.98
-"""Share of the torque limit above which a torque counts as clipped, and reveals nothing about the
-gains."""
+"""Fraction of the torque limit above which a torque counts as clipped, and reveals nothing about
+the gains."""
 _SLOW_RADPS = 0.1
 """Speed below which the direction of friction is uncertain, so that friction has less weight."""
 _LEFT_OUT, _LEFT_OUT_NM = 0.005, 0.002
-"""Uncertainty of a gain, and of friction, that no resampling shows, however long the recording:
-position noise, which makes gains look softer, and effects that the law omits."""
+"""Uncertainty of a gain, and of friction, that no resampling shows, however long the recording. It
+is caused by position noise, which makes gains look softer, and by effects that the law omits."""
 _DIGITS = 5
 """Significant digits of values in files."""
 _MOST_LATENCY_MS, _NARROWEST = 40.0, 1e-3
@@ -60,7 +60,7 @@ class IdentifiedDrive:
 
     Attributes:
         joint: Name of the joint.
-        delay_s: Time from the measurement that a command answers to the resulting torque.
+        delay_s: Time from the measurement on which a command is based to the resulting torque.
         stiffness: Effective position gain, N m/rad; `commanded_stiffness` is the commanded one.
         damping: Effective velocity gain, N m s/rad; `commanded_damping` is the commanded one.
         friction_nm: Torque that opposes the motion and that neither gain explains.
@@ -272,7 +272,7 @@ def _solved(moments: F64) -> tuple[F64, F64]:
 def _middle_of_best(residuals: F64) -> float:
     """Return the mean of the indices with practically the smallest residual.
 
-    Between two samples every delay explains the data equally well, so there are several.
+    Between two samples, every delay explains the data equally well, so several indices are best.
     """
     least = float(residuals.min())
     best = np.flatnonzero(residuals <= least + 1e-6 * (float(residuals.max()) - least) + 1e-15)

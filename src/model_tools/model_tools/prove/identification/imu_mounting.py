@@ -24,7 +24,7 @@ class ImuMounting:
         gyroscope: From the frame of the angular velocity to that of the orientation.
         accelerometer: From the frame of the acceleration to that of the orientation, about x and y;
             rotation about the vertical is not observable.
-        tilt: Tilt of the mean orientation, about x and y: mounting and posture.
+        tilt: Tilt of the mean orientation about x and y, caused by mounting and posture.
     """
 
     gyroscope: tuple[Estimate, Estimate, Estimate]

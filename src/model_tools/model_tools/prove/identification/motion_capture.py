@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compares the estimated base velocity with motion capture.
 
-Motion capture tracks a body on the robot whose position, orientation and clock are unknown. The
-clock and orientation are chosen so that the body's rotation matches the gyroscope; the position is
-the one that best explains, by least squares, the difference between the two velocities while the
-robot turns. None of them can hide a constant error of the estimate.
+Motion capture tracks a body on the robot, on its own clock. The clock's offset and the body's
+position and orientation on the robot are unknown. The offset and orientation are chosen so that the
+body's rotation matches the gyroscope; the position is the one that best explains, by least squares,
+the difference between the two velocities while the robot turns. None of these three can hide a
+constant error in the estimate.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from policy_core.interfaces import F64, Index
 from robot_sim.rotation import rotate_inverse
 
 _WINDOW_S = 0.06
-"""Length of the local cubic fits that give velocities from positions."""
+"""Length of the local cubic fits that turn positions into velocities."""
 _LONGEST_GAP = 3.0
 """Longest gap in the motion capture, in periods, to interpolate over."""
 _SHORTEST_S, _LONGEST_S, _BURSTS = 0.001, 1.0 / 30.0, 4.0
@@ -43,7 +44,7 @@ _LATEST_S, _COARSE_S, _FINE_S = 1.0, 0.004, 0.00025
 _ALIKE = 0.8
 """Minimum correlation between the angular velocities of the body and the gyroscope."""
 _SECOND_AXIS = 0.01
-"""Minimum share of rotation about a second axis, without which the orientation is unknown."""
+"""Minimum fraction of rotation about a second axis, without which the orientation is unknown."""
 _ESTIMATE_GAP_S = 0.05
 
 
@@ -57,7 +58,7 @@ class CaptureComparison:
         p95_mps: 95th percentile of the error's length.
         bias_mps: Mean error along x, y and z.
         nees: Normalized estimation error squared, per axis: 1 if the estimator's variance is right,
-            more if it is overconfident; NaN if it states none.
+            more if the estimator is overconfident; NaN if it states no variance.
         late_s: How much later than the IMU the motion capture arrives, or is stamped.
         body_m: Position of the tracked body in the base, x, y and z.
         body_deg: Roll, pitch and yaw of the tracked body in the base.
@@ -142,7 +143,7 @@ def compare_capture(motion: RecordedMotion) -> CaptureComparison:
 
 
 class _Track(NamedTuple):
-    """The tracked body at equal steps of time: velocity and angular velocity in its own frame.
+    """The tracked body at equal time steps: velocity and angular velocity in its own frame.
 
     `noise_mps` is the standard deviation of each axis of the velocity.
     """
@@ -205,7 +206,7 @@ def _filtered(values: F64, weights: F64) -> F64:
 
 
 def _align(motion: RecordedMotion, body: _Track) -> tuple[float, F64]:
-    """Return by how much the capture is late, and the rotation [3, 3] from the body to the base."""
+    """Return the capture's delay, and the rotation [3, 3] from the body to the base."""
     known = body.rate[body.known]
     spread = np.linalg.svd(known, compute_uv=False) ** 2 if len(known) > 2 else np.zeros(3)
     if spread[1] <= _SECOND_AXIS * spread.sum():

@@ -64,7 +64,7 @@ class RecordedMotion:
 
     Attributes:
         joints: The robot's joint names [joints].
-        command_s: Measurement time of the state that a command answers [commands].
+        command_s: Measurement time of the state on which each command is based [commands].
         running: True while the policy ran [commands].
         commands: Position, velocity, effort, stiffness, damping and effort limit [commands, 6,
             joints], see `JointTargets.block`.
@@ -103,7 +103,7 @@ def read_motion(
         path: A rosbag2 recording with joint_states, joint_command and, if it has them, imu/data,
             odom and motion_capture.
         contract: Contract that states the joints.
-        topics: Topics of renamed inputs, by input.
+        topics: Topics, by input, where they were renamed.
     """
     if not is_bag(path):
         raise ToolError(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Inspection of a bundle folder: contract, and whether the files match it."""
+"""Inspects a bundle folder: its contract, and whether its files match the contract."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def _content(file: Path) -> object:
 
 
 def inspect(path: Path) -> InspectionReport:
-    """Return the contents of a bundle; if it does not load, open questions and problems."""
+    """Return a bundle's contents; if it does not load, its open questions and problems."""
     report = InspectionReport(kind="bundle folder", path=path)
     report.values["contract"] = _content(path / CONTRACT_FILE)
     try:
@@ -314,8 +314,8 @@ _BY_KIND: Mapping[str, tuple[Callable[[Any, Path, _Models, InspectionReport], No
     "joint": (_suspect_joint_policy, "`complete`"),
     "chunk": (_suspect_chunk_policy, "`export act`"),
 }
-"""Function that notes suspicions about a contract and its models, and command that makes golden
-rows."""
+"""Function that notes suspicions about a contract and its models, and the command that makes golden
+rows, by kind of contract."""
 
 
 def _stated_action(contract: JointContract) -> tuple[F64, F64, F64]:
@@ -389,8 +389,8 @@ def _verdict(content: Node, contract: AnyContract, backend: str) -> tuple[str, b
 
 _RANGES = {"range_m100_100": (-100.0, 100.0), "range_0_100": (0.0, 100.0)}
 _BEYOND, _SMALL = 1.0, 4.0
-"""Allowed distance of a value outside its range; a value that is small in degrees, but large in
-rad."""
+"""Allowed distance of a value from its range; if all values are below the second number, values
+stated in degrees may be radians."""
 _CHANNELS = ("red", "green", "blue")
 
 

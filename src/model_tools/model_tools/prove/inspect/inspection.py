@@ -16,7 +16,7 @@ import numpy as np
 from policy_store.report import Cell, Facts, Media, Note, Part, Report, Table, Tone, Verdict
 
 _LONGEST, _SHOWN = 2000, 80
-"""Character limits: 60 joint names are shown in full; of longer texts, only the start is."""
+"""Longest text shown in full (60 joint names fit), and length of the start shown of others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +25,8 @@ class InspectionReport:
 
     Attributes:
         kind: Kind of file.
-        path: Its path.
-        problems: Why the suite refuses it; empty if usable.
+        path: Path of the file or folder.
+        problems: Reasons that the suite refuses it; empty if it is usable.
         suspicions: Suspicious values that a user should check.
         values: For programs: numbers and names by stable keys. A bundle has `contract`, the content
             of its policy.yaml, and `scans`, by topic, with all points; a set has `set`; for other

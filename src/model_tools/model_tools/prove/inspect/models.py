@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Inspection of model files: ONNX, checkpoints, and RKNN models."""
+"""Inspects model files: ONNX, checkpoints, and RKNN models."""
 
 from __future__ import annotations
 

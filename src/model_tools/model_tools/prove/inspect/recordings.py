@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Inspection of a recording: its topics, and messages that a policy could not use."""
+"""Inspects a recording: its topics, and messages that a policy could not use."""
 
 from __future__ import annotations
 
@@ -129,8 +129,8 @@ class Stream:
     Attributes:
         times_ns: Stamps; log times for messages without a stamp.
         lags_ns: Log times minus `times_ns`.
-        frames: Frame names in their headers.
-        joints: Lists of joint names in them.
+        frames: Frame names in the messages' headers.
+        joints: Lists of joint names in the messages.
         problems: Number of messages by problem.
     """
 

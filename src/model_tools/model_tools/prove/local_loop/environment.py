@@ -89,7 +89,7 @@ def vectors(found: object, sizes: Mapping[str, int], where: str) -> dict[str, F6
     If only one input is observed, the only entry of a mapping may have any name.
 
     Args:
-        found: A mapping by model input, or the array itself if there is only one.
+        found: A mapping by model input, or the array itself if there is only one input.
         sizes: Number of values of each observed model input.
         where: Prefix of messages.
     """

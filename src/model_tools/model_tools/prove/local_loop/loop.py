@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The loop: the environment observes, the model acts, a reference gets the same inputs."""
+"""The loop: the environment observes, the model acts, and a reference receives the same inputs."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ def roll_out(
 ) -> Rollout:
     """Let the model act in the environment and record the steps; episodes reset recurrent states.
 
-    The reference gets the same observations and keeps its own state, so that errors accumulating in
-    the model's state are visible; its outputs do not act.
+    The reference receives the same observations and keeps its own state, so that errors that
+    accumulate in the model's state are visible; the reference's outputs do not act.
 
     Args:
         environment: Returns observations as in training: scaled, not normalized.
@@ -127,8 +127,8 @@ class LoopStep:
 
 
 Act = Callable[[Observations, Observations, bool], F32]
-"""Maps the environment's observation by model input, the same as model inputs (bounded and
-normalized), and whether an episode begins, to an action [actions]."""
+"""Returns an action [actions], given the environment's observation by model input, the model inputs
+made from it (bounded and normalized), and whether an episode begins."""
 
 
 def in_turn(

@@ -37,7 +37,7 @@ class Edge:
     Attributes:
         tick, time_s: Tick, and time since the first tick.
         mode, reason: The new mode and its reason.
-        trip: True if the guard replaced the policy: it latched a fault, or holds.
+        trip: True if the guard replaced the policy, by a latched fault or HOLD.
     """
 
     tick: int

@@ -91,11 +91,11 @@ _AFTER = {
     Mode.READY: {Mode.READY},
     Mode.RUN: {Mode.RUN},
 }
-"""By mode, the possible modes of the next tick other than HOLD and DAMP."""
+"""Possible modes of the next tick, other than HOLD and DAMP, by mode."""
 _REQUESTED = {"stand": Mode.STAND, "run": Mode.RUN, "damp": Mode.DAMP, "reset": Mode.DAMP}
 _SENSORS = (JOINT_STATES.name, IMU.name, ODOMETRY.name)
 _ROUNDING_NS, _ROUNDING = 1_000, 1e-9
-"""Tolerances: ages are recorded in seconds, and sums of doubles are rounded."""
+"""Tolerances, since ages are recorded in seconds and sums of doubles are rounded."""
 
 
 class Violation(NamedTuple):

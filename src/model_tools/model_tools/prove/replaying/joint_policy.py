@@ -86,11 +86,11 @@ class RecordedBackend:
 class RecordedJointPolicy(ReplayedPolicy):
     """A joint policy on a recording.
 
-    Its model gets the observation of each tick. History and recurrent state are the policy's own. A
-    model whose tensors have the same meaning as the recorded ones continues with the recorded
-    outputs, so that differences do not accumulate. A different policy only *follows*: each of its
-    observations, including the last action, comes from the recorded state, no matter what it would
-    have commanded; it starts with an empty history.
+    Its model receives the observation of each tick. History and recurrent state are the policy's
+    own. A model whose tensors have the same meaning as the recorded ones continues with the
+    recorded outputs, so that differences do not accumulate. A different policy only *follows*: each
+    of its observations, including the last action, comes from the recorded state, no matter what it
+    would have commanded; it starts with an empty history.
     """
 
     state: RecordedRobotState
@@ -109,11 +109,11 @@ class RecordedJointPolicy(ReplayedPolicy):
 
         Args:
             bundle: Bundle to replay.
-            backend: Its opened back end, which the caller closes.
+            backend: The bundle's opened back end, which the caller closes.
             limits: Limits that were in force.
             clock: Clock of the controller.
-            seeded: True if its tensors have the same meaning as those of the recorded model, so
-                that recorded ones may replace them.
+            seeded: True if the bundle's tensors have the same meaning as those of the recorded
+                model, so that recorded ones may replace them.
             outputs: Receives the judged values of each output.
         """
         contract = bundle.contract

@@ -99,7 +99,7 @@ class RecordedChunks:
     """Recorded frames and results of one chunk policy.
 
     Attributes:
-        worker: Delivers its results.
+        worker: Delivers the policy's results.
         frames: Frame buffer by camera; empty until the policy is created.
     """
 
@@ -143,7 +143,7 @@ class RecordedChunks:
         self.worker.given, self.worker.results = [], [*self._results]
 
     def judge(self, tick: RecordedTick, stages: TickStages) -> None:
-        """Compare the inputs of inferences whose results arrived: time and state."""
+        """Compare the inputs (time and state) of the inferences whose results arrived."""
         for result, sensed in zip_longest(self._results, self.worker.given):
             if sensed is None:
                 stages.depart(

@@ -327,7 +327,7 @@ class FlightRecording:
                 yield int(message.tick), log_ns
 
     def state_before(self, from_s: float) -> int:
-        """Return the number of the last tick with a state, up to `from_s` after the first tick."""
+        """Return the number of the last tick with a state at most `from_s` after the first tick."""
         until_ns = self.start_ns + round(from_s * 1e9)
         found = [number for number, log_ns in self.states() if log_ns <= until_ns]
         if not found:
@@ -406,7 +406,7 @@ class FlightRecording:
                     yield self._tick(message, group, command)
 
     def _groups(self) -> Iterator[_Group]:
-        """Yield groups of messages that have the same log time, that of their tick."""
+        """Yield groups of messages with the same log time, which is that of their tick."""
         group = _Group()
         decoders = {topic: self._bag.decoder(topic, whole=True) for topic in self.names}
         for log_ns, topic, message in self._bag.all_messages(

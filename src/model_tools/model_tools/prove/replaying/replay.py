@@ -61,7 +61,7 @@ _SENSED, _ARITHMETIC = 1e-6, 1e-9
 """Tolerances relative to a value, or to 1 if larger."""
 _ROUNDING = {STATE: _SENSED, INPUTS: _SENSED, TARGET: _ARITHMETIC, COMMAND: _ARITHMETIC}
 """Tolerances on a different machine, where sine and square root may round differently: state and
-observation end as float32; targets and commands are products and sums of doubles."""
+observation are stored as float32; targets and commands are products and sums of doubles."""
 
 
 class Judgement(Enum):
@@ -102,7 +102,7 @@ class ReplayedFlight:
     tightened: tuple[str, ...]
 
     def __bool__(self) -> bool:
-        """Return whether no judged value differs, and enough could be judged."""
+        """Return whether no judged value differs and enough values could be judged."""
         return not (self.differs or self.broken or self.unproven)
 
     @property

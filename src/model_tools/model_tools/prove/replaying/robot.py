@@ -125,7 +125,7 @@ class ReplayedPolicy:
         return set()
 
     def judge(self, tick: RecordedTick, stages: TickStages) -> None:
-        """Compare the inputs and outputs of its model, after the controller's tick."""
+        """Compare the inputs and outputs of the policy's model, after the controller's tick."""
         raise NotImplementedError
 
 
@@ -142,8 +142,8 @@ class ReplayedRobot:
 
     Attributes:
         policy, controller: The real policy and controller.
-        targets: Its last targets.
-        refused: Why it refused a request that the robot granted; empty if it did not.
+        targets: The controller's last targets.
+        refused: Why the controller refused a request that the robot granted; empty if it did not.
         seen: Inputs with at least one message.
     """
 
@@ -289,7 +289,7 @@ class ReplayedRobot:
         return True
 
     def compute_state(self, tick: RecordedTick) -> None:
-        """Compute the state of a tick, without a tick of the controller."""
+        """Compute the state of a tick without running the controller."""
         self.policy.state.begin_tick(lambda flat: self._recorded.write(tick, flat))
         self.controller.command.update(tick.time_ns)
         self.policy.state.derive()

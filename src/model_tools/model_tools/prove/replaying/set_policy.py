@@ -56,9 +56,9 @@ class RecordedSetState(RecordedState, SensedState):
 class RecordedSetPolicy(ReplayedPolicy):
     """A policy set on a recording.
 
-    Each model of a joint policy gets the observation computed here, and continues with its recorded
-    output, so that differences do not accumulate; a chunk policy gets the recorded results of its
-    inferences. Requests and switches are the recorded ones.
+    Each model of a joint policy receives the observation computed here, and continues with its
+    recorded output, so that differences do not accumulate; a chunk policy receives the recorded
+    results of its inferences. Requests and switches are the recorded ones.
     """
 
     def __init__(
@@ -79,8 +79,8 @@ class RecordedSetPolicy(ReplayedPolicy):
             limits: Limits that were in force.
             clock: Clock of the controller.
             outputs: Receives the judged values of each output, by MEMBER.TENSOR.
-            settings: Execution settings of its chunk policies.
-            stricter_limits: Operating limits of its chunk policies.
+            settings: Execution settings of the set's chunk policies.
+            stricter_limits: Operating limits of the set's chunk policies.
         """
         contract = bundle.contract
         self._contract, self._courses = contract, outputs
@@ -165,7 +165,7 @@ class RecordedSetPolicy(ReplayedPolicy):
     def _failing(self, tick: RecordedTick) -> dict[str, str]:
         """Return the members whose runtime failed on the robot, and the reason.
 
-        The recording does not state which of a state's members failed; this makes no difference.
+        The recording does not say which member of a state failed; this makes no difference.
         """
         if tick.ran and not tick.outputs:
             if self._rule is Rule.NO_TARGET:
@@ -181,8 +181,8 @@ class RecordedSetPolicy(ReplayedPolicy):
     def _is_late(self, member: str) -> bool:
         """Return whether the tick was late because of this member, which runs now.
 
-        The robot's set continued without the members that a blend leaves, or in the fallback of the
-        state, as the reason of the next tick states.
+        On the robot, the set continues despite a late member if a blend is leaving that member, or
+        if its state has a fallback; the reason of the next tick states this.
         """
         report = self.policy_set.report
         state = self._contract.states[report.state]

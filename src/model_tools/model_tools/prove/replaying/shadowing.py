@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs a different policy as the shadow of the recorded one, and measures what a node measures.
 
-Images are not recorded. A shadow that needs them gets the chunks of the shadow that ran in the
-flight; otherwise its model runs.
+Images are not recorded. A shadow that needs images receives the chunks of the shadow that ran in
+the flight; the model of any other shadow runs.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ from policy_store.report import Part, Table, plain
 _SAME_RAD = 1e-9
 """Tolerance, as for targets in a replay on a different machine."""
 _MOST_TICKS = 20_000
-"""Maximum number of ticks for the systematic part, to fit into memory."""
+"""Maximum number of ticks used to compute `systematic`, so that they fit into memory."""
 Asked = Iterator[tuple[RecordedTick, ShadowQuestion | None, bool]]
-"""Ticks with the question to a shadow, None for no question, and whether the policy's actions until
-then are known."""
+"""Ticks, each with the question to a shadow (None for no question) and whether the policy's actions
+until then are known."""
 Answer = Callable[[int, ShadowQuestion, ShadowAnswer | None], ShadowAnswer | None]
 """Maps tick number, question and recorded answer to an answer; None if the past is unknown."""
 
@@ -66,9 +66,9 @@ class ShadowedFlight:
 
     Attributes:
         bundle: Bundle of the shadow.
-        mode: Memory of the shadow.
-        divergence: How far the shadow diverged.
-        recorded: The same for the shadow that ran in the flight; None if there was none.
+        mode: Source of the shadow's memory.
+        divergence: Divergence of the shadow.
+        recorded: Divergence of the shadow that ran in the flight; None if there was none.
         answers: The shadow's answers, by tick number.
         backend: The shadow's back end; empty if nothing ran again.
         differences: Differences between the shadow's contract and the recorded policy's.
@@ -102,9 +102,9 @@ def shadow_flight(
     Args:
         recording: Recording of a policy of the same kind.
         bundle: The shadow.
-        backends: Its back ends in order of preference.
+        backends: The shadow's back ends in order of preference.
         options: Options of the back ends.
-        mode: Memory of the shadow.
+        mode: Source of the shadow's memory.
         member: Member of a set to compare with; empty for the one that was shadowed in the flight.
     """
     active, name = _shadowed(recording, member)
@@ -158,8 +158,8 @@ class _Flown(NamedTuple):
     """The recorded policy, as a shadow sees it.
 
     Attributes:
-        sizes: Sizes of the fields of its state, by name.
-        ticks: Yields the ticks.
+        sizes: Sizes of the fields of the policy's state, by name.
+        ticks: Function that yields the ticks.
     """
 
     sizes: Mapping[str, int]

@@ -19,7 +19,7 @@ GUARD = "guard"
 STAGES = (STATE, INPUTS, OUTPUTS, TARGET, COMMAND, GUARD)
 """Stages, in the order in which a tick passes them."""
 _ENOUGH = 0.5
-"""Required share of judged ticks in RUN, among those that a complete recording allows."""
+"""Required share of judged ticks among the ticks in RUN that a complete recording has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ class ReplayStage:
         differing: Ticks in which a value differs.
         first, worst: First tick with a difference, and the value with the largest one.
         largest: Largest difference.
-        total, values: Sum and number of the finite differences.
+        total, values: Sum and number of the differences that are finite.
     """
 
     tolerance: float = 0.0
@@ -201,7 +201,7 @@ class ReplayCoverage:
 
     Attributes:
         ticks, lost: Ticks in the recording, and ticks missing between them.
-        run, lost_in_run: The same for ticks in RUN, and for missing ones possibly in RUN.
+        run, lost_in_run: Ticks in RUN, and missing ticks that may have been in RUN.
         judged: Judged ticks in RUN, by stage; for the state, those with sensor messages.
         due, sent: Ticks that must have a command, and those that have one.
         unsensed: Ticks in RUN in which no message had a sensor's value, by field of the state.

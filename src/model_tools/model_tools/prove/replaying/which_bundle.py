@@ -72,7 +72,7 @@ def is_of_set(recording: FlightRecording) -> bool:
 
 
 def recorded_set(recording: FlightRecording, bundle: Bundle) -> HostedContract:
-    """Return a recorded set's contract, which is complete only with its members."""
+    """Return the contract of the set that ran, with its members; `bundle` must be that set."""
     _require_recorded_text(recording, SET_FILE)
     info = recording.info
     if bundle.sha256 != info.bundle_sha256:

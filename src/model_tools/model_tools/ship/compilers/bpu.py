@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The `bpu` compiler: runs the vendor's tool, or prepares a workspace for it if it is missing."""
+"""The `bpu` compiler: runs the vendor's tool or, if missing, prepares a workspace for it."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def _taken(folder: Path, order: CompileOrder, settings: BpuSettings, tool: str) 
 
 
 def _require_compiled(folder: Path, order: CompileOrder, settings: BpuSettings) -> Path:
-    """Return a graph's compiled file, checked only roughly: its format is not published."""
+    """Return a graph's compiled file, checked only roughly since its format is not published."""
     made = result(folder, order.name, settings)
     content = made.read_bytes() if made.is_file() else b""
     if not content:

@@ -32,9 +32,9 @@ class BpuGraph:
     """One model to compile; a policy may consist of several.
 
     Attributes:
-        name: Name of its folder in the workspace, and of its results.
+        name: Name of the graph's folder in the workspace, and of its results.
         model: ONNX in fp32.
-        inputs, outputs: Its tensors: float32, with a first axis (batch) of size 1.
+        inputs, outputs: The model's tensors: float32, with a first axis (batch) of size 1.
         samples: Calibration rows by input, [rows, *shape without the batch axis].
         files: For an ACT graph, by input, the file name of each sample, optionally with a folder;
             empty for other graphs, whose samples are numbered.
@@ -56,7 +56,7 @@ class BpuGraph:
 
     @property
     def build_name(self) -> str:
-        """Name of the script that compiles it."""
+        """Name of the script that compiles the model."""
         return BUILD.format(self.name)
 
     def check(self) -> None:

@@ -211,9 +211,9 @@ def prepare_workspace(
 ) -> int:
     """Write the workspace for the vendor's compiler into the folder of a bundle.
 
-    For each graph GRAPH, next to GRAPH/GRAPH.onnx: config_GRAPH.yaml, build_GRAPH.sh and
-    calibration_data_GRAPH/; and build_all.sh, whose results go to bpu_output/. Existing files are
-    kept, including bpu_output/.
+    For each graph GRAPH, this adds config_GRAPH.yaml, build_GRAPH.sh and calibration_data_GRAPH/
+    next to GRAPH/GRAPH.onnx; it also adds build_all.sh, whose results go to bpu_output/. Existing
+    files are kept, including bpu_output/.
 
     Args:
         bundle_folder: Bundle of a chunk policy.

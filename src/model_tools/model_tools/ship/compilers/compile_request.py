@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A user's compile request, and the checks possible before any work."""
+"""A user's compile request, and the checks that are possible before any work starts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class CompileRequest:
         rows: Calibration rows in a format of `model_tools.files.row_files.read_rows`; for a chunk
             policy a LeRobot dataset or rosbag2 recording. Unused for a precision without
             calibration.
-        topics: The recording's topics of renamed inputs, by input.
+        topics: The recording's topics, by input, where they were renamed.
         samples: Number of rows to take; None for the usual number.
         output: Folder of the new bundle.
         force: Replace an existing bundle.

@@ -53,7 +53,7 @@ class CompileOrder:
         name: Name of the graph; a joint policy has one graph.
         served_name: Name on a model server.
         model: The reference model, ONNX in fp32.
-        inputs, outputs: Its tensors in the contract.
+        inputs, outputs: The model's tensors in the contract.
         output: File to write.
         precision: One of the compiler's precisions.
         target: One of the compiler's targets; None if it has none.
@@ -108,7 +108,7 @@ class Compiler(Protocol):
     A compiler's constructor takes no arguments.
 
     Attributes:
-        backend: Back end that runs its results.
+        backend: Back end that runs the compiled files.
         suffix: Suffix of its files, such as `.onnx`.
         precisions: Supported precisions, and whether they need calibration samples.
         targets: Chips or GPUs to choose from; empty if the file runs on any of them.

@@ -74,8 +74,8 @@ def quantise(
     Its integers are unsigned. For signed weights, x86 processors with AVX2 but without VNNI add two
     products in saturating 16 bits (`vpmaddubsw`), and lose up to half of a sum. For unsigned
     weights, ONNX Runtime adds in 32 bits on every processor. All values are rounded as signed and
-    then shifted: ONNX Runtime's own unsigned quantization clips the largest weight of a channel.
-    Asymmetric ranges round better, but clip more values that calibration has not seen.
+    then shifted, because ONNX Runtime's own unsigned quantization clips the largest weight of a
+    channel. Asymmetric ranges round better, but clip more values that calibration has not seen.
 
     Args:
         model: The reference model.
@@ -152,7 +152,7 @@ def _constant_first(prepared: Path) -> list[str]:
 def _vectors_without_channels() -> Iterator[None]:
     """Suppress ONNX Runtime's warnings about each LayerNormalization.
 
-    Its scale is a vector without a channel axis, so one quantization step for all is right.
+    Its scale is a vector without a channel axis, so a single quantization step is right.
     """
 
     def others(record: logging.LogRecord) -> bool:

@@ -147,7 +147,7 @@ def _result(folder: Path) -> dict[str, Any] | None:
 
 
 def _lines(log: Path) -> list[str]:
-    """Return the printed lines without colors; of a progress bar, its last state."""
+    """Return the printed lines without colors; for a progress bar, only its last state."""
     text = _COLOURS.sub("", log.read_text("utf-8", "replace"))
     last = (line.rstrip("\r").rpartition("\r")[2].strip() for line in text.split("\n"))
     return [line for line in last if line]

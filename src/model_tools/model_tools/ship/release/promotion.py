@@ -97,7 +97,7 @@ def record(
         file: File of the release.
         stage: Stage of the evidence; must be the release's current one.
         reports: Robot and file of each report; the newest one for a robot counts.
-        attached: More files, such as recordings, whose SHA-256 is recorded.
+        attached: Additional files, such as recordings, whose SHA-256 is recorded.
         by: Person who records the evidence; the current user if empty.
     """
     release = read_release(file)
@@ -135,7 +135,7 @@ def _refuse_replayed(
         sources: SHA-256 of the reports so far, by robot.
         found: Evidence of this report, by robot.
         sha256: Hash of this report.
-        report: Its file, for messages.
+        report: File of this report, for messages.
     """
     others = [name for name, of in sources.items() if name not in found and sha256 in of]
     if others:
@@ -219,7 +219,7 @@ def promote(file: Path, by: str) -> Release:
 
 
 def halt(file: Path, reason: str, by: str = "") -> Release:
-    """Stop a release at its current stage: no further robot gets it."""
+    """Stop a release at its current stage, so that no further robot receives it."""
     release = read_release(file)
     _require_open(release, file)
     if not reason.strip():

@@ -3,9 +3,9 @@
 """The file of a release: bundle, limits of each stage, and history.
 
 The history is append-only. Each entry has a SHA-256 over the previous entry and its own content;
-the first one covers everything above the history. So the first entry fixes the limits, and later
-changes are detectable. That reveals mistakes and quiet edits; but a person who can write the file
-can also write a new one, so keep it in git.
+the first one covers everything above the history. The first entry therefore fixes the limits, and
+later changes are detectable. This reveals mistakes and silent edits, but anyone who can write the
+file can also write a new one, so keep the file in git.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class SimulationStage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShadowStage(ShadowLimits):
-    """Limits of the shadow stage, in which the version in use commands."""
+    """Limits of the shadow stage, in which the version in use commands the robot."""
 
     min_robots: int = entry("number of robots that must have been compared", default=1, minimum=1)
     min_minutes: float = entry("time compared on each robot, min", default=10.0, minimum=0)
@@ -97,7 +97,7 @@ class ReleaseStages:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """The version that the robots ran before, and roll back to."""
+    """The version that the robots ran before, and to which they roll back."""
 
     version: str = entry("version of the bundle", pattern=VERSION)
     sha256: str = entry("SHA-256 of the bundle's policy.yaml", pattern=_SHA256)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The simulation stage: the product's controller walks the simulated robot with the candidate."""
+"""The simulation stage: the real controller runs the candidate on the simulated robot."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _DIGITS = 6
 def simulate(
     release: Release, bundle: Path, baseline: str, robot: SimulatedRobot, report: Path
 ) -> None:
-    """Walk the simulated robot with a bundle, and write the results.
+    """Run a bundle's walks on the simulated robot, and write the results.
 
     The walks are as in `model_tools compare --closed-loop`: each is judged by the limits of a
     good walk, and compared with the baseline's walk by the contract's closed-loop limits.
