@@ -30,8 +30,8 @@ class BagFile:
             folder: The new folder, which must not exist.
             types: Typestore with the types of all messages to be written.
             storage: Storage format of the file.
-            compressed: True to compress chunks of messages, or, in sqlite3, which has no chunks,
-                single messages.
+            compressed: True to compress chunks of messages; in sqlite3, which has no chunks, single
+                messages.
         """
         self.folder = folder
         self._types = types

@@ -65,8 +65,8 @@ class ChildBackend(BackendBase):
                 for the pending answer within the same limit, drops it, and proceeds.
 
         Raises:
-            BackendError: The class raises an error in the child, or the child does not start or
-                exits.
+            BackendError: The class raises an error in the child, or the child fails to start or
+                exits early.
         """
         self.name, self.warm_up_runs = cls.name, cls.warm_up_runs
         self._cls, self.specs = cls, (tuple(inputs), tuple(outputs))

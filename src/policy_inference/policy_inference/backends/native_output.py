@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Vendor library output that bypasses Python; some errors appear nowhere else."""
+"""Capture vendor library output that bypasses Python; some errors appear nowhere else."""
 
 from __future__ import annotations
 

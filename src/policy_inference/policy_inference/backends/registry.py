@@ -97,7 +97,7 @@ def parse_options(texts: Iterable[str]) -> Options:
     """Parse options such as `rknn.core_mask=0_1` (`BACKEND.OPTION=VALUE`); return them by back end.
 
     Raises:
-        BackendError: A text is not an option in this form.
+        BackendError: A text does not have this form.
     """
     options = dict[str, dict[str, str]]()
     for text in texts:
@@ -201,7 +201,7 @@ def artifacts_for(bundle: Bundle, name: str) -> dict[str, tuple[Artifact, Path]]
 def find_artifacts(
     bundle: Bundle, name: str, cls: type[BackendBase]
 ) -> dict[str, tuple[Artifact, Path]]:
-    """Return the verified file that a class opens for each model: artifact or build source.
+    """Return, for each model, the verified file that a class opens: artifact or build source.
 
     The keys are the contract's model keys. For a build source, the precision is that of the built
     model.

@@ -132,11 +132,11 @@ class ShadowLimits:
 
 
 _EQUAL_RMS, _EQUAL_MAX = 1e-4, 1e-3
-"""Distance between equal weights on two machines: 20 times as measured; rad, rad/s, N·m."""
+"""Distance between equal weights on two machines: 20 times the measured values; rad, rad/s, N·m."""
 _MOVES = 10.0
 """Minimum motion for a meaningful gain and correlation, in multiples of the expected distance."""
 _LEAST_MOVE = 1e-3
-"""Lower bound on that minimum motion, root mean square, rad (rad/s, N·m)."""
+"""Lower bound on the minimum motion, root mean square, rad (rad/s, N·m)."""
 _TICKS_PER_VALUE = 4
 _MOST_VALUES = 1000
 """Maximum number of observation values used for the systematic figures."""
@@ -150,8 +150,8 @@ class ShadowFigures:
         joints: The robot's joint names.
         max: Largest distance between the two policies' targets, rad (rad/s, N·m).
         rms: Root mean square of this distance.
-        rms_steps: Root mean square of this distance in healthy steps.
-        moves: Root mean square deviation of the active target from the mean, rad (rad/s, N·m).
+        rms_steps: Root mean square of this distance, in multiples of the healthy step.
+        moves: Root mean square deviation of the active target from its mean, rad (rad/s, N·m).
         gain, correlation: See `Divergence`; NaN if a target does not move.
         systematic: See `systematic_share`; NaN if there is no distance.
         beyond_limits_share, failed_share: Shares of ticks, from 0 to 1.

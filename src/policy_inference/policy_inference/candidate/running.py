@@ -38,7 +38,7 @@ from policy_store.trial_record import (
 )
 
 _MEAN_OVER_S = 5.0
-"""Time constant of the exponential mean squares of tracking error and torque."""
+"""Time constant of the exponential averages of the squared tracking error and torque."""
 _LATENCY_EVERY_TICKS = 50
 """Update interval of percentiles, in ticks; a percentile takes longer than all other figures."""
 
@@ -423,7 +423,7 @@ class RunEnding:
     """
 
     def __init__(self, contract: HostedContract, limits: Limits) -> None:
-        """Prepare to end a run, without any action yet.
+        """Prepare to end a run; take no action yet.
 
         Args:
             contract: Defines the fault behavior and, for a set, the duration of the way back.

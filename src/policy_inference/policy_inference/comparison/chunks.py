@@ -55,7 +55,7 @@ _PROBABILITY = ComparisonLimits(max_abs=0.05)
 """Limit for the success classifier, in any precision."""
 FEWEST_VALUES, SMALLEST_RESPONSE = 16, 0.5
 NORMALISED_CHUNK, PATH, FEATURES = "normalised_chunk", "denoising", "features."
-"""Names of additional results of `play_chunks`; the last name is followed by a camera name."""
+"""Names of additional results of `play_chunks`; a camera name follows the last one."""
 
 
 def play_chunks(
@@ -73,8 +73,8 @@ def play_chunks(
         swapped: Two cameras whose images are swapped.
 
     Returns:
-        `chunk` [rows, steps, actions] in the policy's units; `normalised_chunk`, the same chunk as
-        the network returns it; with image encoders, the encoder output of each camera as
+        `chunk` [rows, steps, actions] in the policy's units; `normalised_chunk`, the chunk as
+        returned by the network; with image encoders, the encoder output of each camera as
         `features.CAMERA` [rows, channels, height, width]; for denoised chunks, the result of each
         step as `denoising` [rows, steps, chunk, columns]; and with a success classifier, the
         probabilities as `success` [rows].
@@ -285,7 +285,7 @@ def features_checks(
 def _distinct(found: Difference, source: str) -> Check:
     """Check that quantization does not reduce a joint to only a few values.
 
-    Such a model can still have good figures if the robot is mostly at rest.
+    A model with such a joint can still have good figures if the robot is mostly at rest.
     """
     there, wanted = (
         np.array([len(np.unique(column)) for column in rows.T])

@@ -66,9 +66,9 @@ class Check:
 
 
 def judged_by_walking(precision: str) -> bool:
-    """Return True if figures on rows cannot decide alone, as for precisions of at most 8 bits.
+    """Return True if figures on rows are not decisive, as for precisions of at most 8 bits.
 
-    This applies to every precision that is not known to be as fine as floats.
+    Also True for every precision that is not known to be as fine as floats.
     """
     return precision.casefold() not in _LIKE_FLOATS
 

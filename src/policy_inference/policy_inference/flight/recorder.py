@@ -279,7 +279,7 @@ class RecordingWriter:
         self._continue_run()
 
     def _notice(self) -> None:
-        """Copy everything due, only in memory, so that a slow disk does not stop the ring."""
+        """Copy everything that is due, in memory, so that a slow disk does not stop the ring."""
         while self._faults:
             self._take(self._faults.popleft())
         newest, cause = self._ring.newest(), self._pending
@@ -397,13 +397,13 @@ class RecordingWriter:
 
 
 def _nothing() -> None:
-    """Do nothing; a task that only wakes the thread."""
+    """Do nothing; as a task, this only wakes the thread."""
 
 
 _SPARE_S = 2.0
 """Spare time in the ring for new ticks while older ones are copied."""
 _STATE_EVERY_S = 5.0
-"""Interval between saved states; recordings begin at a saved state, so may be this much longer."""
+"""Interval between saved states; a recording begins at one, so it may be this much longer."""
 _NEWS = 100
 
 

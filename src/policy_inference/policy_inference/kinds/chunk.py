@@ -82,7 +82,7 @@ class OpenedInference:
         models: The graphs.
         worker: Computes chunks.
         takes_s: Time per chunk as measured on this machine, from images to targets.
-        expected_s: Time per chunk to assume; with simulated time, from the settings.
+        expected_s: Assumed time per chunk; with simulated time, it comes from the settings.
         denoising_steps: Steps per chunk; 0 if a single run of the graph returns the chunk.
     """
 

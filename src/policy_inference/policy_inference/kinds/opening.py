@@ -192,7 +192,7 @@ class OpenedPolicy(Generic[B]):
 
     @property
     def core(self) -> str:
-        """What computes the policy's ticks, C++ or Python; a value of `realtime.loop`."""
+        """Whether C++ or Python computes the policy's ticks, as a value of `realtime.loop`."""
         return NATIVE if isinstance(self.controller, NativeController) else PYTHON
 
     @property
@@ -217,11 +217,11 @@ class OpenedPolicy(Generic[B]):
         return any(member.worker.busy for member in self.chunks)
 
     def input_problem(self, name: str) -> str:
-        """Return what a takeover still needs from an input that is available; "" if nothing."""
+        """Return what a takeover still requires of an available input; "" if nothing."""
         return "" if self.takeover is None else self.takeover.awaited(name)
 
     def stand(self, problems: Sequence[str] = ()) -> None:
-        """Stand up; if the current state does not allow this, take the way back first.
+        """Stand up; if the current state does not allow this, first return to one that does.
 
         Args:
             problems: The caller's own reasons to refuse.
@@ -370,7 +370,7 @@ class MemberKind(PolicyKind[B], Protocol[B]):
 
     @property
     def runs(self) -> str:
-        """What messages call runs of such a policy; a plural noun."""
+        """Plural noun that messages use for runs of such a policy."""
 
     def golden_rows(self, bundle: B) -> Rows:
         """Read the golden rows of a bundle."""
@@ -419,7 +419,7 @@ class MemberKind(PolicyKind[B], Protocol[B]):
         Args:
             bundle: The bundle, which may set its own limits.
             backend: Name of the back end.
-            entries: Opened artifacts, by the key of the model in the contract.
+            entries: Opened artifacts, by the model's key in the contract.
             differences: Result of `differences`.
             source: Source of the rows.
         """

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Thread scheduling: cores, real-time priority, locked memory.
 
-If the kernel refuses a setting, the result is a warning with the reason and the remedy, and the
-caller continues anyway. Each warning begins with `option`, the name of the user's setting.
+If the kernel refuses a setting, the function returns a warning with the reason and the remedy, and
+the caller continues. Each warning begins with `option`, the name of the user's setting.
 """
 
 from __future__ import annotations
@@ -144,9 +144,9 @@ class RealTime:
 
     Attributes:
         priority: Priority of the control thread, 1 to 99; 0 for none. All other threads of this
-            process and of its models' processes get the next lower priority: the control thread may
-            wait for any of them (GIL, middleware lock, model), so they must not wait for the rest
-            of the machine.
+            process and of its models' processes get the next lower priority, because the control
+            thread may wait for any of them (GIL, middleware lock, model), so they must not wait for
+            the rest of the machine.
         cpus: Cores for the control thread; empty for all.
         lock_memory: True to lock pages in memory.
     """

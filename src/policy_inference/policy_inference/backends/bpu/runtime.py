@@ -132,11 +132,11 @@ class BpuRuntime(BackendBase):
     def _load(
         self, file: Path, core: int | None, priority: int | None
     ) -> tuple[Sequence[BpuTensor], Sequence[BpuTensor], Mapping[str, str]]:
-        """Load the file and return its tensors and details; runtime errors need not be caught."""
+        """Load the file and return its tensors and details; the caller handles runtime errors."""
 
     @abstractmethod
     def _connect(self, copies: Mapping[str, InputCopy]) -> None:
-        """Build the argument that every run passes to the runtime, from the input arrays."""
+        """Build from the input arrays the argument that every run passes to the runtime."""
 
     @abstractmethod
     def _infer(self) -> Sequence[Any]:

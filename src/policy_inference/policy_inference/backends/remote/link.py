@@ -52,7 +52,8 @@ class ServerConnection(ABC):
         outputs: The server's output tensors.
         details: Details that the server reports.
         lost: Reason why the connection ended; empty while it is alive.
-        survives_late: True if another request may follow a request that was not answered in time.
+        survives_late: True if the connection remains usable after a request was not answered in
+            time.
     """
 
     inputs: Sequence[TensorSpec] = ()
@@ -241,7 +242,7 @@ class RemoteBackend(BackendBase):
 
     @abstractmethod
     def _connect(self, lose: Callable[[ServerConnection], None]) -> ServerConnection:
-        """Connect; see `Connect`."""
+        """Return a connection; see `Connect`."""
 
     def problem(self) -> str:
         return self._link.problem if self._link is not None else ""
@@ -332,7 +333,7 @@ class RemoteBackend(BackendBase):
         return f"{text}; deadline {self._deadline_s * 1e3:g} ms"
 
     def _number(self, option: str, default: float) -> float:
-        """Return the positive number that an option gives."""
+        """Return an option's value, a positive number; `default` if it is not set."""
         text = self._given.get(option, "")
         try:
             number = float(text) if text else default

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Build an engine from an ONNX file, depending on TensorRT's features rather than its version."""
+"""Build an engine from an ONNX file, checking for TensorRT's features rather than its version."""
 
 from __future__ import annotations
 

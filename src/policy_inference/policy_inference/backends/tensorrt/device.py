@@ -204,5 +204,5 @@ def _cuda_error(what: str, name: str, text: str) -> BackendError:
 
 
 def _version_text(number: int) -> str:
-    """Format a CUDA version number, such as 12060 as 12.6."""
+    """Format a CUDA version number, e.g. 12060 as 12.6."""
     return f"{number // 1000}.{number % 1000 // 10}"

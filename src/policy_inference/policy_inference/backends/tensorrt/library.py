@@ -75,7 +75,7 @@ class TensorRtLog:
         self._warnings.clear()
 
     def reasons(self) -> str:
-        """Return TensorRT's last errors, worded as the end of a message.
+        """Return TensorRT's last errors, worded to complete a message.
 
         If there are no errors, return the warnings, since 8.6 reports a missing driver only as a
         warning.
