@@ -52,7 +52,7 @@ def listen_tcp(
 
 
 class Waker:
-    """Lets one thread wake another that waits for sockets, including `fileno`."""
+    """Lets one thread wake another that waits on sockets, `fileno` among them."""
 
     def __init__(self) -> None:
         self._asked, self._asking = socket.socketpair()

@@ -253,7 +253,7 @@ class PerceivedReader(VectorReader):
         self._label = state.perceived.get(topic, "")
 
     def read(self, message: Any) -> None:
-        """Write all values; reject a message made for a different contract, or with a problem."""
+        """Write all values; reject a message for a different contract, or one with a problem."""
         label = message.header.frame_id
         if label.startswith(PERCEIVED_LABEL) and label != self._label:
             raise RobotError(MADE_BY_ANOTHER)

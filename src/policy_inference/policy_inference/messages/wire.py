@@ -147,7 +147,7 @@ class WireLayout(NamedTuple):
     Attributes:
         is_stamped: True if the message begins with a stamp.
         strings: Number of strings before the numbers.
-        size: Required count of numbers.
+        size: Number of float64 numbers required.
         places: The message with each number replaced by its index.
     """
 
@@ -329,7 +329,7 @@ class WireTransforms(NamedTuple):
 
 
 def make_decoder(message: str, otherwise: Decode) -> Decode | None:
-    """Return a new decoder for a message type, for one stream.
+    """Return a new decoder for one stream of messages of a type.
 
     Args:
         message: Name of the ROS type.

@@ -48,7 +48,7 @@ class DueTick(NamedTuple):
     missed: int
     """Number of deadlines missed since the previous tick."""
     late_ns: int = 0
-    """Delay of the tick after its deadline, on the steady clock."""
+    """Delay of the tick relative to its deadline, on the steady clock."""
     restarted: bool = False
     """True if simulated time ran backward before this tick."""
     repeated: bool = False
@@ -234,7 +234,7 @@ class Loop:
     def late_s(self) -> float:
         """Return the largest recent start delay of a tick (in s), less the last tick's duration.
 
-        This is the time for which the machine kept the control thread waiting.
+        This is how long the machine kept the control thread waiting.
         """
         return self._worst_late_ns * 1e-9
 
@@ -363,7 +363,7 @@ class BetweenTicks:
     def __init__(
         self, loop: Loop, tick_s: float, period_s: float, work: Callable[[], None]
     ) -> None:
-        """Create the worker, stopped.
+        """Create a stopped worker.
 
         Args:
             loop: The loop with the ticks.
@@ -408,7 +408,7 @@ class BetweenTicks:
 _LOCK_TIMEOUT_NS = 500_000_000
 _WAIT_NS = 50_000_000
 _hanging = list[Any]()
-"""Loops whose thread hangs in a back end: their objects must stay alive."""
+"""Loops whose thread hangs in a back end; their objects must stay alive."""
 
 
 class NativeLoop(Loop):
@@ -533,7 +533,7 @@ class NativeLoop(Loop):
 
     @contextmanager
     def exchanging(self) -> Iterator[None]:
-        """Show all earlier ticks, then hold off ticks while the context is open."""
+        """Show all earlier ticks to observers, then hold off ticks while the context is open."""
         with self._showing, self.between_ticks():
             self._show_all()
             self._controller.runs_ahead = False

@@ -1,11 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The flight recorder of a node: its topics, its services, and its diagnostics.
+"""A node's flight recorder: topics, services and diagnostics.
 
 Subscribes (best effort, depth 1): `contact_forces` (policy_msgs/ContactForces), which is only
-recorded.
-Serves: `~/record` (std_srvs/Trigger), the last seconds; `~/record_run` (std_srvs/SetBool),
-everything from now on until `false`.
+recorded. Serves: `~/record` (std_srvs/Trigger), which records the last seconds; `~/record_run`
+(std_srvs/SetBool), which records everything from now on until `false`.
 """
 
 from __future__ import annotations

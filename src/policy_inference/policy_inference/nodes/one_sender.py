@@ -23,8 +23,8 @@ from policy_inference.nodes.rclpy_gaps import (
 )
 
 _LONGEST_NS = 1_000_000_000
-"""Longest time for which a command keeps its publisher selected, and for which an ignored command
-is reported.
+"""Longest time that a command keeps its publisher selected, and that an ignored command is
+reported.
 """
 _NEVER_NS = 1 << 63
 

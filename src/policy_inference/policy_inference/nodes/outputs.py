@@ -201,7 +201,7 @@ OUTPUTS: dict[str, tuple[str, type[Any], Callable[..., Builder]]] = {
     "joint_trajectory": ("joint_trajectory", JointTrajectory, _joint_trajectory),
     "joint_state": ("joint_state_command", JointState, _joint_state),
 }
-"""Kinds of output: relative topic, message type, factory of the builder."""
+"""Kinds of output: relative topic, message type, builder factory."""
 
 _MARK = -1.2345678e-300
 """Marker value that shows the position of targets in a message."""

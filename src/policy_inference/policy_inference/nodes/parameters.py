@@ -90,7 +90,7 @@ REALTIME = (
 def refuse_arguments(
     command: str, about: str | None, specs: Sequence[Spec], args: Sequence[str] | None
 ) -> None:
-    """Exit if any arguments are not for ROS: after printing `--help`, or with status 2.
+    """Exit if any argument is not for ROS: for `--help`, print the help; otherwise, exit with 2.
 
     Args:
         command: Name of the command.

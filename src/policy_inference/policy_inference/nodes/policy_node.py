@@ -81,7 +81,7 @@ def _alone_in_cpp(policy: OpenedPolicy[Any]) -> NativeController | None:
 
 
 class PolicyNode(LifecycleBase):
-    """Lifecycle node around a controller: samples, ticks it, publishes, reports."""
+    """Lifecycle node around a controller: samples inputs, runs ticks, publishes, reports."""
 
     kind: PolicyKind[Any]
     policy: OpenedPolicy[Any]
@@ -365,7 +365,7 @@ class PolicyNode(LifecycleBase):
     def _between_ticks(self, act: Callable[[], Mode | None]) -> Mode | None:
         """Execute a request, but not between a tick's sampling and the use of its samples.
 
-        A recording therefore lists each request before the samples in its tick.
+        A recording therefore lists each request before the samples of its tick.
         """
         with self.loop.between_ticks():
             return act()

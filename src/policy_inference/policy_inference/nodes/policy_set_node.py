@@ -12,7 +12,7 @@ reliable, depth 1), like the `~/switch` service, but with refusals in the log. U
 reliable, transient local), `/diagnostics`. Serves: `~/switch` (policy_msgs/SwitchState);
 (std_srvs/Trigger) `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`; `~/load`
 (policy_msgs/LoadBundle). In a state from which the robot may not stand up, `~/stand` first begins
-the way back; the robot stands up at its end. The flight recorder: see docs/flight_recorder.md.
+the way back; the robot stands up at its end. For the flight recorder, see docs/flight_recorder.md.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ SIGHUP arrives when a terminal closes or an SSH session is lost, and SIGIO when 
 has ended (`policy_inference.worker_process`).
 """
 _SWITCH_INTERVAL_S = 0.0002
-"""Maximum time for which the executor's thread may keep the GIL from the control thread."""
+"""Maximum time that the executor's thread may keep the GIL from the control thread."""
 _SLICE_S = 0.05
 _LOOKED_EVERY_S = 0.2
 """Interval at which the main thread checks whether it must end."""
@@ -85,7 +85,7 @@ def run_node(
     """Run the node until one of END_SIGNALS arrives; return the exit status.
 
     rclpy's own signal handlers are disabled, since no message can be published after they run, and
-    a robot node's last message is the most important one. With the parameter `autostart` the node
+    a robot node's last message is the most important one. With the parameter `autostart`, the node
     configures and activates itself. The process exits with status 2 if that fails, if ROS refuses
     the arguments or a parameter's type or range, or if a callback raises a PolicyError, after which
     the node cannot continue. If asked to end while configuring, the process does not wait for a

@@ -12,7 +12,7 @@ SAMPLE = QoSProfile(
 COMMAND = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE
 )
-"""Commands: an old one is worthless, the newest must arrive."""
+"""Commands: old ones are worthless, but the newest must arrive."""
 
 COMMANDS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=20, reliability=ReliabilityPolicy.RELIABLE
@@ -84,4 +84,4 @@ FIXED = QoSProfile(
 CHUNKS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.RELIABLE
 )
-"""Chunks for observers: there are few, and each one matters."""
+"""Chunks for observers: few messages, each of which matters."""

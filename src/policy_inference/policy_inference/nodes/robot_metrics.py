@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The metrics of one robot for Prometheus, over HTTP.
+"""One robot's metrics, served to Prometheus over HTTP.
 
     robot_metrics --ros-args -r __ns:=/lite3_1 -p port:=9464
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A node's shadow policy, which runs on the active policy's ticks and never commands."""
+"""A node's shadow policy, which runs on the active policy's ticks and never commands the robot."""
 
 from __future__ import annotations
 

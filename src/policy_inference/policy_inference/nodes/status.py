@@ -198,7 +198,7 @@ class DriverWatch:
 
 
 _SILENT_S = 1.0
-"""Time without a tick, on the steady clock, after which it is reported."""
+"""Time without a tick, on the steady clock, after which the silence is reported."""
 _LATE_SHARE = 0.5
 """Share of a period by which a tick may start late before it is reported."""
 _SLOW_SHARE = 0.95

@@ -136,7 +136,7 @@ class NodeTrial(TickObserver):
         """Return the trial's reasons to refuse `stand` or `run`.
 
         A version whose trial has failed or was ended is replaced first; the replacement begins here
-        at the latest. But the version that moves a robot may always bring it to a stand.
+        at the latest. However, the version that is moving a robot may always bring it to a stand.
         """
         if self._running is None or (mode in (Mode.RUN, Mode.HOLD) and not run):
             return []
@@ -211,7 +211,7 @@ class NodeTrial(TickObserver):
 
 
 def _highest_c(telemetry: Mapping[str, str], drives_c: Sequence[float]) -> float:
-    """Return the highest temperature of machine, device and drives; NaN if none is known."""
+    """Return the highest temperature of the machine, device and drives; NaN if none is known."""
     reported = [
         number
         for key, text in telemetry.items()

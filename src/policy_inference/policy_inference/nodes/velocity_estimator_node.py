@@ -46,7 +46,7 @@ LONGEST_APART_S = 0.02
 LARGEST_STD_MPS = 0.3
 """Maximum standard deviation of a usable estimate, m/s."""
 LARGEST_MPS, LARGEST_ACCELERATION_MPS2 = 10.0, 400.0
-"""No legged robot is faster, and no legged robot's IMU measures more: 24 g per axis is usual."""
+"""No legged robot is faster, and no legged robot's IMU measures more; 24 g per axis is usual."""
 _log = logging.getLogger("policy_inference")
 
 
@@ -117,7 +117,7 @@ class VelocitySource:
 
         Raises:
             RobotError: The joints do not match the contract, the IMU is too old, or the estimate is
-                too uncertain, or impossible.
+                too uncertain or impossible.
         """
         self._order.take(message.name, np.asarray(message.position, float), self._pos)
         self._order.take(message.name, np.asarray(message.velocity, float), self._vel)

@@ -164,7 +164,7 @@ def _power(series: dict[str, SensorCourse]) -> list[Check]:
     """Return the check on mean power, if power is reported.
 
     If there are several rails, the one with the highest mean is used: on boards that measure the
-    input power, that is the input.
+    input power, that rail is the input.
     """
     rails = _in_units(series, _POWER)
     if not rails:

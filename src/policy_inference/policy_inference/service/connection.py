@@ -65,7 +65,7 @@ class Connection(ABC):
         """
 
     def has_more(self) -> bool:
-        """Return True if the client sent more data before its answer; consumes one byte of it.
+        """Return True if the client sent more before its answer; consumes one byte of that data.
 
         A client that has only closed its sending half still gets the answer.
         """
@@ -92,7 +92,7 @@ class Connection(ABC):
         self._socket.close()
 
     def _receive(self, into: memoryview) -> int:
-        """Receive what has arrived; return the number of bytes, 0 if there are none."""
+        """Receive what has arrived; return the number of bytes, 0 if nothing has arrived."""
         try:
             count = self._recv_into(into)
         except BlockingIOError:
@@ -179,7 +179,7 @@ class RawConnection(Connection):
         return False
 
     def answer(self) -> None:
-        """Send the action; a problem with it ends the connection."""
+        """Send the action; an unusable action ends the connection."""
         assert self.session is not None
         if self.session.problem is not None:
             raise self.session.problem

@@ -98,8 +98,8 @@ def open_listeners(asked: EndpointOptions) -> list[Listener]:
 def default_socket(environment: Mapping[str, str]) -> Path:
     """Return the socket path used if no endpoint is requested; creates its folder.
 
-    The folder is the runtime directory set by systemd, otherwise one in the user's, otherwise one
-    in /run.
+    The folder is the runtime directory set by systemd, otherwise a folder in the user's runtime
+    directory, otherwise one in /run.
     """
     given = environment.get("RUNTIME_DIRECTORY", "").split(":")[0]
     if given:

@@ -141,7 +141,7 @@ class Monitor(Observer):
         _log.warning("%s: refused: %s", name, reason)
 
     def failed(self, connection: Connection, error: ServiceError) -> None:
-        """Count an error, and log the first one in a row."""
+        """Count an error; of consecutive errors, log only the first."""
         self.counts.failed(error.code.name)
         if not error.code.closes and self._failing.get(connection) is not error.code:
             self._failing[connection] = error.code
@@ -155,7 +155,7 @@ class Monitor(Observer):
         self._drift.add(duration_ns)
 
     def answered(self, connection: Connection, duration_ns: int) -> None:
-        """Count an answer, and sample the observation now and then."""
+        """Count an answer, and occasionally sample the observation."""
         self._latency_ns[connection.protocol].add(duration_ns)
         if self._failing and self._failing.pop(connection, None) is not None:
             _log.info("%s: receives answers again", connection.name)

@@ -3,8 +3,8 @@
 """Notify systemd, including its watchdog.
 
 This implements the sd_notify(3) protocol and the watchdog described in systemd.service(5). The
-sdnotify package is not used: it blocks if the manager does not read, and does not report an invalid
-address.
+sdnotify package is not used, because it blocks if the manager does not read and does not report an
+invalid address.
 """
 
 from __future__ import annotations

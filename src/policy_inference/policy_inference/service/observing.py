@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sample a client's observations now and then, and report deviations from training."""
+"""Sample a client's observations, and report deviations from training."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def watched_with(statistics: tuple[F64, F64]) -> list[Watched]:
 
 
 class ObservationWatch:
-    """Keeps a sample for one client every 31 ms, and judges every 64 samples.
+    """Takes a sample from one client every 31 ms, and judges every 64 samples.
 
     Attributes:
         due_ns: Time of the next sample.

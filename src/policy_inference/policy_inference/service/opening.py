@@ -96,7 +96,7 @@ def open_graphs(request: ServeRequest, opened: ExitStack) -> dict[str, GraphServ
     """Open each requested model, for clients that fill its tensors themselves.
 
     Args:
-        request: What to serve; a bundle of any kind except a policy set.
+        request: The request; its bundle may be of any kind except a policy set.
         opened: Closes the models.
     """
     if not request.bundle:

@@ -33,7 +33,7 @@ class ClientSession:
         rows: Number of robots in this request, in the first rows; written by its connection before
             `infer`.
         restarts: If set before `infer`, the recurrent state is reset before this observation, even
-            if it gets no answer; `infer` clears this flag.
+            if the observation gets no answer; `infer` clears this flag.
         problem: Reason why the latest answer is undefined; otherwise None.
         place: Lanes of the latest inference, index of the first lane, number of lanes.
         seats: The client's robots in these lanes, each with its lane.
