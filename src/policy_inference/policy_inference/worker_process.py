@@ -72,7 +72,7 @@ class WorkerProcess:
                 packages that this process finds.
             interpreter: The Python that runs a module. If it is not this process's interpreter, it
                 finds only policy_core, this package, the module's own package and `packages`.
-            packages: See `interpreter`; already imported here.
+            packages: Packages that a different `interpreter` finds; already imported here.
             fds: File descriptors that the worker inherits, under the same numbers.
             folder: The worker's working folder.
             environment: Variables in addition to this process's.
@@ -166,13 +166,14 @@ class WorkerProcess:
 class PrivateWorker(WorkerProcess):
     """A worker that runs a module in a private folder and keeps the end of its output.
 
-    The folder is its working folder, since Python searches it first for modules and a
-    world-writable one would be unsafe; it also holds its temporary files. Output goes to a file,
-    which `capture_native_output` also reads, and after `talk_through` to a pipe, of whose content
-    only the end is kept, since runs may print forever.
+    The folder is the worker's working folder, since Python searches the working folder first for
+    modules and a world-writable one would be unsafe; it also holds the worker's temporary files.
+    Output goes to a file, which `capture_native_output` also reads, and after `talk_through` to a
+    pipe; only the end of the pipe's content is kept, since runs may print forever.
 
-    It stays in the session of this process: if the kernel shares the processor between sessions
-    (autogroup), SCHED_IDLE and `nice` apply only within one. Its module ignores SIGINT.
+    The worker stays in this process's session because, if the kernel shares the processor between
+    sessions (autogroup), SCHED_IDLE and `nice` apply only within a session. Its module ignores
+    SIGINT.
     """
 
     def __init__(
@@ -186,7 +187,7 @@ class PrivateWorker(WorkerProcess):
         """Start the worker.
 
         Args:
-            module: The module that it runs.
+            module: The module that the worker runs.
             arguments: Arguments of the module, after the number of a pipe for `talk_through`.
             interpreter: Same as for WorkerProcess.
             fds: Same as for WorkerProcess.

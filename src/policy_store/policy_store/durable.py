@@ -28,7 +28,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextmanager
 def writing(root: Path) -> Iterator[None]:
-    """Turn the block's errors about writing to the root into errors with a remedy."""
+    """Convert the block's errors in writing to the root into errors with a remedy."""
     try:
         yield
     except OSError as error:

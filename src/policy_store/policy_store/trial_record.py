@@ -70,7 +70,7 @@ class TrialState(str, Enum):
     """State of a trial."""
 
     OPEN = "open"
-    """Nodes run the version; no gate has failed, and its time is not up."""
+    """Nodes run the version; no gate has failed, and the trial's time is not up."""
     PASSED = "passed"
     """The time is up, and no gate failed; RUN is refused until the version is kept."""
     FAILED = "failed"
@@ -89,7 +89,7 @@ _TRANSITIONS: Mapping[TrialEvent, tuple[tuple[TrialState, ...], TrialState]] = {
     TrialEvent.KEPT: ((TrialState.PASSED, TrialState.KEPT), TrialState.KEPT),
     TrialEvent.ENDED: ((*_UNDECIDED, TrialState.KEPT), TrialState.ENDED),
 }
-"""States in which an event changes the state, and the new state. In any other state, the event is
+"""For each event, the states that it changes, and the new state. In any other state, the event is
 late, for example from a node whose trial has since been ended, and changes nothing.
 """
 

@@ -41,7 +41,7 @@ _WAY_FLOOR_RAD, _TURN_FLOOR_RAD = 0.05, 0.06
 root of the mean of a^2 + b^2. For torques, it is `DriveFigures.demand_nm`.
 """
 _MOST_RAD = 0.12
-"""Maximum displacement in a block; larger ones are scaled down to it: a jump is not a fault."""
+"""Maximum displacement in a block; larger ones are scaled down, since a jump is not a fault."""
 _STILL_RAD, _STILL_S = 1e-4, 0.2
 """A joint stands still if it moves by at most this distance in each block, for this time. Working
 encoders have more noise; at the end of a swing, a joint moves so little only for a block or two.
@@ -50,7 +50,7 @@ _MOVED_RAD = 1e-3
 _STOP_RAD = 0.1
 """Distance from the end of its range within which a joint may rest on its stop."""
 _JOINTS = 2
-"""Minimum number of joints with mismatched torques: one such joint may be a failed drive."""
+"""Minimum number of joints with mismatched torques; a single one may be a failed drive."""
 
 
 class SenseConsistency:

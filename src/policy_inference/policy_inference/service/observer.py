@@ -46,7 +46,7 @@ class Observer:
         """Handle an inference that computed the answers for this many robots."""
 
     def answered(self, connection: Connection, duration_ns: int) -> None:
-        """Handle an answered request; the duration is from the start of the pass that read it."""
+        """Handle an answered request; the duration starts with the pass that read it."""
 
     def passed(self, now_ns: int) -> None:
         """Handle the end of a pass, after all its answers; called at least once per second."""

@@ -39,9 +39,9 @@ class ChunkShadow:
     a target per tick, and the two targets are compared.
 
     If an observation is skipped, or its inference fails, the queue is emptied, and there is no
-    comparison until the queue is complete again: until a chunk has arrived and no target depends on
-    earlier chunks. A lost tick counts as a skipped observation; so does a chunk that arrives right
-    after it, if chunks begin at the last command, which is then unknown.
+    comparison until the queue is complete again, that is, until a chunk has arrived and no target
+    depends on earlier chunks. A lost tick counts as a skipped observation; so does a chunk that
+    arrives right after it, if chunks begin at the last command, which is then unknown.
     """
 
     def __init__(

@@ -22,7 +22,8 @@ _Difference = tuple[str, str, str]
 def require_comparable(active: AnyContract, sizes: Mapping[str, int], bundle: Bundle) -> None:
     """Raise BundleError unless a policy can shadow the active one.
 
-    Names and order of joints may differ in the two contracts; on the robot they are the same.
+    The names and order of joints may differ between the two contracts; on the robot, they are the
+    same.
 
     Args:
         active: Contract of the active policy.

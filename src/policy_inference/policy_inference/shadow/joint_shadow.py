@@ -26,7 +26,7 @@ class JointShadow:
     """Answers the ticks of an active policy for the same robot.
 
     The memory of a stateful policy follows these rules: a run begins with empty memory, in the same
-    tick as the active policy's. During a HOLD there are no requests, and nothing changes. A skipped
+    tick as the active policy's. During a HOLD, there are no requests and nothing changes. A skipped
     tick is observed, so history, phase and tick count continue, but there is no answer; a failed
     tick counts as skipped. After a lost tick, a FOLLOWED shadow skips ticks until its history is
     complete again; a FREE one continues with its current history.
@@ -156,7 +156,7 @@ class _Actions:
         self._scale[self._scale == 0.0] = np.inf
 
     def theirs(self, raw: F64, target: F64, into: F64) -> None:
-        """Write the raw action with which the shadow would give the active policy's target.
+        """Write the raw action that would make the shadow produce the active policy's target.
 
         Args:
             raw: Raw action of the active policy [its actions].

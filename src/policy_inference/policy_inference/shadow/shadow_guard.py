@@ -11,7 +11,7 @@ from policy_core.interfaces import F64, Command
 
 
 class ShadowGuard:
-    """Limits a shadow's commands like the active policy's, and names the rules that act."""
+    """Limits a shadow's commands as the guard would, and names the rules that act."""
 
     def __init__(
         self, body: Body, action: Command, limits: Limits, active: Body, active_action: Command

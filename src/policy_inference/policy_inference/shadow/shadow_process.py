@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A shadow policy in its own process, which cannot affect the control thread.
 
-It opens the bundle like a policy to be loaded, verifies it on its golden rows, and then runs only
+The process opens the bundle as `~/load` does, verifies it on its golden rows, and then runs only
 when no other process needs the core (SCHED_IDLE): see `shadow_main`.
 """
 

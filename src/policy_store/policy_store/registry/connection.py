@@ -42,7 +42,7 @@ from policy_store.registry.access import (
 
 MOST_REDIRECTS = 5
 SLOWEST_BYTES_PER_S = 1000
-"""Minimum average rate of a transfer, after one time-out of grace; slower ones are aborted."""
+"""Minimum average transfer rate after one time-out of grace; slower transfers are aborted."""
 _LARGEST_TOKEN_BYTES, _BLOCK = 1 << 16, 1 << 16
 _HEAD = 4
 """Time limit for connecting and receiving the response's head, as a number of time-outs."""
@@ -135,7 +135,7 @@ def within(seconds: float, act: Callable[[], T]) -> T:
     """Return the result of `act`, or raise TimeoutError after this time.
 
     urllib3 limits only individual waits: a head, trailers or a TLS handshake that arrives byte by
-    byte would never end. After a time-out, the thread that runs `act` is abandoned.
+    byte would never time out. After a time-out, the thread that runs `act` is abandoned.
     """
     done = Future[T]()
 
