@@ -224,7 +224,7 @@ class Operator:
     def wait_for_robot(self, timeout_s: float = 60.0) -> None:
         """Wait until the policy node serves requests and its status reports fresh inputs.
 
-        Opening a policy may take long, for example to load an engine or over a slow network.
+        Opening a policy may take a long time, for example to load an engine or over a slow network.
         """
         self.wait_until(
             lambda: self._services.reaches_policy, "the services of the policy node", timeout_s

@@ -208,7 +208,7 @@ def set_faults(operator: Operator, client: Any, faults: Sequence[str]) -> None:
 def try_faults(
     operator: Operator, policy_node: str, scenarios: Sequence[FaultScenario], *, confirm: bool
 ) -> CommandResult[FaultTrialResult]:
-    """Try all scenarios; before each, make the robot stand up and run its policy if it does not.
+    """Try all scenarios; before each, make the robot stand up and run its policy unless it runs.
 
     An interruption damps the robot.
 

@@ -24,7 +24,7 @@ _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class EstopButton:
-    """Presses the e-stop immediately, and every 20 ms until it is closed.
+    """Presses the e-stop immediately, and every 20 ms until closed.
 
     The repetitions reach volatile subscribers that are matched late.
     """

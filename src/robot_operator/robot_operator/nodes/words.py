@@ -228,7 +228,7 @@ def way_to_follow(policy: PolicyStatus, driver: RobotStatus) -> str:
 
 
 def _find_next(driver: RobotStatus, *, damped: bool) -> tuple[OperatorRequest | None, list[str]]:
-    """Return the next step for a driver that follows nothing; `damped` if policy is in DAMP."""
+    """Return the next step for a driver that follows nothing; `damped` if the policy is in DAMP."""
     if driver.state in (RobotStatus.LISTENING, RobotStatus.DAMPING) and not damped:
         return OperatorRequest.DAMP, []
     if driver.state == RobotStatus.LISTENING:
