@@ -4,8 +4,8 @@
 
 The launch files for specific robots include this one with their own defaults. The launch ends when
 the policy node, the driver, or the simulated or emulated robot exits. If the operator node exits,
-the robot stands, because the policy fades a velocity command that is not repeated. For two robots,
-run the launch file twice, with different namespaces.
+the robot stops and stands, because the policy fades out a velocity command that is not repeated.
+For two robots, run the launch file twice, with different namespaces.
 """
 
 from collections.abc import Sequence

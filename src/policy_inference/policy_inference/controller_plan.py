@@ -3,8 +3,8 @@
 """The plan for a controller without Python: data for the native core, texts, and host data.
 
 This is a plan as in `policy_core.plan` with two additional parts: `words` contains the texts that
-`policy_core::Words` completes; `host` contains everything that the controller's host needs, which
-is names, joints, the sources of the state fields, and the models with rows to verify them.
+`policy_core::Words` completes; `host` contains everything that the controller's host needs: names,
+joints, the sources of the state fields, and the models with rows to verify them.
 """
 
 from __future__ import annotations

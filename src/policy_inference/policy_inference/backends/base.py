@@ -51,7 +51,7 @@ class BackendBase(ABC):
     builds_from: str | None = None
     """Back end whose artifact is the build source if the bundle has no artifact for this one."""
     is_remote = False
-    """True if another machine runs the model: `deadline_s` then applies, and a `problem` may
+    """True if another machine runs the model; `deadline_s` then applies, and a `problem` may
     be temporary.
     """
     simulates: bool = False
@@ -138,7 +138,7 @@ class BackendBase(ABC):
 
     @classmethod
     def check_options(cls, given: Mapping[str, str]) -> None:
-        """Check options without the target machine: their names, and their values if possible.
+        """Check the names of options, and their values if possible, without the target machine.
 
         The user must correct these errors, so they cause no fallback to another back end.
 
@@ -160,7 +160,7 @@ class BackendBase(ABC):
 
     @classmethod
     def interpreter(cls) -> str:
-        """Return the Python that has the runtime; if it is not this one, a child process is used.
+        """Return the Python that has the runtime; unless it is this one, a child process is used.
 
         Raises:
             BackendError: The configured Python does not exist.
@@ -229,7 +229,7 @@ class BackendBase(ABC):
 
     @classmethod
     def cautions(cls, machine: Machine, artifact: Artifact) -> Sequence[Finding]:
-        """Return warnings about using a file on this machine; logged when the file is opened.
+        """Return warnings about using a file on this machine, to be logged when the file is opened.
 
         Args:
             machine: File system that holds the drivers, libraries and device files.

@@ -4,8 +4,8 @@
 
 For runtimes that hold the GIL during runs, that may end the process if a run fails, or that need a
 different Python. The child opens the model with the same class, on shared arrays; a run costs two
-bytes through pipes. If the child dies or hangs, only the run fails, not this process: waiting for
-an answer always has a time limit.
+bytes through pipes. If the child dies or hangs, only the run fails, not this process, since every
+wait for an answer has a time limit.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from policy_inference.worker_process import PrivateWorker, talk_through
 OPEN_TIMEOUT_S, ENDED_WITHIN_S = 600.0, 2.0
 _SAID_WITHIN_S = 0.2
 _SAID = 2000
-"""Number of characters of the child's last output that an error quotes."""
+"""Number of characters that an error quotes from the end of the child's output."""
 _DETAILS = "details.json"
 """File in the child's folder, with details determined when the model is opened."""
 
@@ -59,7 +59,7 @@ class ChildBackend(BackendBase):
             outputs: Outputs as in the contract.
             precision: Precision of the file.
             target: Chip or GPU that the file was compiled for.
-            options: Values by name.
+            options: Option values by name.
             content: Copy of the file.
             run_timeout_s: Time limit for a run. The child survives a time-out: the next run waits
                 for the pending answer within the same limit, drops it, and proceeds.

@@ -148,7 +148,8 @@ def open_models(
         deadline_s: Time after which a result from another machine is useless.
 
     Raises:
-        BackendError: No back end opens the models (one line for each), or an option is wrong.
+        BackendError: No back end opens the models (the message has a line for each), or an option
+            is wrong.
         BundleError: A model file is missing or has a wrong hash.
     """
     known, reasons, options = _known(models, names), list[str](), options or {}

@@ -57,7 +57,7 @@ class SharedArrays:
 
     @property
     def text(self) -> str:
-        """The error text, made safe to print on a terminal; texts that are too long are cut."""
+        """The error text, made safe to print on a terminal; a long text is truncated."""
         content, _, _ = self._block[:_TEXT_SIZE].partition(b"\0")
         return printable(content.decode("utf-8", "replace"))
 

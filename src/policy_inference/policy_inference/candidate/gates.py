@@ -9,8 +9,8 @@ the gate applies. A release stage has the same fields. The gates for a version o
 
 Distance alone does not distinguish good from bad: rounding to 8 bits moves the walking policy's
 targets by 0.018 steps, and a scale that is off by 10 % moves them by 0.011. The expected distance
-(`expectation`) and the kind of distance do distinguish them: rounding is noise, a wrong scale is a
-function of the observation.
+(`expectation`) and the kind of distance do distinguish them: rounding is noise, whereas a wrong
+scale is a function of the observation.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ _MOST_VALUES = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ShadowFigures:
-    """Measured figures for a shadow; arrays are per joint. None if missing from the report.
+    """Measured figures for a shadow, None if missing from the report; arrays are per joint.
 
     Attributes:
         joints: The robot's joint names.

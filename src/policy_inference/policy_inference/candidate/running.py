@@ -49,7 +49,7 @@ class TrialJudge:
     Attributes:
         figures: Newest value for each active gate, in the unit that the gate's name gives.
         running: True if the policy is running, or is held during a run.
-        temperature_c: Temperature, set from outside; not finite if unknown.
+        temperature_c: Temperature, set by the caller; not finite if unknown.
     """
 
     def __init__(
@@ -216,7 +216,8 @@ class TrialWriter:
     """Writes trial events to the trial's record, in order, and retries failed writes.
 
     Attributes:
-        problem: Reason why the newest event could not yet be written to disk; empty if it was.
+        problem: Reason why the newest event could not yet be written to disk; empty if it was
+            written.
     """
 
     def __init__(self) -> None:
@@ -293,7 +294,7 @@ _RUNS = (Mode.RUN, Mode.HOLD)
 
 
 class RunningTrial:
-    """Ends the run when a gate fails, or when the trial's time is used up.
+    """Ends the run when a gate fails, or when the trial's time is up.
 
     Call `observe` on the control thread; everything else may be called from any thread.
 

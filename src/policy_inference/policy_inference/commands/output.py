@@ -20,7 +20,7 @@ def write_new(path: Path, data: Any, force: bool) -> None:
 
     Args:
         path: The final file.
-        data: Plain values; ``~`` replaces the home folder, whose path contains a person's name.
+        data: Plain values; ``~`` replaces the home folder, whose path contains the user's name.
         force: True to replace an existing file.
     """
     text = json.dumps(sendable(data), indent=1, ensure_ascii=False, allow_nan=False)

@@ -303,7 +303,7 @@ def _distinct(found: Difference, source: str) -> Check:
 
 
 def _response(found: Difference, source: str) -> tuple[Check, ...]:
-    """Check that different observations give different chunks, if they do so in the reference."""
+    """Check that different observations give different chunks, if they do in the reference."""
     count, expected = len(np.unique(found.rows)), found.expected
     wanted, there = (
         float(np.linalg.norm(chunks - chunks.mean(axis=0)))

@@ -137,7 +137,7 @@ def _measured(
 
 
 def judge(found: Difference, source: str, limits: ComparisonLimits) -> tuple[Check, ...]:
-    """Check a difference on a source's rows against those limits that are set."""
+    """Check a difference on a source's rows against the limits that are set."""
     row, name = found.worst
     worst = f"{source}: largest in {name}, row {row}"
     most = found.names[int(np.argmax(found.rmse_each))]

@@ -168,7 +168,7 @@ class RecordingWriter:
 
     Attributes:
         failed: Reason why the last recording failed; empty if it succeeded.
-        obstacle: Obstacle to another recording that the last folder check found; may be empty.
+        obstacle: Obstacle to the next recording, found in the last folder check; may be empty.
         last: The last recording written.
         dropped: Ticks that were overwritten in the ring before they could be copied.
         recording_run: True while a whole run is being recorded.

@@ -131,7 +131,7 @@ class FlightTick:
         target: The policy's target after the guard's limits [joints]; None if the policy did not
             run, or its result was dropped.
         command: See `JointTargets.block` [6, joints]; None if no command was sent.
-        goes_on_from: Controller state before the tick, if it was kept.
+        goes_on_from: Controller state before the tick, if it was stored.
     """
 
     moment: Moment

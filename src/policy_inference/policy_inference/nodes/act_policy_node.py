@@ -6,12 +6,13 @@ Subscribes, if the contract needs them (best effort, depth 1): `joint_states`
 (sensor_msgs/JointState), per camera `CAMERA/image_raw` (sensor_msgs/Image) or
 `CAMERA/image_raw/compressed` (sensor_msgs/CompressedImage), the environment state
 (std_msgs/Float32MultiArray); `estop` (std_msgs/Bool, reliable). With `takeover`:
-`leader/joint_states` (sensor_msgs/JointState). Under `use_sim_time`: `/clock`. Publishes: the
-chosen output (reliable, depth 1), `action_chunk` (policy_msgs/ActionChunk), `~/status`
-(policy_msgs/PolicyStatus, reliable, transient local), `/diagnostics`. Serves (std_srvs/Trigger):
-`~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`; `~/load` (policy_msgs/LoadBundle). For the
-flight recorder, see docs/flight_recorder.md; for the topics and services of a takeover by a person,
-see docs/act.md. No tick waits for an inference: see `policy_core.members.chunk`.
+`leader/joint_states` (sensor_msgs/JointState). Under `use_sim_time`: `/clock`.
+Publishes: the chosen output (reliable, depth 1), `action_chunk` (policy_msgs/ActionChunk),
+`~/status` (policy_msgs/PolicyStatus, reliable, transient local), `/diagnostics`.
+Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`; `~/load`
+(policy_msgs/LoadBundle). For the flight recorder, see docs/flight_recorder.md; for the topics and
+services of a takeover by a person, see docs/act.md. No tick waits for an inference: see
+`policy_core.members.chunk`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 """A node's flight recorder: topics, services and diagnostics.
 
 Subscribes (best effort, depth 1): `contact_forces` (policy_msgs/ContactForces), which is only
-recorded. Serves: `~/record` (std_srvs/Trigger), which records the last seconds; `~/record_run`
+recorded.
+Serves: `~/record` (std_srvs/Trigger), which records the last seconds; `~/record_run`
 (std_srvs/SetBool), which records everything from now on until `false`.
 """
 

@@ -11,12 +11,13 @@ with `base_frame` `/tf` and `/tf_static` (tf2_msgs/TFMessage); if `source` is po
 the images on a topic TOPIC, `TOPIC/image` (sensor_msgs/Image), or with `image_transport`
 `TOPIC/image/compressedDepth` or `TOPIC/image/compressed` (sensor_msgs/CompressedImage);
 `TOPIC/camera_info` (sensor_msgs/CameraInfo), if the camera and the policy measure distance
-differently. Publishes (reliable, depth 1): the topics of the contract's terms
-(policy_msgs/Perceived), a scan for each pose, at most two per policy period, and the values of each
-image. If a scan or image fails, its message gives the reason. For inspection, if there is a
-subscriber: `TOPIC/points` (sensor_msgs/PointCloud2), the ground at a scan's points, with index and
-value, in the frame base_link; `TOPIC/seen` (sensor_msgs/Image), an image as the policy sees it:
-depth as 32FC1, color before its scaling.
+differently.
+Publishes (reliable, depth 1): the topics of the contract's terms (policy_msgs/Perceived), a scan
+for each pose, at most two per policy period, and the values of each image. If a scan or image
+fails, its message gives the reason. For inspection, if there is a subscriber: `TOPIC/points`
+(sensor_msgs/PointCloud2), the ground at a scan's points, with index and value, in the frame
+base_link; `TOPIC/seen` (sensor_msgs/Image), an image as the policy sees it: depth as 32FC1, color
+before its scaling.
 """
 
 from __future__ import annotations

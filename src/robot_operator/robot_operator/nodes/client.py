@@ -378,7 +378,7 @@ class Operator:
         return answers
 
     def _wait_for_listener(self, name: str) -> None:
-        """Wait until a node has received the reset on `estop`, so no old press arrives later."""
+        """Wait until a node has received the reset on `estop`, so that no old press follows."""
         services, timeout_s = self._services, self.answer_timeout_s
         self.wait_until(lambda: services.is_heard_by(name), f"{name} to listen to estop", timeout_s)
         services.announce(OperatorRequest.RESET)

@@ -221,7 +221,7 @@ class OperatorNode(LifecycleBase):
         self._request(OperatorRequest.SWITCH, asked=SwitchState.Request(state=following))
 
     def _turn_dial(self, request: OperatorRequest) -> None:
-        """Step the policy's share of the command, starting from the last request if recent."""
+        """Step the policy's share of the command, from the last requested share if recent."""
         if self._seen.policy is None:
             self.news.refuse(f"{request.value}: refused: no status from the policy node yet")
             return

@@ -52,8 +52,7 @@ class ServerConnection(ABC):
         outputs: The server's output tensors.
         details: Details that the server reports.
         lost: Reason why the connection ended; empty while it is alive.
-        survives_late: True if the connection remains usable after a request was not answered in
-            time.
+        survives_late: True if the connection remains usable after a late answer.
     """
 
     inputs: Sequence[TensorSpec] = ()

@@ -238,7 +238,7 @@ def _tensors(described: RknnFile) -> tuple[list[TensorSpec], list[TensorSpec]]:
 
 
 def _kind(array: Tensor) -> tuple[np.dtype[np.generic], tuple[int, ...]]:
-    """Return type and shape without axes of size 1; some runtimes give every tensor four axes."""
+    """Return an array's type, and its shape without axes of size 1, which some runtimes add."""
     return array.dtype, tuple(size for size in array.shape if size != 1)
 
 

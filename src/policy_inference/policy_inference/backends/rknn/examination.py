@@ -229,7 +229,7 @@ def read_npu(machine: Machine) -> Mapping[str, str]:
 
 
 def driver_text(machine: Machine, name: str) -> str:
-    """Return the content of a driver file; "" if none can be read."""
+    """Return the content of a driver file from the first folder that has it; "" if none does."""
     texts = (machine.text(f"{folder}/{name}") for folder in DRIVER_FOLDERS)
     return next((text for text in texts if text), "")
 

@@ -109,7 +109,7 @@ def require_fitting(plan: Path, content: bytes, precision: str, here: Mapping[st
 
     Raises:
         BackendError: The plan was built for a different TensorRT version or GPU, or the JSON file
-            does not name these.
+            does not state them.
     """
     rebuild = (
         "compile it again on this machine from the ONNX file, or put the ONNX file into the bundle"
