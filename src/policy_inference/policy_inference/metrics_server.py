@@ -23,7 +23,7 @@ from policy_inference.peers import listen_tcp
 
 PREFIX = "policy_inference"
 _WITHIN_S = 1.0
-"""Time after which a silent scraper is disconnected; a working one sends its request within ms."""
+"""Time after which a silent scraper is disconnected; a working one sends within milliseconds."""
 _MOST_LABELS, _LONGEST_LABEL = 256, 200
 """Maximum samples per family, and maximum label length, which limit the cost of a scrape."""
 TELEMETRY = {

@@ -72,7 +72,7 @@ def unblock_log() -> None:
     libraries write like this while they hold the GIL, so the control thread would wait as well.
 
     The same applies to stdout if it is a pipe or a socket, but not if it is a terminal, on which a
-    full-screen program may run. A terminal that this user may not open stays as it is.
+    full-screen program may run. A terminal that this user may not open is left as it is.
     """
     for fd in (1, 2):
         mode = _mode(fd)

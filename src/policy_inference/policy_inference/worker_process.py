@@ -5,10 +5,10 @@
     python -m policy_inference.worker_process LIFELINE -m MODULE ARGUMENT ...
     python -m policy_inference.worker_process LIFELINE COMMAND ARGUMENT ...
 
-runs a module or a command. LIFELINE is the number of the read end of a pipe whose other end the
-parent process holds. When the parent ends, for whatever reason, the worker gets SIGIO, which ends
-it immediately. A worker that must finish something handles SIGIO: a node ends as after SIGTERM, and
-the link process of a driver returns control of the robot.
+runs a module or a command. LIFELINE is the file descriptor of the read end of a pipe whose write
+end the parent process holds. When the parent ends, for whatever reason, the worker gets SIGIO,
+which ends it immediately. A worker that must finish something handles SIGIO: a node ends as it does
+on SIGTERM, and the link process of a driver gives control of the robot back.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class WorkerProcess:
     def run_to_end(self) -> int:
         """Wait for the worker to end, without a limit; return its exit status.
 
-        An exception kills it, with all processes in its own session.
+        An exception kills the worker, with all processes in its own session.
         """
         try:
             self.ends_within(None)
@@ -149,7 +149,7 @@ class WorkerProcess:
         """Wait for the worker to end, then ask it to end, then kill it; a survivor is left behind.
 
         Args:
-            patience_s: Time to end on its own (default LEAVE_TIMEOUT_S), s.
+            patience_s: Time for the worker to end on its own (default LEAVE_TIMEOUT_S), s.
         """
         if not self.ends_within(LEAVE_TIMEOUT_S if patience_s is None else patience_s):
             for push in (self.ask_to_end, self.kill):
@@ -303,8 +303,8 @@ class ProcessGroup(Generic[W]):
 def end_with_parent(lifeline: int) -> None:
     """Have the kernel send SIGIO to this process once the other end of a pipe is closed.
 
-    By default SIGIO ends a process without any Python code, so it works while a runtime holds the
-    GIL. (The parent-death signal of prctl(2) arrives when the *thread* that started the child
+    By default, SIGIO ends a process without running Python code, so it works while a runtime holds
+    the GIL. (The parent-death signal of prctl(2) arrives when the *thread* that started the child
     ends.)
 
     Args:

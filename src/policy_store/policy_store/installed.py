@@ -84,11 +84,11 @@ def check_version(folder: Path, trusted: TrustedKeys | None) -> Bundle:
 def is_installed(folder: Path, content: bytes, backends: Collection[str] | None) -> bool:
     """Return True if a version is installed and intact; False if it is missing or damaged.
 
-    A version without a readable record counts as damaged: no node runs it.
+    A version without a readable record counts as damaged, and no node runs it.
 
     Args:
         folder: Folder of the version.
-        content: Content of its contract.
+        content: Content of the version's contract.
         backends: Back ends whose models are required; None for all.
 
     Raises:

@@ -57,7 +57,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """Names and values about one thing: a card on a page.
+    """Names and values that describe one thing; a card on a page.
 
     Attributes:
         title: Name of the thing.

@@ -103,7 +103,7 @@ class TrialGates:
         """Return the gates that are judged, by quantity.
 
         Args:
-            simulated_time: True if ticks follow simulated time: durations and missed ticks are then
+            simulated_time: True if ticks follow simulated time; durations and missed ticks are then
                 the simulating machine's, and are not judged.
         """
         return {

@@ -478,7 +478,7 @@ class FlightRecorder:
         return self.writer.hangs or self.writer.failed or self.writer.obstacle
 
     def load(self) -> None:
-        """Import the modules that write recordings; call before `start` if ticks already run."""
+        """Import the modules that write recordings; call before `start` if ticks are running."""
         self._folder.load()
 
     def start(self) -> None:

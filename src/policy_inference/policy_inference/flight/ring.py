@@ -229,7 +229,7 @@ class Ring:
         self._answered = True
 
     def take_time(self, now_ns: int) -> None:
-        """Record the time at which chunk policies are asked in this tick; see `take_inputs`."""
+        """Record the time at which chunk policies are queried in this tick; see `take_inputs`."""
         self.take_inputs()
         self._policy_ns = now_ns
 

@@ -83,7 +83,8 @@ class OpenedInference:
         worker: Computes chunks.
         takes_s: Time per chunk as measured on this machine, from images to targets.
         expected_s: Assumed time per chunk; with simulated time, it comes from the settings.
-        denoising_steps: Steps per chunk; 0 if a single run of the graph returns the chunk.
+        denoising_steps: Denoising steps per chunk; 0 if a single run of the graph returns the
+            chunk.
     """
 
     models: OpenedModels

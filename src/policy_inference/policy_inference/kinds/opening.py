@@ -142,7 +142,7 @@ class OpenRequest:
 
     @property
     def limits(self) -> StricterLimits:
-        """`stricter_limits`; for a version on trial, the stricter of these and the trial's."""
+        """`stricter_limits`, tightened by the trial's limits for a version on trial."""
         if self.trial is None:
             return self.stricter_limits
         return self.trial.settings.stricter(self.stricter_limits)
@@ -239,7 +239,7 @@ class OpenedPolicy(Generic[B]):
 
     @property
     def recorded_inputs(self) -> Sequence[str]:
-        """Inputs whose messages a flight recorder stores; images are too large."""
+        """Inputs whose messages a flight recorder stores; images are too large to store."""
         if not self.chunks:
             return [*self.controller.inputs]
         from policy_core.members.chunk.controller import camera_input
@@ -304,7 +304,7 @@ class PolicyKind(Protocol[B]):
     def open_proven(
         self, request: OpenRequest, bundle: B, limits: Limits, clock: Callable[[], int]
     ) -> OpenedPolicy[B]:
-        """Open a bundle alongside a running policy, and verify its models on its golden rows.
+        """Open a bundle while another policy is running; verify its models on its golden rows.
 
         Args:
             request: The request.

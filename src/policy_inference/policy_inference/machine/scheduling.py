@@ -30,7 +30,7 @@ THIS_THREAD = (0,)
 
 
 def parse_cpus(text: str) -> tuple[int, ...]:
-    """Parse cores as in taskset and systemd: `4-7`, `0,2`."""
+    """Parse a list of cores in the form of taskset and systemd: `4-7`, `0,2`."""
     chosen = set[int]()
     for part in text.split(","):
         ends = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", part)

@@ -329,7 +329,7 @@ class WireTransforms(NamedTuple):
 
 
 def make_decoder(message: str, otherwise: Decode) -> Decode | None:
-    """Return a new decoder for one stream of messages of a type.
+    """Return a new decoder for one stream of messages.
 
     Args:
         message: Name of the ROS type.

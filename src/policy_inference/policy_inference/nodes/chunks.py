@@ -77,7 +77,7 @@ def subscribe_with_cameras(
 
 
 class CameraSampler(Sampler):
-    """Passes the newest message of each input to policies with cameras, at each tick."""
+    """At each tick, passes the newest message of each input to policies with cameras."""
 
     def __init__(
         self,

@@ -77,7 +77,7 @@ class Pacer(ABC):
 
 
 class TimerPacer(Pacer):
-    """Absolute deadlines on the steady clock; a missed deadline is skipped."""
+    """Ticks at absolute deadlines on the steady clock; skips missed deadlines."""
 
     def wait(self) -> DueTick | None:
         left_ns = self._deadline_ns - time.monotonic_ns()

@@ -253,7 +253,7 @@ class NodeRecorder(TickObserver):
 
 
 def _folder(given: str) -> Path:
-    """Return the folder for recordings: the given one, or a folder below ROS's log folder."""
+    """Return the folder for recordings: the given folder, or one below ROS's log folder."""
     folder = Path(given) if given else Path(os.environ.get("ROS_HOME") or "~/.ros", "flights")
     try:
         return folder.expanduser()

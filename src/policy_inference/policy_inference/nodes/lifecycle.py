@@ -131,7 +131,7 @@ class LifecycleBase(PeerGuard, LifecycleNode):
         self.tear_down()
 
     def _succeeds(self, act: Callable[[], None]) -> bool:
-        """Run an action and log any error; rclpy would turn it into a state without a reason."""
+        """Run an action and log any error; rclpy would only change the state, without a reason."""
         try:
             act()
         except PolicyError as error:

@@ -3,7 +3,7 @@
 """Commands from one publisher at a time, for drivers and simulated robots.
 
 If two policy nodes command one robot, one may send walking commands and the other damping commands;
-a robot that follows them alternately falls.
+a robot that follows both in turn falls.
 """
 
 import time
@@ -103,7 +103,7 @@ class OneSender:
         self._other_ns, self.ignored = -_LONGEST_NS, 0
 
     def problem(self) -> str:
-        """Return a message if commands are being ignored, else ""; from any thread."""
+        """Return a message if commands are being ignored, else "". Any thread may call this."""
         if time.monotonic_ns() - self._other_ns >= _LONGEST_NS:
             return ""
         return (

@@ -90,7 +90,7 @@ class Output:
 
 
 class ChunkOutput:
-    """Output that commands no joints: another node executes the chunks that this one publishes."""
+    """Output that commands no joints; another node executes the chunks that this one publishes."""
 
     def __init__(self, node: Node, contract: HostedContract) -> None:
         """Check the contract.

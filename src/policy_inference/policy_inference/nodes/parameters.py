@@ -124,8 +124,9 @@ def refuse_arguments(
 class ParameterTable:
     """Declares a table of parameters on a node, and reads all their values together.
 
-    ROS silently ignores a parameter that is set but not declared. This class logs a warning; below
-    `safety.`, it raises an error, since the user would rely on a limit that does not exist.
+    ROS silently ignores a parameter that is set but not declared. This class logs a warning or, for
+    a name below `safety.`, raises an error, since the user would rely on a limit that does not
+    exist.
     """
 
     def __init__(

@@ -42,7 +42,7 @@ _LOOKED_EVERY_S = 0.2
 _OPENED_WITHIN_S = 1.0
 """Time limit for opening a model after the process is asked to end."""
 _RETURNED_WITHIN_S = 8.0
-"""Time limit for any other callback; transitions, which wait for threads and answers, take less."""
+"""Time limit for any other callback; even transitions, which wait for threads, take less."""
 
 
 N = TypeVar("N", bound=LifecycleBase)
@@ -205,7 +205,7 @@ def _serve(
 ) -> bool:
     """Start the node and spin until asked to end, then halt; return True if the node started.
 
-    An error in a callback also ends the spinning, and is raised here.
+    An error in a callback also stops the spinning, and is raised here.
     """
     ending = threading.Event()
     # Opening a model may take minutes, and this thread must notice a request to end.

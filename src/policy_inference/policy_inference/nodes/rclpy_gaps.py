@@ -40,7 +40,7 @@ rcutils_logger._internal_callers.append(os.path.realpath(__file__))
 class SampleGroup(CallbackGroup):
     """Keeps the executor from taking messages.
 
-    QoS events are excluded as well: in Fast DDS a wait for a subscription's events ends as soon as
+    QoS events are excluded as well: in Fast DDS, a wait for a subscription's events ends as soon as
     a message is available, so the executor would spin until the next tick takes it. No warning is
     lost, since every publisher satisfies `qos.SAMPLE`.
     """

@@ -46,7 +46,7 @@ def subscribe(
 
 
 class Sampler:
-    """Passes the newest message of each input to one controller, at each tick."""
+    """At each tick, passes the newest message of each input to one controller."""
 
     def __init__(
         self, topics: Mapping[str, Sampled[Any]], controller: Controller, names: Sequence[str]

@@ -45,7 +45,7 @@ class Health:
         telemetry: Telemetry for the machine and the device, with the unit in each key.
         problems: Current problems, one sentence each.
         drifted: Observation terms that differ from training.
-        revoked: Message that the version has been revoked; empty if it has not.
+        revoked: Message saying that the version has been revoked; empty if it has not.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Health:
             rate_hz: Expected tick rate.
             backend: Back end that reads its device's telemetry.
             latency: Tick durations.
-            observed: Watch on the observation, if there are statistics to compare with.
+            observed: Watch on the observation, if there are statistics to compare it with.
             revocation: Watch for a revocation of the running version.
             logger: Logger for the beginning and end of problems.
         """

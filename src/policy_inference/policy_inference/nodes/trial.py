@@ -96,7 +96,7 @@ class NodeTrial(TickObserver):
 
     @property
     def problem(self) -> str:
-        """Message about a failed trial, and about its record or a failed rollback; may be empty."""
+        """Message about a failed trial, its record, or a failed rollback; may be empty."""
         trial, found = self._trial, list[str]()
         if trial is not None and trial.state is TrialState.FAILED:
             found.append(f"{trial} failed its trial: {trial.reason}")
@@ -168,7 +168,7 @@ class NodeTrial(TickObserver):
     def log(self) -> None:
         """Check the temperature, and whether a different version must run; call between ticks.
 
-        A passed trial is read again until a person has kept or ended it. By then RUN is refused, so
+        A passed trial is re-read until a person has kept or ended it. By then RUN is refused, so
         the robot is at rest and the control thread no longer changes the trial.
         """
         running = self._running

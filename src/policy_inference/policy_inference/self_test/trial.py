@@ -58,7 +58,7 @@ class Trial:
         ticker: Returns a function that runs the policy as on a robot.
         latency: Returns the checks on durations, without a pause and at the rate.
         walking: Returns the checks on the walking report, if the precision needs one.
-        not_judged: Returns what cannot be judged for such a policy, with the reason.
+        not_judged: Returns what cannot be judged for this kind of policy, with the reason.
     """
 
     model: BackendBase

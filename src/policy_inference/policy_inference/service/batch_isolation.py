@@ -32,7 +32,7 @@ def require_isolation(
     rows: int,
     golden: Mapping[str, Tensor],
 ) -> None:
-    """Raise an error unless each robot gets the same answer in a mixed batch as alone.
+    """Raise an error unless each robot gets the same answer in a mixed batch as when alone.
 
     A dynamic axis need not be the batch axis: a model may also compute over it, for example by
     quantizing its input with the largest value along it.
@@ -71,7 +71,7 @@ def require_isolation(
 
 
 def _fill(lane: Lane, kind: int, golden: Mapping[str, Tensor], random: np.random.Generator) -> None:
-    """Fill a row with random values of size `_SIZES[kind]`, or for kind 0 with a golden row."""
+    """Fill a row with random values of size `_SIZES[kind]` or, for kind 0, with a golden row."""
     for array in _entrances(lane):
         array[...] = (
             random.integers(0, 100, array.shape)

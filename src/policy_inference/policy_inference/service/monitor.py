@@ -95,7 +95,7 @@ class Monitor(Observer):
 
     Attributes:
         counts: Counts for metrics.
-        telemetry: The latest telemetry of machine and device, with the unit in the key.
+        telemetry: The latest telemetry of the machine and device, with the unit in the key.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Monitor(Observer):
 
         Args:
             model: Model with statistics of healthy observations, a rate, and device telemetry.
-            notifier: Reports once per second that the loop makes progress.
+            notifier: Reports once per second that the loop is making progress.
         """
         self.counts, self.telemetry = Counts(PROTOCOLS), dict[str, str]()
         self._latency_ns, self._rows = self.counts.latency_ns, self.counts.rows

@@ -71,7 +71,7 @@ class Histogram:
 
 
 class Counts:
-    """Loop counts: only the loop's thread writes them, any thread may read them.
+    """Loop counts; only the loop's thread writes them, but any thread may read them.
 
     Attributes:
         latency_ns: Latency from the last byte of a request to its answer, by protocol.

@@ -108,8 +108,8 @@ class ObservationWatch:
 
         Args:
             observation: Observations for the client's robots [most, obs_dim].
-            rows: Number of robots, which are in the first rows, all finite; each call samples the
-                next robot in turn.
+            rows: Number of robots, whose observations come first and are finite; each call samples
+                the next robot in turn.
             now_ns: Steady clock, ns.
 
         Returns:

@@ -173,7 +173,7 @@ class ChunkShadow:
         )
 
     def _command(self, step: F64, number: int) -> tuple[str, ...]:
-        """Command a step [actions of the shadow], without a robot; return the rules that acted."""
+        """Act as if a step [actions of the shadow] were commanded; return the rules that acted."""
         joint_pos = self._seen["joint_pos"][self._places]
         self._action.set(step, joint_pos)
         self._queue.advance(number)
@@ -181,7 +181,7 @@ class ChunkShadow:
         return (*self._action.clipped, *acted)
 
     def _on_robot(self, step: F64, places: Sequence[int]) -> F64:
-        """Return a target [active joints]; joints without an action have their stand position."""
+        """Return a target [active joints]; joints without an action keep their stand position."""
         target = self._pose.copy()
         target[places] = step
         return target

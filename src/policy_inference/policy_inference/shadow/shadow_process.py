@@ -206,7 +206,7 @@ class ShadowProcess:
         return self._given - self._taken
 
     def problem(self) -> str:
-        """Return why the shadow does not run or answer; "" while it does. Not for use in ticks."""
+        """Return why the shadow is not running or answering; "" if it is. Do not call in ticks."""
         if not self._over and self._process.status is not None:
             self._over = self._ended("shadow")
         silent_s = time.monotonic() - self._owed_since_s if self.pending else 0.0

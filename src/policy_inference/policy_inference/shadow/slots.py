@@ -77,7 +77,7 @@ class TickSlots:
         os.eventfd_write(self._given, 1)
 
     def given(self, *, wait: bool) -> int:
-        """Return the number of ticks given since the last call; wait for one if `wait`."""
+        """Return the number of ticks given since the last call; wait for one if `wait` is True."""
         return _count(self._given, None if wait else 0.0)
 
     def answer(self) -> None:

@@ -211,7 +211,7 @@ class RegistryConnection:
         headers: Mapping[str, str] | None = None,
         body: Content | None = None,
     ) -> Iterator[HttpAnswer]:
-        """Send a request and yield the response; follow redirects, answer one login challenge.
+        """Send a request and yield the response; follow redirects and answer one login challenge.
 
         Args:
             method: HTTP method.
