@@ -5,12 +5,12 @@
 Lines are only ever appended, by one process at a time, and each is synced to disk before anything
 depends on it. The `current` link stays on the previous version until a trial is kept, so nothing
 has to be undone when a trial fails, even if the power is cut. If the record contains the start of a
-RUN without its end, and the RUN's process no longer exists, the trial was interrupted: it has
+RUN without its end, and the RUN's process no longer exists, the trial was interrupted and has
 failed.
 
-The record is not a database: the node's user owns this one file and may not create others beside
-it. SQLite needs a journal or a log beside the file, even for reading after a power cut, and syncs
-four times per event.
+The record is not a database, because the node's user owns this one file and may not create others
+beside it. SQLite needs a journal or a log beside the file, even for reading after a power cut, and
+syncs four times per event.
 """
 
 from __future__ import annotations
@@ -359,7 +359,7 @@ def begin_run(trial: VersionTrial) -> None:
 
 
 def show_presence(file: Path, runner: str = THIS_PROCESS) -> int:
-    """Show that a runner exists: lock the byte of the record that represents it.
+    """Show that a runner exists by locking the byte of the record that represents it.
 
     The kernel releases the lock when the process exits for any reason, even in another container.
     Only users who may write the record can hold such a lock.

@@ -258,7 +258,7 @@ def rest_mode_name(figures: DriveFigures) -> str:
 
 
 def _most_skipped(before: WireCommand, command: WireCommand) -> int:
-    """Return how far the sequence number may advance; more if the sender was silent for long."""
+    """Return how far the sequence number may advance; further if the sender was silent for long."""
     silent_ns = command.received_ns - before.received_ns
     if silent_ns < before.valid_for_ns:
         return _MOST_LOST

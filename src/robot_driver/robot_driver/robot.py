@@ -89,7 +89,7 @@ class RobotInterface(ABC, Generic[StateT]):
 
     Attributes:
         name: Name of the robot kind, for messages.
-        host: Name, for messages, of what receives the commands.
+        host: Name of the commands' receiver, for messages.
         preparing, prepared: Message texts for what the robot does between `prepare` and `take`, and
             for what it has done by then.
         stopped_by_taking: True if taking control and braking stops a robot that is preparing.

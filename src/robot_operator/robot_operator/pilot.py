@@ -416,9 +416,9 @@ class Pilot:
 
         Args:
             now_ns: Current time on the steady clock, not before the last step's time.
-            driving: True if the robot follows velocities at all; if not, the velocity is zero at
-                once, starts from zero when the robot follows again, and the sticks must be seen
-                centered before they drive.
+            driving: True if the robot follows velocities at all. If False, the velocity drops to
+                zero at once and later starts from zero, and the sticks must be seen centered before
+                they drive.
         """
         self._heed_lateness(now_ns)
         before_ns = now_ns if self._stepped_ns is None else self._stepped_ns

@@ -260,7 +260,7 @@ class ServedModel:
         return None
 
     def _take(self, session: ClientSession) -> ServiceError | None:
-        """Copy a session's answers and new states from its lanes; none if any is not finite."""
+        """Copy a session's answers and new states from its lanes; none if a value is not finite."""
         for row, (_, lane) in enumerate(session.seats):
             if not lane.is_finite():
                 return self._not_finite(Code.ACTION_NOT_FINITE, row, _ACTION_NOT_FINITE)

@@ -47,7 +47,7 @@ class FaultOutcome:
         rest_after_s: Time from the injection to the first command that brings the robot to rest,
             s; null if there was none within 5 s.
         reason: The policy node's reason for its mode, or that it no longer sends commands.
-        as_expected: True if the outcome is the expected one, in time.
+        as_expected: True if the expected outcome occurred in time.
     """
 
     faults: Sequence[str]
@@ -219,7 +219,7 @@ def try_faults(
         confirm: True to wait for Enter before the robot moves.
 
     Returns:
-        All outcomes, with the number of those as expected; the status is 1 if any is not.
+        All outcomes, and the number that are as expected; the status is 1 if any is not.
     """
     trial = FaultTrial(operator, policy_node)
     trial.check(scenarios)

@@ -12,7 +12,7 @@ Calls (std_srvs/Trigger): `stand`, `run`, `damp`, `reset`, `estop` of the policy
 `set_authority` of the policy node; (policy_msgs/SwitchState) `switch` of the node of a policy set;
 (std_srvs/Trigger) `take_over`, `hand_back` of the node of a chunk policy.
 
-In a terminal it shows a screen; elsewhere it logs changes.
+In a terminal, it shows a screen; elsewhere, it logs changes.
 """
 
 import sys
