@@ -24,7 +24,7 @@ class BagFile:
     def __init__(
         self, folder: Path, types: Typestore, *, storage: Storage = "mcap", compressed: bool = True
     ) -> None:
-        """Create the folder.
+        """Create the bag's folder.
 
         Args:
             folder: The new folder, which must not exist.

@@ -52,7 +52,7 @@ class Families:
     """Collects metrics; samples of a metric from several sources share one bounded family."""
 
     def __init__(self, **labels: str) -> None:
-        """Begin without metrics.
+        """Start with no metrics.
 
         Args:
             labels: Labels for every sample.

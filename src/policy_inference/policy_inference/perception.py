@@ -46,7 +46,7 @@ class ImageSource:
         encoder: BackendBase | None = None,
         frozen_after_s: float = FROZEN_AFTER_S,
     ) -> None:
-        """Begin without an image.
+        """Start with no image.
 
         Args:
             topic: Topic of the values.
@@ -188,7 +188,7 @@ class ScanSource:
     """Converts elevation maps, or points sampled elsewhere, to the values of a height scan."""
 
     def __init__(self, topic: str, scan: HeightScan, frozen_after_m: float) -> None:
-        """Begin without a map.
+        """Start with no map.
 
         Args:
             topic: Topic of the values.

@@ -75,7 +75,7 @@ class StatusField:
 
 @dataclass(frozen=True, slots=True)
 class StatusGroup:
-    """The fields in one message.
+    """The status fields in one message.
 
     Attributes:
         fields: Fields in the order of the message.

@@ -66,7 +66,7 @@ class SenseConsistency:
     """
 
     def __init__(self, figures: DriveFigures, *, torques: bool) -> None:
-        """Start without any state.
+        """Start with no state.
 
         Args:
             figures: Figures of the robot.

@@ -36,7 +36,7 @@ class CommandAcknowledgement:
     """
 
     def __init__(self, figures: DriveFigures, torque_nm: float, host: str) -> None:
-        """Start before any command.
+        """Start with no command.
 
         Args:
             figures: Figures of the robot.
@@ -136,7 +136,7 @@ class Follower:
     """
 
     def __init__(self, figures: DriveFigures, max_start_error_rad: float) -> None:
-        """Start without a command; `max_start_error_rad` is as in `DriverSettings`."""
+        """Start with no command; `max_start_error_rad` is as in `DriverSettings`."""
         self._figures = figures
         self._max_start_error_rad = max_start_error_rad
         self.latch: str | None = "no command has arrived"

@@ -58,7 +58,7 @@ class StateReception(ABC, Generic[StateT]):
     """
 
     def __init__(self, settings: DriverSettings, counts: Sequence[str]) -> None:
-        """Start without a state; `counts` lists the kinds of datagrams other than `received`."""
+        """Start with no state; `counts` lists the kinds of datagrams other than `received`."""
         self._timeout_s = settings.state_timeout_s
         self.state: StateT | None = None
         self.state_ns = 0

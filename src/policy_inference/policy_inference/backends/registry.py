@@ -138,7 +138,7 @@ def open_models(
     run_timeout_s: float = ANSWER_WITHIN_S,
     deadline_s: float = ANSWER_WITHIN_S,
 ) -> OpenedModels:
-    """Open models with the first back end in the list that opens all of them.
+    """Open models with the first back end in the list that can open all of them.
 
     Args:
         models: A bundle's models (`Bundle.models`), or other models to open together.

@@ -204,7 +204,7 @@ class ShadowFigures:
 def judge_shadow(
     found: ShadowFigures, expected: ExpectedDistance | None, limits: ShadowLimits
 ) -> tuple[list[GateResult], list[str]]:
-    """Compare the figures with the limits.
+    """Compare a shadow's figures with the limits of the gates.
 
     Args:
         found: Measured figures, for at least one joint and tick.

@@ -261,7 +261,7 @@ class ControlLoop(Loop):
     """Runs `tick`, on a thread of its own, whenever the pacer reports that one is due."""
 
     name = PYTHON
-    """Name in `realtime.loop`."""
+    """The value of `realtime.loop` that selects this loop."""
 
     def __init__(
         self, pacer: Pacer, tick: Callable[[DueTick], None], failed: Callable[[BaseException], None]

@@ -42,7 +42,7 @@ _SOURCE = logging.getLogger("policy_inference")
 def open_policy(
     kind: PolicyKind[B], request: OpenRequest, clock: Callable[[], int], logger: Logger
 ) -> OpenedPolicy[B]:
-    """Open a bundle.
+    """Open the requested policy, logging the progress.
 
     Args:
         kind: Kind of policies that the node runs.

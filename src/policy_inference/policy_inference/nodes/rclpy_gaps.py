@@ -52,7 +52,7 @@ class SampleGroup(CallbackGroup):
         return False
 
     def ending_execution(self, entity: Any) -> None:
-        """Do no bookkeeping."""
+        """Do nothing; this group needs no bookkeeping."""
 
 
 class MessageWaitSet:
@@ -106,13 +106,13 @@ def take_message(handle: Any, message: type[Any]) -> tuple[bytes, dict[str, Any]
 
 
 class _Allocator(ctypes.Structure):
-    """rcutils_allocator_t."""
+    """The C structure rcutils_allocator_t."""
 
     _fields_ = (("entries", ctypes.c_void_p * 5),)
 
 
 class _SerializedMessage(ctypes.Structure):
-    """rmw_serialized_message_t."""
+    """The C structure rmw_serialized_message_t."""
 
     _fields_ = (
         ("buffer", ctypes.c_void_p),

@@ -55,7 +55,7 @@ class RobotMetrics:
     def __init__(
         self, robot: str, stale_after_s: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Begin without any nodes.
+        """Start with no nodes.
 
         Args:
             robot: Label for all samples.

@@ -51,7 +51,7 @@ class Sampler:
     def __init__(
         self, topics: Mapping[str, Sampled[Any]], controller: Controller, names: Sequence[str]
     ) -> None:
-        """Prepare the readers.
+        """Prepare a reader for each input.
 
         Args:
             topics: Subscription to each input.

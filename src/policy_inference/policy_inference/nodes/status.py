@@ -57,7 +57,7 @@ class Health:
         revocation: RevocationWatch,
         logger: Logger,
     ) -> None:
-        """Connect the sources.
+        """Store the sources of the values to check.
 
         Args:
             rate_hz: Expected tick rate.
@@ -148,7 +148,7 @@ class DriverWatch:
     """
 
     def __init__(self, node: Node, command_topic: str, stopped: Callable[[str], None]) -> None:
-        """Start without a subscription.
+        """Start with no subscription.
 
         Args:
             node: Node that subscribes.

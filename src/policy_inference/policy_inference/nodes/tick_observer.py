@@ -118,7 +118,7 @@ class TickObserver:
         """Stop within a bounded time; call after the last tick."""
 
     def close(self) -> None:
-        """Destroy all created objects."""
+        """Destroy all objects that the observer has created."""
 
 
 class TickObservers(TickObserver):

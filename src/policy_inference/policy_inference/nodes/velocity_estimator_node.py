@@ -58,7 +58,7 @@ class VelocitySource:
     """
 
     def __init__(self, contract: AnyContract, loop: str) -> None:
-        """Begin before the first message.
+        """Start with no messages.
 
         Args:
             contract: Contract of the policy.

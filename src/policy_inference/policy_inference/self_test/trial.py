@@ -181,7 +181,7 @@ TRIALS: Mapping[type[Bundle], Callable[[Any, OpenedModels, Rows, Clock], Trial]]
     JointBundle: joint_trial,
     ChunkBundle: chunk_trial,
 }
-"""Trials by policy kind."""
+"""Functions that return the trial for a policy, by policy kind."""
 
 
 def back_to_back(trial: Trial, limit_s: float, clock: Clock) -> TimedRuns:

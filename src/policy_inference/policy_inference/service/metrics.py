@@ -23,7 +23,7 @@ class ServiceMetrics:
         versions: Mapping[str, str],
         telemetry: Callable[[], Mapping[str, str]],
     ) -> None:
-        """Connect the sources.
+        """Store the sources of the metrics.
 
         Args:
             counts: The loop's counts.

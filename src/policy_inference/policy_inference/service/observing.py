@@ -93,7 +93,7 @@ class ObservationWatch:
     """
 
     def __init__(self, watched: Sequence[Watched], scaling: ObservationScaling) -> None:
-        """Start without samples.
+        """Start with no samples.
 
         Args:
             watched: Parts of the observation; several clients may share them.

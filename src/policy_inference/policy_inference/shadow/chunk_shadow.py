@@ -54,7 +54,7 @@ class ChunkShadow:
         settings: ChunkSettings,
         mode: ShadowMode,
     ) -> None:
-        """Connect the parts; call `require_comparable` first.
+        """Build the shadow from its parts; call `require_comparable` first.
 
         Args:
             contract: Contract of the shadow.

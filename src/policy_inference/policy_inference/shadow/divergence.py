@@ -34,7 +34,7 @@ class Divergence:
     """
 
     def __init__(self, joints: Sequence[str], step: F64 | None) -> None:
-        """Start without data.
+        """Start with no data.
 
         Args:
             joints: Joints of the active policy, named as on the robot.

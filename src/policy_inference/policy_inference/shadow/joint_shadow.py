@@ -41,7 +41,7 @@ class JointShadow:
         state_sizes: Mapping[str, int],
         mode: ShadowMode,
     ) -> None:
-        """Connect the parts; call `require_comparable` first.
+        """Build the shadow from its parts; call `require_comparable` first.
 
         Args:
             bundle: Bundle of the shadow.

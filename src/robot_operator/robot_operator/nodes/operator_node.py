@@ -175,7 +175,7 @@ class OperatorNode(LifecycleBase):
             self._adopt(commanded_values(Path(message.bundle), message.bundle_sha256))
 
     def _adopt(self, terms: Mapping[str, Sequence[CommandedValue]]) -> None:
-        """Replace the sliders with those for the values of another contract."""
+        """Replace the sliders with ones for the values of another contract."""
         with self._lock:
             self._drop_values()
             self._sliders = Sliders(terms)

@@ -20,7 +20,7 @@ from robot_operator.requests import OperatorError, OperatorRequest
 
 _PERIOD_S = 0.02
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-"""Reliable, and kept for late subscribers."""
+"""QoS of the e-stop: reliable, and kept for late subscribers."""
 
 
 class EstopButton:

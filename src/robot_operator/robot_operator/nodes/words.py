@@ -21,7 +21,7 @@ from sensor_msgs.msg import BatteryState
 from robot_operator.requests import OperatorRequest
 
 Lines = list[tuple[str, str]]
-"""Name and value of each line."""
+"""Lines, each with a name and a value."""
 
 MODES = {
     getattr(JointCommand, name): name.removeprefix("MODE_")

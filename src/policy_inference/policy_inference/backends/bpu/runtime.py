@@ -144,7 +144,7 @@ class BpuRuntime(BackendBase):
 
 
 def vendor_module(*names: str) -> Any:
-    """Import the first available module.
+    """Import the first of these modules that is available.
 
     Raises:
         BackendError: No module is installed, or its libraries are missing.

@@ -214,7 +214,7 @@ def _state_epsilon(graph: Any) -> None:
 
 
 def _drop_unused(graph: Any, names: Collection[str]) -> None:
-    """Remove those of the named initializers that no node uses anymore."""
+    """Remove the named initializers that no node uses anymore."""
     used = {name for node in graph.node for name in node.input}
     kept = [
         tensor for tensor in graph.initializer if tensor.name in used or tensor.name not in names

@@ -23,7 +23,7 @@ _KEPT = 4
 
 
 def load_tensorrt() -> Any:
-    """Import the package.
+    """Import the `tensorrt` package.
 
     Raises:
         BackendError: The package or its libraries are missing.
@@ -84,7 +84,7 @@ class TensorRtLog:
         return f"; TensorRT says: {' | '.join(said)}" if said else ""
 
     def made(self, make: Callable[..., Any], *args: Any) -> Any:
-        """Return a Builder, Runtime or OnnxParser.
+        """Create a TensorRT Builder, Runtime or OnnxParser with `make`.
 
         Raises:
             BackendError: The library returned no object, which its Python package reports as a

@@ -35,7 +35,7 @@ OPTIONS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
-    """Validated values of OPTIONS."""
+    """Validated values of the back end's OPTIONS."""
 
     build: bool
     workspace_mib: int | None

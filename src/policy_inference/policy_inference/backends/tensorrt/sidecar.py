@@ -144,7 +144,7 @@ def require_fitting(plan: Path, content: bytes, precision: str, here: Mapping[st
 
 
 def read_model(file: Path) -> bytes:
-    """Read a model file.
+    """Return the content of a model file.
 
     Raises:
         BackendError: The file cannot be read.
