@@ -3,8 +3,8 @@
 """Launch a chunk policy such as ACT, with cameras and a driver, or an emulated or simulated arm.
 
 The launch ends when the policy node, the driver, or the emulated or simulated arm exits; if a
-camera node exits, the policy holds. For two arms with one policy each, run the launch file twice,
-with different namespaces.
+camera node exits, the policy enters HOLD. For two arms with one policy each, run the launch file
+twice, with different namespaces.
 """
 
 import tempfile

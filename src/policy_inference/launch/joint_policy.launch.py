@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Launch a joint policy or a policy set: the policy node, the robot, and its teleoperation.
+"""Launch a joint policy or a policy set, together with the robot and its teleoperation.
 
 The launch files for specific robots include this one with their own defaults. The launch ends when
 the policy node, the driver, or the simulated or emulated robot exits. If the operator node exits,

@@ -120,7 +120,7 @@ def controller_plan(bundle: Any, library: Path, stricter: StricterLimits) -> byt
 def executing_controller(
     bundle: ChunkBundle, limits: Limits, worker: Worker, clock: Callable[[], int] = lambda: 0
 ) -> Controller:
-    """Return a controller that only executes chunks; it has no observations to compute chunks.
+    """Return a controller that only executes chunks; it has no observations to compute them from.
 
     Args:
         bundle: The policy.

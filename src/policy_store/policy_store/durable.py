@@ -28,7 +28,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextmanager
 def writing(root: Path) -> Iterator[None]:
-    """Convert the block's errors in writing to the root into errors with a remedy."""
+    """Add a remedy to errors that the block raises when it writes to the root."""
     try:
         yield
     except OSError as error:

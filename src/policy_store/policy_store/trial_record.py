@@ -176,7 +176,7 @@ class VersionTrial(TrialLine):
         append_event(self.file, self.trial, event, **values)
 
     def failed(self, reason: str) -> VersionTrial:
-        """Return the trial as failed for this reason, or unchanged if it was decided before."""
+        """Return the trial as failed for this reason, or unchanged if it is already decided."""
         if not self.nodes_take_it:
             return self
         return replace(self, state=TrialState.FAILED, is_bad=True, runner=None, reason=reason)

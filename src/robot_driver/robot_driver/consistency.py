@@ -3,7 +3,7 @@
 """Check that a legged robot's sensors agree with each other and with its commands.
 
 Each value on its own could come from a healthy robot: a velocity of 0, a rate that is 0.5 rad/s too
-high, the angle of a joint on another leg. Only the combination of values reveals the fault.
+high, or the angle of a joint on another leg. Only the combination of values reveals the fault.
 """
 
 from math import cos, sin

@@ -107,7 +107,7 @@ class DriveFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverSettings:
-    """Settings common to all drivers, named like the node's parameters; they convert to JSON.
+    """Settings common to all drivers, named like the node's parameters and convertible to JSON.
 
     Attributes:
         command_rate_hz: Number of command frames sent per second while in control.

@@ -132,7 +132,7 @@ class ShadowLimits:
 
 
 _EQUAL_RMS, _EQUAL_MAX = 1e-4, 1e-3
-"""Distance between equal weights on two machines: 20 times the measured values; rad, rad/s, N·m."""
+"""Maximum distance of equal weights on two machines, 20 times that measured; rad, rad/s, N·m."""
 _MOVES = 10.0
 """Minimum motion for a meaningful gain and correlation, in multiples of the expected distance."""
 _LEAST_MOVE = 1e-3

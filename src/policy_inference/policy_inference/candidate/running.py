@@ -47,7 +47,7 @@ class TrialJudge:
     """Accumulates the policy's RUN time and figures; call every method on the control thread.
 
     Attributes:
-        figures: Newest value for each active gate, in the unit that the gate's name gives.
+        figures: Newest value for each active gate, in the unit stated in the gate's name.
         running: True if the policy is running, or is held during a run.
         temperature_c: Temperature, set by the caller; not finite if unknown.
     """

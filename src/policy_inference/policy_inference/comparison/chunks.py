@@ -328,8 +328,8 @@ def swapped_check(
     """Check that two cameras are not swapped.
 
     Args:
-        one: A camera.
-        other: Another camera.
+        one: Name of one camera.
+        other: Name of the other camera.
         expected: Reference chunks, normalized [rows, steps, actions].
         as_is: Computed chunks.
         swapped: Computed chunks with the two cameras' images swapped.

@@ -25,7 +25,7 @@ class Difference:
         names: Name of each value; joint names for the output that commands joints.
         rows: Row numbers in the source [rows].
         expected, found: Expected and found values [rows, values].
-        mae, rmse, max_abs: Figures of found - expected, over all rows and values.
+        mae, rmse, max_abs: Error figures (found - expected) over all rows and values.
         mae_each, rmse_each, max_abs_each, cosine_each: The same figures per value, and each value's
             cosine over the rows [values].
         cosine: Cosine of found and expected in each row [rows].

@@ -221,7 +221,7 @@ class RecordingWriter:
 
     @property
     def hangs(self) -> str:
-        """Message that the disk does not respond; "" if the disk responds."""
+        """Message saying that the disk does not respond; "" if it does."""
         since_s = self._busy_since_s
         if since_s is None or time.monotonic() - since_s < _SILENT_S:
             return ""

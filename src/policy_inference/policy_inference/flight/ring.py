@@ -122,7 +122,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FlightTick:
-    """A copy of a tick in the ring.
+    """A copy of one of the ring's ticks.
 
     Attributes:
         moment: Times, mode and messages.

@@ -157,7 +157,7 @@ class RealTime:
 
     @staticmethod
     def of(values: Mapping[str, Any]) -> RealTime:
-        """Return the request from the `realtime.*` parameters."""
+        """Return the settings that the `realtime.*` parameters request."""
         text = values["realtime.cpus"]
         try:
             cpus = parse_cpus(text) if text else ()

@@ -202,7 +202,8 @@ class SimulatedPacer(Pacer):
     def _shown_ns(self) -> int | None:
         """Return the published time, or None.
 
-        An unreadable message is not reported here: the simulator publishes the next time anyway.
+        An unreadable message is not reported here, since the simulator publishes the next time
+        anyway.
         """
         try:
             message = self._messages.take()

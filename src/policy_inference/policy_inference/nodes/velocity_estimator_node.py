@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The base velocity for a policy whose contract takes it from the estimator.
+"""Estimate the base velocity for a policy whose contract takes it from the estimator.
 
     velocity_estimator_node --ros-args -p bundle:=my_policy
 

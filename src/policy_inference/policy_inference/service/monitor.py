@@ -30,7 +30,7 @@ _LEAST = 20
 
 
 class LatencyDrift:
-    """Judges windows of inferences; use it on the thread that runs the inferences."""
+    """Detects when inference slows down; use it on the thread that runs the inferences."""
 
     def __init__(self, rate_hz: float = 0.0, machine: Machine | None = None) -> None:
         """Start watching.

@@ -32,7 +32,7 @@ class Watched:
 
     Attributes:
         values: Position in the observation.
-        check: Judges the values.
+        check: Checks the values.
         scaler: The terms' scaling, for values in SI units; None if unknown.
     """
 

@@ -86,9 +86,9 @@ class ServerConnection(ABC):
 
 @contextmanager
 def texts_shown() -> Iterator[None]:
-    """Raise errors with server texts shortened and made safe to print on a terminal.
+    """Shorten the server texts in the block's errors, and make them safe to print on a terminal.
 
-    Messages go to logs, `~/status` and terminals.
+    The errors' messages go to logs, `~/status` and terminals.
     """
     try:
         yield

@@ -243,5 +243,5 @@ def _kind(array: Tensor) -> tuple[np.dtype[np.generic], tuple[int, ...]]:
 
 
 def _channels_last(array: Tensor) -> Tensor:
-    """Return a channels-last array if `array` is an image [batch, channels, height, width]."""
+    """Return an image [batch, channels, height, width] channels-last, other arrays unchanged."""
     return np.empty_like(np.moveaxis(array, 1, -1), order="C") if array.ndim == 4 else array
