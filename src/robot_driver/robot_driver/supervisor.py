@@ -95,7 +95,7 @@ class LinkSupervisor(Generic[StateT]):
         return self._process.pid
 
     def follow(self, command: WireCommand) -> None:
-        """Follow a command from now on, if possible; reports say if it is refused or has ended."""
+        """Follow a command from now on, if possible; reports say whether it is refused or ended."""
         self._ask(command)
 
     def take(self, other_obstacles: Sequence[str] = ()) -> bool:
