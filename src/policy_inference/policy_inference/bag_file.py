@@ -48,8 +48,8 @@ class BagFile:
         """Write a message.
 
         Args:
-            topic: Full name of the topic.
-            kind: Type of the message.
+            topic: Full topic name.
+            kind: Message type.
             log_ns: Log time.
             data: The serialized message (CDR).
         """

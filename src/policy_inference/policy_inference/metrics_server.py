@@ -124,7 +124,7 @@ class MetricsServer:
         """Listen, and answer each scraper on its own thread.
 
         Args:
-            option: The option that enables the server, for messages.
+            option: Name of the option that enables the server, used in messages.
             place: Host and port; port 0 selects a free one.
             metrics: The metrics.
         """

@@ -79,7 +79,7 @@ class StatusGroup:
 
     Attributes:
         fields: Fields in the order of the message.
-        message: Type of the message; empty for fields from elsewhere.
+        message: Message type; empty for fields from elsewhere.
         key: Prefix of the keys of these fields in `/diagnostics`.
         info: Name and meaning of the metric with the labels; `_info` is appended to the name.
     """

@@ -58,7 +58,7 @@ def activate(
 
     Args:
         root: Folder of all installed bundles.
-        name: Name of the bundle.
+        name: Bundle name.
         version: An installed version.
         trusted: Keys, one of which must have signed the version.
         again: True to allow a version that failed a trial.

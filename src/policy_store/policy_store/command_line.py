@@ -262,7 +262,7 @@ def run_command(
     """Parse a command's arguments, run its verb, and print the result.
 
     Args:
-        name: Name of the command, and of its logger.
+        name: Name of the command and of its logger.
         description: Purpose of the command, for its help.
         verbs: Verbs by name, which may be a group and a verb: `release new`. A group's help lists
             its verbs.

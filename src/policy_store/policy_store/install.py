@@ -49,7 +49,7 @@ class Installed:
     """Result of an installation.
 
     Attributes:
-        folder: Folder of the version.
+        folder: The version's folder.
         bundle: The verified bundle.
         is_new: True if the version was not installed before, or was damaged.
         damaged: Folder with this version's damaged files, which were replaced; None if there were

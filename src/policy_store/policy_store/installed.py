@@ -87,7 +87,7 @@ def is_installed(folder: Path, content: bytes, backends: Collection[str] | None)
     A version without a readable record counts as damaged, and no node runs it.
 
     Args:
-        folder: Folder of the version.
+        folder: The version's folder.
         content: Content of the version's contract.
         backends: Back ends whose models are required; None for all.
 

@@ -67,7 +67,7 @@ def verify(
 
     Args:
         root: Folder of all installed bundles.
-        name: Name of the bundle; None for all bundles.
+        name: Bundle name; None for all bundles.
         version: Version to verify, or "current" for the version in use; None for all.
         trusted: Keys, one of which must have signed each version.
 

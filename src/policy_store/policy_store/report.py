@@ -165,7 +165,7 @@ class Report:
     """A tool's result, for programs and for people.
 
     Attributes:
-        title: Title of the page.
+        title: Page title.
         values: Values for programs.
         parts: Parts for people.
         digits: Number of significant digits in JSON.

@@ -169,8 +169,8 @@ def settings_of_trial(content: bytes, file: Path, contract: HostedContract) -> T
 
     Args:
         content: Content of the file.
-        file: Path of the file, for messages.
-        contract: Contract of the policy.
+        file: File path, used in messages.
+        contract: The policy's contract.
 
     Raises:
         BundleError: The settings are invalid or do not match the policy; lists every problem.

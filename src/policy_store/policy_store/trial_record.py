@@ -125,7 +125,7 @@ class VersionTrial(TrialLine):
 
     Attributes:
         file: The record.
-        settings: Settings of the trial.
+        settings: The trial's settings.
         state: State of the trial.
         runner: The process in which the policy runs; None between runs.
         is_bad: True if the version is marked bad.
@@ -143,7 +143,7 @@ class VersionTrial(TrialLine):
 
     @property
     def name(self) -> str:
-        """Name of the bundle."""
+        """Bundle name."""
         return self.file.parent.name
 
     @property
@@ -291,7 +291,7 @@ def put_on_record(model: Path, settings: TrialSettings, **values: str) -> Versio
 
     Args:
         model: Folder that has a record.
-        settings: Settings of the trial.
+        settings: The trial's settings.
         values: `version`, `version_before`, `bundle_sha256`, `trial_sha256` of a `TrialLine`.
     """
     number = max((trial.trial for trial in read_trials(model)), default=0) + 1

@@ -69,7 +69,7 @@ class SenseConsistency:
         """Start with no state.
 
         Args:
-            figures: Figures of the robot.
+            figures: The robot's drive figures.
             torques: True if the reported torques are reliable.
         """
         self._names, self._demand_nm = figures.joint_names, figures.demand_nm
@@ -107,7 +107,7 @@ class SenseConsistency:
         """Update with a state.
 
         Args:
-            state: State of the joints.
+            state: The joints' state.
             rpy: Roll, pitch, yaw [3], rad: rotations about z, then y, then x.
             ang_vel: Angular velocity in the body frame [3], rad/s.
             lin_acc: Acceleration in the body frame [3], m/s^2, including the reaction to gravity.

@@ -39,7 +39,7 @@ class CommandAcknowledgement:
         """Start with no command.
 
         Args:
-            figures: Figures of the robot.
+            figures: The robot's drive figures.
             torque_nm: See `DriverSettings.obeyed_torque_nm`.
             host: See `RobotInterface.host`.
         """

@@ -119,7 +119,7 @@ class StateBounds:
         """Compute the bounds from a robot's data.
 
         Args:
-            figures: Figures of the robot.
+            figures: The robot's drive figures.
             vectors: Name of each additional vector [3], and the maximum magnitude of its elements,
                 in the unit in which it is sent.
         """

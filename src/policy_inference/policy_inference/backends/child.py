@@ -57,7 +57,7 @@ class ChildBackend(BackendBase):
             file: Same as for `BackendBase`, as are all arguments not listed here.
             inputs: Inputs as in the contract.
             outputs: Outputs as in the contract.
-            precision: Precision of the file.
+            precision: The file's precision.
             target: Chip or GPU that the file was compiled for.
             options: Option values by name.
             content: Copy of the file.
@@ -88,7 +88,7 @@ class ChildBackend(BackendBase):
 
     @property
     def pid(self) -> int:
-        """Process ID of the child."""
+        """The child's process ID."""
         assert self._process is not None  # set while open
         return self._process.pid
 
@@ -157,7 +157,7 @@ class ChildBackend(BackendBase):
         self._run_timeout_s = run_timeout_s
 
     def telemetry(self) -> Mapping[str, str]:
-        """Return the load of the runtime's device."""
+        """Return the runtime device's load."""
         return self._cls.read_device(THIS_MACHINE)
 
     def problem(self) -> str:

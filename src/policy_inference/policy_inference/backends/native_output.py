@@ -30,7 +30,7 @@ def capture_native_output(name: str) -> Iterator[Callable[[], str]]:
     preserved.
 
     Args:
-        name: Name of the back end, used as the prefix of each log line.
+        name: The back end's name, used as the prefix of each log line.
     """
     with _one_at_a_time, _read_along() if _kept_already() else _taken(name) as said:
         yield said

@@ -312,7 +312,7 @@ def registered(group: str, kind: str, error: type[PolicyError]) -> dict[str, met
     """Return the entry points of a group by name.
 
     Args:
-        group: Name of the group.
+        group: Group name.
         kind: Term that messages use for an entry point.
         error: Type of error to raise.
     """

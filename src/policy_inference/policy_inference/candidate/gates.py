@@ -209,7 +209,7 @@ def judge_shadow(
     Args:
         found: Measured figures, for at least one joint and tick.
         expected: Expected distance; None if there is no evidence.
-        limits: Limits of the gates.
+        limits: The gates' limits.
 
     Returns:
         The results for all applicable gates, and texts that name the data missing for a verdict.

@@ -67,7 +67,7 @@ class TrialJudge:
         Args:
             settings: Trial settings.
             contract: The policy's contract.
-            tick: Tick of the policy's controller.
+            tick: The policy controller's tick.
             latency: Tick durations.
             counts: See `VersionTrial.counts`.
             simulated_time: See `TrialGates.judged`.
@@ -319,7 +319,7 @@ class RunningTrial:
         Args:
             trial: The trial as recorded.
             contract: The policy's contract.
-            tick: Tick of the policy's controller.
+            tick: The policy controller's tick.
             latency: Tick durations.
             limits: Limits in force.
             simulated_time: Same as for `TrialJudge`.

@@ -67,7 +67,7 @@ def play_chunks(
     """Run a chunk policy's graphs row by row, with the same preprocessing as on a robot.
 
     Args:
-        contract: Contract of the bundle.
+        contract: The bundle's contract.
         backends: Opened back ends, by `graphs.NAME`; their arrays are overwritten.
         rows: Observations.
         swapped: Two cameras whose images are swapped.
@@ -186,7 +186,7 @@ def chunk_differences(
     """Measure the differences in normalized chunks, then in the encoder outputs.
 
     Args:
-        contract: Contract of the bundle.
+        contract: The bundle's contract.
         found: Result of `play_chunks`.
         expected: Expected chunks in policy units, and features and denoising to compare, if any.
         numbers: Row numbers in their source; 0, 1, ... if absent.

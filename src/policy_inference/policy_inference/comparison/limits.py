@@ -83,8 +83,8 @@ def open_loop_limits(
 
     Args:
         contract: The contract; it may state limits.
-        backend: Back end of the artifact.
-        precision: Precision of the artifact.
+        backend: The artifact's back end.
+        precision: The artifact's precision.
         defaults: Limits by precision.
     """
     stated = contract.limits.get(backend, ComparisonLimits())

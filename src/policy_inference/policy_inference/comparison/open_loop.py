@@ -21,7 +21,7 @@ class Difference:
     """Difference between an output and the expected output, over all rows.
 
     Attributes:
-        output: Name of the output.
+        output: Output name.
         names: Name of each value; joint names for the output that commands joints.
         rows: Row numbers in the source [rows].
         expected, found: Expected and found values [rows, values].
@@ -76,7 +76,7 @@ def joint_differences(
     """Measure every expected output of a joint policy; the output that commands joints comes first.
 
     Args:
-        contract: Contract of the model.
+        contract: The model's contract.
         found: Found rows [rows, ...] by output.
         expected: Reference rows, in the same form.
         rows: Same as for `difference`.

@@ -46,7 +46,7 @@ class RecordingFolder:
         """Store the settings; do not access the disk or import modules yet.
 
         Args:
-            folder: Folder of the recordings; created if missing.
+            folder: Folder for the recordings; created if missing.
             min_free_mb: Minimum free space for a recording, MB.
             types: Returns the result of `message_types`, always the same object.
             flight: Description of the ticks.
@@ -414,7 +414,7 @@ class FlightOptions:
     Attributes:
         duration_s: Recorded time before the cause.
         after_s: Recorded time after a fault.
-        folder: Folder of the recordings.
+        folder: Folder for the recordings.
         min_free_mb: Minimum free space for a recording, MB.
     """
 

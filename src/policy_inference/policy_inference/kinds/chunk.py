@@ -106,7 +106,7 @@ class OpenedChunks:
 
     Attributes:
         name: Member name in a set.
-        contract: Contract of the policy.
+        contract: The policy's contract.
         inference: Computes the chunks.
         policy: Executes the chunks.
         settings: Settings for chunk execution.

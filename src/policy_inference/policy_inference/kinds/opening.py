@@ -48,7 +48,7 @@ def native_controller(
     Args:
         loop: `NATIVE`; with any other value, the factory returns None.
         models: Same as for `NativeController`.
-        sha256: Hash of the bundle.
+        sha256: The bundle's hash.
     """
 
     def make(*arguments: Any) -> NativeController | None:
@@ -77,7 +77,7 @@ class OpenRequest:
         public_key: Path to keys, one of which must have signed the bundle, in addition to the
             environment's keys; "" for none.
         backends: Names of back ends, in order of preference.
-        options: Options of the back ends.
+        options: Back end options.
         stricter_limits: The operator's limits.
         output: Message type of the targets.
         loop: Value of `realtime.loop`; `NATIVE` requests C++ ticks if possible
@@ -296,9 +296,9 @@ class PolicyKind(Protocol[B]):
         Args:
             request: The request.
             options: Options for the policy's back ends.
-            bundle: Bundle of the policy.
+            bundle: The policy's bundle.
             limits: Limits in force.
-            clock: Clock of the controller, ns.
+            clock: The controller's clock, ns.
         """
 
     def open_proven(
@@ -308,9 +308,9 @@ class PolicyKind(Protocol[B]):
 
         Args:
             request: The request.
-            bundle: Bundle of the policy.
+            bundle: The policy's bundle.
             limits: Limits in force.
-            clock: Clock of the controller, ns.
+            clock: The controller's clock, ns.
         """
 
 
@@ -355,10 +355,10 @@ class MemberKind(PolicyKind[B], Protocol[B]):
         Args:
             request: The request.
             options: Options for the policy's back ends.
-            name: Name of the member.
-            bundle: Bundle of the policy.
+            name: Member name.
+            bundle: The policy's bundle.
             limits: Limits in force for the set.
-            clock: Clock of the controller, ns.
+            clock: The controller's clock, ns.
         """
 
     def open_proven(
@@ -382,7 +382,7 @@ class MemberKind(PolicyKind[B], Protocol[B]):
         """Run a policy row by row.
 
         Args:
-            bundle: Bundle of the policy.
+            bundle: The policy's bundle.
             models: Opened models, by contract key; their arrays are overwritten.
             rows: Input rows.
 
@@ -400,7 +400,7 @@ class MemberKind(PolicyKind[B], Protocol[B]):
         """Compare the result of `play` with the expected rows; joint commands come first.
 
         Args:
-            bundle: Bundle of the policy.
+            bundle: The policy's bundle.
             found: Computed rows.
             expected: `Rows.outputs`, or rows from a reference.
             numbers: Each row's number in its source; None for 0, 1, ...
@@ -418,7 +418,7 @@ class MemberKind(PolicyKind[B], Protocol[B]):
 
         Args:
             bundle: The bundle, which may set its own limits.
-            backend: Name of the back end.
+            backend: The back end's name.
             entries: Opened artifacts, by the model's key in the contract.
             differences: Result of `differences`.
             source: Source of the rows.

@@ -41,7 +41,7 @@ class Switching:
     """Switches a set between its states.
 
     Attributes:
-        bundle: Bundle of the set.
+        bundle: The set's bundle.
         policy_set: The set in the controller.
         requests: Handles requests to the set.
     """

@@ -18,7 +18,7 @@ class DeviceClock:
         frequency_mhz: Current frequency.
         highest_mhz: Highest frequency of the device.
         lowest_allowed_mhz, highest_allowed_mhz: Range allowed by the governor.
-        governor: Name of the governor.
+        governor: Governor name.
     """
 
     frequency_mhz: float

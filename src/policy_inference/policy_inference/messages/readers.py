@@ -317,7 +317,7 @@ def state_reader(
     """Return the reader for an input that carries robot state.
 
     Args:
-        name: Name of the input.
+        name: Input name.
         names: The contract's joints, in its order, named as on the robot.
         state: State to write to.
         check: Same as for `JointStateReader`.

@@ -127,7 +127,7 @@ class JointCommandWriter:
             block: Rows as in `JointTargets.block` [6, joints], with joints in the order of the
                 names.
             stamp_ns: Stamp, ns.
-            sequence: Number of the command.
+            sequence: Command number.
             mode: One of `JointCommand.MODE_*`.
         """
         self._block[...] = block

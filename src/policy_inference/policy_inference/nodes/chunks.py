@@ -264,7 +264,7 @@ class TakeoverReports(TickObserver):
             node: The node.
             policy: The policy.
             topics: Subscription to each input.
-            values: Parameters of the node.
+            values: The node's parameters.
         """
         self._node, self._leader = node, topics[LEADER.name]
         self._intervention = node.create_publisher(Bool, "intervention", qos.COMMAND)

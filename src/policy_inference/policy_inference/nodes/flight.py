@@ -57,7 +57,7 @@ class NodeRecorder(TickObserver):
             group: Callback group that keeps the executor away from subscriptions.
             topics: Subscription to each input.
             policy: The policy.
-            values: Parameters of the node.
+            values: The node's parameters.
             shadow: The policy's shadow, which observes each tick before this recorder.
         """
         self._node, self._topics, self._values = node, topics, values

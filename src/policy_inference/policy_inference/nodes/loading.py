@@ -45,7 +45,7 @@ def open_policy(
     """Open the requested policy, logging the progress.
 
     Args:
-        kind: Kind of policies that the node runs.
+        kind: Kind of policy that the node runs.
         request: The request.
         clock: The controller's clock.
         logger: Logger for the progress.
@@ -120,7 +120,7 @@ def load_asked(kind: PolicyKind[B], request: OpenRequest, sha256: str | None = N
     """Load the requested bundle, and check that it may run.
 
     Args:
-        kind: Kind of policies that the node runs.
+        kind: Kind of policy that the node runs.
         request: The request.
         sha256: Required hash of the contract, if known.
     """

@@ -37,7 +37,7 @@ class OneSender:
     from one thread only.
 
     Attributes:
-        topic: Full name of the topic.
+        topic: Full topic name.
         ignored: Number of ignored commands.
     """
 

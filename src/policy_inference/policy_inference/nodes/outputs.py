@@ -83,7 +83,7 @@ class Output:
         """Publish a tick's targets with its sampling time `stamp_ns`.
 
         Returns:
-            The number of the command, which a JointCommand carries as its sequence.
+            The command number, which a JointCommand carries as its sequence.
         """
         self.publisher.publish(self._build(targets, stamp_ns))
         return next(self._sent)
@@ -97,7 +97,7 @@ class ChunkOutput:
 
         Args:
             node: Node that publishes the chunks.
-            contract: Contract of a chunk policy.
+            contract: A chunk policy's contract.
         """
         if contract.kind != "chunk":
             raise PolicyError(
@@ -111,7 +111,7 @@ class ChunkOutput:
         self._counted = count()
 
     def publish(self, targets: JointTargets, stamp_ns: int) -> int:
-        """Return the number of the command, without sending anything."""
+        """Return the command number, without sending anything."""
         return next(self._counted)
 
 

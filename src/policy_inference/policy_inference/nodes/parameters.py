@@ -93,7 +93,7 @@ def refuse_arguments(
     """Exit if any argument is not for ROS: for `--help`, print the help; otherwise, exit with 2.
 
     Args:
-        command: Name of the command.
+        command: Command name.
         about: Description of the command.
         specs: The command's parameters.
         args: The command's arguments; None for the process's.

@@ -93,7 +93,7 @@ def take_message(handle: Any, message: type[Any]) -> tuple[bytes, dict[str, Any]
     """Take the next message from a subscription, or return None.
 
     Args:
-        handle: Handle of the subscription.
+        handle: The subscription's handle.
         message: Type of its messages.
 
     Returns:
@@ -151,7 +151,7 @@ def take_with_sender(handle: Any) -> tuple[bytes, bytes] | None:
     rclpy identifies a message's sender only in releases after Kilted.
 
     Args:
-        handle: Handle of the subscription.
+        handle: The subscription's handle.
 
     Returns:
         The message's bytes, and the identity of its publisher: the first 16 bytes of its

@@ -115,7 +115,7 @@ class Sampler:
         """Return why an input's message cannot be used, without writing it anywhere.
 
         Args:
-            name: Name of the input.
+            name: Input name.
             data: The serialized message.
         """
         sampled, state = self._topics[name], self._controller.state

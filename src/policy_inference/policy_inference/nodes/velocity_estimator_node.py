@@ -61,7 +61,7 @@ class VelocitySource:
         """Start with no messages.
 
         Args:
-            contract: Contract of the policy.
+            contract: The policy's contract.
             loop: Value of `realtime.loop`; "native" selects the C++ estimator, if it is built.
 
         Raises:

@@ -188,7 +188,7 @@ def back_to_back(trial: Trial, limit_s: float, clock: Clock) -> TimedRuns:
     """Run a policy without a pause, `most_runs` times or until a time limit.
 
     Args:
-        trial: Trial of the policy.
+        trial: The policy's trial.
         limit_s: Time limit, after at least `fewest_runs`.
         clock: Clock for the durations.
     """
@@ -204,7 +204,7 @@ def at_rate(trial: Trial, duration_s: float, clock: Clock) -> AtRate:
     """Run a policy at the rate that a robot needs, and monitor the device and processes.
 
     Args:
-        trial: Trial of the policy.
+        trial: The policy's trial.
         duration_s: Duration; longer if needed for `fewest_ticks`.
         clock: Clock for the durations and the rate.
     """

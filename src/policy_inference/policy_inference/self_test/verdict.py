@@ -63,11 +63,11 @@ def judged(
     """Compare the measurements with the limits.
 
     Args:
-        kind: Kind of the policy.
+        kind: The policy's kind.
         bundle: The bundle, for its output limits and its report on walking.
         trial: The trial.
-        cls: Class of the back end.
-        name: Name of the back end.
+        cls: The back end's class.
+        name: The back end's name.
         entries: Opened artifacts, by contract key of the model.
         found: Measurements.
     """

@@ -38,7 +38,7 @@ def require_isolation(
     quantizing its input with the largest value along it.
 
     Args:
-        policy: Description of the model.
+        policy: The model's description.
         alone: Model opened for one robot; its arrays are overwritten.
         several: The same model, opened for several robots.
         axes: Tensor axes that should index robots.

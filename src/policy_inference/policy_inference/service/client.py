@@ -39,7 +39,7 @@ def connect(path: str, hello: Hello | None = None, *, timeout_s: float = 1.0) ->
     """Connect to a framed socket.
 
     Args:
-        path: Path of the socket.
+        path: Socket path.
         hello: HELLO request; by default for one robot, any policy, SCALED values, over the socket.
         timeout_s: Time limit for connecting, and later for each answer.
     """

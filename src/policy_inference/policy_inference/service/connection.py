@@ -33,7 +33,7 @@ class Connection(ABC):
 
     Attributes:
         protocol: "raw" or "framed".
-        name: Name of the client, for messages.
+        name: The client's name, used in messages.
         session: Session with the model; None until a framed-protocol client has been welcomed.
         asked_ns: Time of the client's last request or HELLO; negative if there was none.
         memory: Shared memory for the client's requests, if requested; otherwise None.
@@ -54,7 +54,7 @@ class Connection(ABC):
         return self._got > 0
 
     def fileno(self) -> int:
-        """Return the descriptor of the socket."""
+        """Return the socket's descriptor."""
         return self._socket.fileno()
 
     @abstractmethod
@@ -121,7 +121,7 @@ class Connection(ABC):
 
 
 def client_name(connected: socket.socket, address: object) -> str:
-    """Return the name of the peer, for messages."""
+    """Return the peer's name, used in messages."""
     if connected.family == socket.AF_UNIX:
         pid, uid, _ = _CREDENTIALS.unpack(
             connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)

@@ -44,7 +44,7 @@ class Listener:
     Attributes:
         socket: The non-blocking socket.
         protocol: "raw" or "framed".
-        where: Address, for messages.
+        where: Address used in messages.
         port: TCP port; 0 for a Unix socket.
         warning: Security warning; may be empty.
     """

@@ -89,11 +89,11 @@ class ServedModel:
         obs_dim: Size of an observation.
         action_dim: Size of the model's output.
         joints: Joints in a TARGET answer, named as on the robot; empty without a contract.
-        sha256: Hash of the policy (32 bytes), as in a client's HELLO.
-        name: Name of the policy.
-        version: Version of the policy; empty if unknown.
+        sha256: The policy's hash (32 bytes), as in a client's HELLO.
+        name: The policy's name.
+        version: The policy's version; empty if unknown.
         rate_hz: Ticks per second in training; 0 if unknown.
-        backend: Back end of the model.
+        backend: The model's back end.
         watched: Statistics of healthy observations.
         batch: Number of robots in one inference, and maximum number in a client's request.
         counters: Number of times that each guard rule acted, per robot, by rule name.

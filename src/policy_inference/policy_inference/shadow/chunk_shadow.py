@@ -57,10 +57,10 @@ class ChunkShadow:
         """Build the shadow from its parts; call `require_comparable` first.
 
         Args:
-            contract: Contract of the shadow.
+            contract: The shadow's contract.
             run: Computes the shadow's chunks, e.g. `Inference.run`.
             limits: Limits that would be in force if the shadow were active.
-            active: Contract of the active policy.
+            active: The active policy's contract.
             state_sizes: Fields of the active policy's state in their order, with their sizes.
             settings: Settings for chunk execution, for both policies.
             mode: Source of the shadow's memory.
@@ -90,7 +90,7 @@ class ChunkShadow:
         """Process a tick in which the active policy commanded the robot.
 
         Args:
-            tick: Number of the tick.
+            tick: Tick number.
             question: The tick's data, including `chunk`.
             late: True to skip the model.
         """

@@ -26,9 +26,9 @@ def require_comparable(active: AnyContract, sizes: Mapping[str, int], bundle: Bu
     same.
 
     Args:
-        active: Contract of the active policy.
+        active: The active policy's contract.
         sizes: Fields of the active policy's state, with their sizes.
-        bundle: Bundle of the shadow, of the same kind.
+        bundle: The shadow's bundle, of the same kind.
     """
     contract: Any = bundle.contract
     differences = [*_differences(active, contract)]

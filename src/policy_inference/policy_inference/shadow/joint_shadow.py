@@ -44,10 +44,10 @@ class JointShadow:
         """Build the shadow from its parts; call `require_comparable` first.
 
         Args:
-            bundle: Bundle of the shadow.
+            bundle: The shadow's bundle.
             backend: The shadow's opened model; the caller closes it.
             limits: Limits that would be in force if the shadow were active.
-            active: Contract of the active policy.
+            active: The active policy's contract.
             state_sizes: Fields of the active policy's state in their order, with their sizes.
             mode: Source of the shadow's memory.
         """
@@ -77,7 +77,7 @@ class JointShadow:
         """Process a tick in which the active policy commanded the robot.
 
         Args:
-            tick: Number of the tick.
+            tick: Tick number.
             question: The tick's data; the state's `last_action` is this tick's raw output.
             late: True to skip the model.
         """

@@ -19,10 +19,10 @@ class ShadowGuard:
         """Compute the limits.
 
         Args:
-            body: Contract of the shadow.
+            body: The shadow's contract.
             action: Commands of the shadow.
             limits: Limits that would be in force if the shadow were active.
-            active: Contract of the active policy; targets are checked against its joint limits.
+            active: The active policy's contract; targets are checked against its joint limits.
             active_action: Commands of the active policy.
         """
         self._bounds = TargetBounds(body, action, limits.margin)

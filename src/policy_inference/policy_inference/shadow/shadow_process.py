@@ -152,7 +152,7 @@ class ShadowProcess:
         Does nothing if the process is known to have ended.
 
         Args:
-            tick: Number of the tick.
+            tick: Tick number.
             question: The tick's data; the arrays are copied.
         """
         if self._over:

@@ -80,7 +80,7 @@ class RegistryRepository:
 
         Args:
             layer: The layer.
-            part: Path of the file, which may contain the beginning of the layer from an interrupted
+            part: File path, which may contain the beginning of the layer from an interrupted
                 attempt.
             progress: Receives the number of bytes present, and the layer's size.
         """

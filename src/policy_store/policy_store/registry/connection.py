@@ -103,8 +103,8 @@ def exchange(
     Args:
         method: HTTP method.
         url: Absolute URL.
-        headers: Headers of the request.
-        body: Body of the request.
+        headers: Request headers.
+        body: Request body.
         context: Trusted certificates; None for the system's.
         timeout_s: Maximum wait for a connection and for each read and write, s.
     """
@@ -217,8 +217,8 @@ class RegistryConnection:
             method: HTTP method.
             url: Absolute URL, or a path at the registry.
             expected: Accepted status codes; all others are errors.
-            headers: Headers of the request.
-            body: Body of the request.
+            headers: Request headers.
+            body: Request body.
         """
         url, redirects, asked = urljoin(self.base, url), 0, False
         while True:

@@ -63,7 +63,7 @@ class FaultTrialResult:
     """Result of `try_faults`.
 
     Attributes:
-        policy_node: Full name of the policy node.
+        policy_node: The policy node's full name.
         outcomes: The outcomes, in the order of the scenario file.
     """
 
@@ -79,7 +79,7 @@ class FaultTrial:
 
         Args:
             operator: Client for the policy node.
-            policy_node: Full name of the policy node.
+            policy_node: The policy node's full name.
         """
         self._operator = operator
         self._rests_s: list[float] = []
@@ -214,7 +214,7 @@ def try_faults(
 
     Args:
         operator: Client for the policy node.
-        policy_node: Full name of the policy node.
+        policy_node: The policy node's full name.
         scenarios: The scenarios.
         confirm: True to wait for Enter before the robot moves.
 

@@ -40,7 +40,7 @@ class BpuRuntime(BackendBase):
         "priority": f"priority, 0 to {_NUMBERS['priority']} (highest); by default, the runtime's",
     }
     package: str
-    """Name of the runtime's package, for messages."""
+    """Name of the runtime's package, used in messages."""
 
     @classmethod
     def check_options(cls, given: Mapping[str, str]) -> None:

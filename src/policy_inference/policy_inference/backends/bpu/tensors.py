@@ -51,7 +51,7 @@ class BpuTensor:
     """An input or output as described by the runtime.
 
     Attributes:
-        name: Name of the tensor.
+        name: Tensor name.
         shape: Valid shape.
         memory: Shape in memory, which may include padding.
         dtype: NumPy type name.

@@ -111,7 +111,7 @@ class RemoteLink:
         """Connect for the first time, without verification.
 
         Args:
-            where: The server's name, for messages.
+            where: The server's name, used in messages.
             connect: Establishes a connection.
             prove: Verifies a connection; raises BackendError if it leads to a different model.
 
@@ -233,7 +233,7 @@ class RemoteBackend(BackendBase):
     _within_s = PROOF_WITHIN_S
     """Time limit for the next run; longer for the first run, which is part of opening."""
     where = ""
-    """The server's name, for messages."""
+    """The server's name, used in messages."""
 
     @abstractmethod
     def _prepare(self, file: Path) -> None:

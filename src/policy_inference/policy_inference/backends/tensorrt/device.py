@@ -52,7 +52,7 @@ class Device:
     Arrays from `host` live as long as they are referenced, so late reads of an output are safe.
 
     Attributes:
-        gpu: Name of the GPU.
+        gpu: GPU name.
         compute_capability: Compute capability, such as 8.7.
         driver: CUDA version that the driver supports.
         cuda: CUDA version of the Python package.

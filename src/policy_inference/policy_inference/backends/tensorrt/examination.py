@@ -168,7 +168,7 @@ def read_gpu(machine: Machine) -> Mapping[str, str]:
 
 
 def clock_folder(machine: Machine) -> Path | None:
-    """Return the folder of the GPU's clock."""
+    """Return the GPU's clock folder."""
     return next(
         (folder for name in _GPUS for folder in machine.glob(f"/sys/class/devfreq/{name}")), None
     )
