@@ -234,7 +234,7 @@ class TrialWriter:
 
     @property
     def left_behind(self) -> bool:
-        """True if the thread still hangs in disk access after `close`."""
+        """True if the thread is still hung in disk access after `close`."""
         return self._closed.is_set() and self._thread.is_alive()
 
     def put(self, trial: VersionTrial, event: TrialEvent, **values: object) -> None:

@@ -517,7 +517,7 @@ class FlightRecorder:
 
     @property
     def left_behind(self) -> bool:
-        """True if the thread hangs in disk access and could not be stopped."""
+        """True if the thread is hung in disk access and could not be stopped."""
         return self._ending is not None and self._ending.is_alive()
 
     def observe(self, wire: Wire, shadow: tuple[ShadowAnswer, ...] = ()) -> None:

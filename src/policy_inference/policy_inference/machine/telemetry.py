@@ -110,7 +110,7 @@ def _is_text(value: object) -> bool:
 
 
 class TelemetryReader:
-    """Reads telemetry on request, on its own thread, so a hanging driver delays nothing else."""
+    """Reads telemetry on request, on its own thread, so a hung driver delays nothing else."""
 
     def __init__(self, sources: Mapping[str, Callable[[], Mapping[str, str]]]) -> None:
         """Start the thread, which waits for requests.

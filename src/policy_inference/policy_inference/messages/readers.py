@@ -79,8 +79,8 @@ class JointOrder:
 
 
 _LONGEST_REASON, _AHEAD_S, _OTHER_CLOCK_S = 300, 0.1, 1e6
-"""Maximum characters of a reason in status and log; how far ahead a stamp may be, since clocks
-differ (s); age beyond which a stamp is from a different clock (s).
+"""Maximum length of a reason in the status and log (characters); how far ahead a stamp may be,
+since clocks differ (s); age beyond which a stamp is from a different clock (s).
 """
 MADE_BY_ANOTHER = (
     "expected values computed with this policy's contract, found values from a different contract; "

@@ -409,7 +409,7 @@ class BetweenTicks:
 _LOCK_TIMEOUT_NS = 500_000_000
 _WAIT_NS = 50_000_000
 _hanging = list[Any]()
-"""Loops whose thread hangs in a back end; their objects must stay alive."""
+"""Loops whose thread is hung in a back end; their objects must stay alive."""
 
 
 class NativeLoop(Loop):

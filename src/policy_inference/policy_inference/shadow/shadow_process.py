@@ -27,7 +27,7 @@ from policy_inference.shadow.slots import SLOTS, ObservationSlots, TickSlots
 from policy_inference.worker_process import PrivateWorker
 
 _MOST_ANSWERS = 4
-"""Maximum answers taken per tick, so that a backlog does not arrive all at once."""
+"""Maximum number of answers taken per tick, so that a backlog does not arrive all at once."""
 _LOOK_S = 0.1
 """Interval at which the process is checked while it opens the policy."""
 _LAST_WORDS_S = 0.5
