@@ -14,7 +14,7 @@ from launch.substitutions import LaunchConfiguration
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Include act_policy.launch.py, which has the other arguments, with the board's defaults."""
+    """Include act_policy.launch.py, which has more arguments, with the board's defaults."""
     return LaunchDescription(
         [
             DeclareLaunchArgument(

@@ -3,8 +3,8 @@
 """Launch a chunk policy such as ACT, with cameras and a driver, or an emulated or simulated arm.
 
 The launch ends when the policy node, the driver, or the emulated or simulated arm exits; if a
-camera node exits, the policy holds. For two arms with one policy each, run the launch file twice,
-with different namespaces.
+camera node exits, the policy enters HOLD. For two arms with one policy each, run the launch file
+twice, with different namespaces.
 """
 
 import tempfile
@@ -41,7 +41,7 @@ TEXTS = (
     "image_transport",
 )
 SIMULATED = "so101_reach"
-"""Policy for the simulated arm, shipped with the suite."""
+"""Policy that the suite ships for the simulated arm."""
 ARMS = ["so100", "so101", "koch", "bi_so100", "bi_so101", "bi_koch"]
 LEADER = ("leader_port", "leader_calibration_id", "leader_calibration_dir")
 IN_THIS_COMPUTER = ["so101_emulator", "sim"]
@@ -196,7 +196,7 @@ ARGUMENTS = [
 
 
 def environment(context: LaunchContext) -> list[SetEnvironmentVariable]:
-    """Restrict a simulated robot's discovery to this computer; secure the nodes if requested."""
+    """For a simulated robot, restrict discovery to this computer; secure the nodes if requested."""
     robot, keystore = (LaunchConfiguration(name).perform(context) for name in ("robot", "security"))
     variables = {
         **discovery_variables(robot, context.environment),
@@ -385,7 +385,7 @@ def metrics(context: LaunchContext) -> list[Node]:
 
 
 def start_all(context: LaunchContext) -> list[Action]:
-    """Return all actions at once, so that any part can refuse before the first node starts."""
+    """Return all actions together, so that any error is raised before the first node starts."""
     require_known_arguments([one.name for one in ARGUMENTS])
     parts = (environment, cameras, arm, leader, policy, metrics)
     return [action for part in parts for action in part(context)]

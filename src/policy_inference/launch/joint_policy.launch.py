@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Launch a joint policy or a policy set: the policy node, the robot, and its teleoperation.
+"""Launch a joint policy or a policy set, together with the robot and its teleoperation.
 
-The launch files for specific robots include this one and differ in their defaults. The launch ends
-when the policy node, the driver, or the simulated or emulated robot exits. If the operator's node
-exits, the robot stands, because the policy fades a velocity command that is not repeated. For two
-robots, run the launch file twice, with different namespaces.
+The launch files for specific robots include this one with their own defaults. The launch ends when
+the policy node, the driver, or the simulated or emulated robot exits. If the operator node exits,
+the robot stops and stands, because the policy fades out a velocity command that is not repeated.
+For two robots, run the launch file twice, with different namespaces.
 """
 
 from collections.abc import Sequence
@@ -192,7 +192,7 @@ OPERATED = (
     (["go2", "go2_emulator"], [{"driver_node": "go2_driver"}]),
     (["g1"], [{"driver_node": "g1_driver"}]),
 )
-"""Groups of values of `robot`, each with the operator parameters that name the driver."""
+"""Groups of `robot` values, each with the operator parameters that name the driver."""
 TEXTS = (
     "bundle",
     "public_key",
@@ -201,11 +201,11 @@ TEXTS = (
 )
 SHADOW = ("shadow_bundle", "shadow_backend")
 POSE = "perception/odom"
-"""Base pose topic for height scans if the estimator publishes `odom`, which then lacks a pose."""
+"""Base pose topic for height scans when `odom` comes from the estimator and lacks a pose."""
 
 
 def environment(context: LaunchContext) -> list[SetEnvironmentVariable]:
-    """Restrict a simulated robot's discovery to this computer; secure the nodes if requested."""
+    """For a simulated robot, restrict discovery to this computer; secure the nodes if requested."""
     robot, keystore = (LaunchConfiguration(name).perform(context) for name in ("robot", "security"))
     variables = {
         **discovery_variables(robot, context.environment),
@@ -276,7 +276,7 @@ def given(**values: list[str]) -> IfCondition:
 
 
 def node(package: str, name: str, file: str, *, ends: str = "", **more: object) -> Node:
-    """Return a node named after its executable; launch argument `file` gives its parameter file.
+    """Return a node named after its executable; launch argument `file` names its parameter file.
 
     If `ends` is given, the launch ends for that reason when the node exits.
     """

@@ -13,7 +13,7 @@ from launch.substitutions import LaunchConfiguration
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Include joint_policy.launch.py, which has the other arguments, with the Lite3's defaults."""
+    """Include joint_policy.launch.py, which has more arguments, with the Lite3's defaults."""
     return LaunchDescription(
         [
             DeclareLaunchArgument(

@@ -53,7 +53,7 @@ ARGUMENTS = [
 
 
 def control(context: LaunchContext) -> list[Node]:
-    """Write the bundle's plan; return the nodes that load hardware component and controller."""
+    """Write the bundle's plan; return the nodes that load the hardware component and controller."""
     bundle, robot, faults, file = (
         LaunchConfiguration(name).perform(context)
         for name in ("bundle", "robot", "faults", "params_file")

@@ -12,7 +12,7 @@ CONFIG = Path(__file__).parents[1] / "config" / "nodes"
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Include joint_policy.launch.py, which has the other arguments, with the policy set node."""
+    """Include joint_policy.launch.py, which has more arguments, with the policy set node."""
     return LaunchDescription(
         [
             DeclareLaunchArgument("bundle", description="Policy set: a folder with a set.yaml"),

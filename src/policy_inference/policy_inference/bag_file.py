@@ -24,14 +24,14 @@ class BagFile:
     def __init__(
         self, folder: Path, types: Typestore, *, storage: Storage = "mcap", compressed: bool = True
     ) -> None:
-        """Create the folder.
+        """Create the bag's folder.
 
         Args:
             folder: The new folder, which must not exist.
             types: Typestore with the types of all messages to be written.
             storage: Storage format of the file.
-            compressed: True to compress chunks of messages, or, in sqlite3, which has no chunks,
-                single messages.
+            compressed: True to compress chunks of messages; in sqlite3, which has no chunks, single
+                messages.
         """
         self.folder = folder
         self._types = types
@@ -48,8 +48,8 @@ class BagFile:
         """Write a message.
 
         Args:
-            topic: Full name of the topic.
-            kind: Type of the message.
+            topic: Full topic name.
+            kind: Message type.
             log_ns: Log time.
             data: The serialized message (CDR).
         """

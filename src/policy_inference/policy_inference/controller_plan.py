@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The plan for a controller that runs without Python: data for native core, texts, and host.
+"""The plan for a controller without Python: data for the native core, texts, and host data.
 
 This is a plan as in `policy_core.plan` with two additional parts: `words` contains the texts that
-`policy_core::Words` completes; `host` contains everything that the controller's host needs, which
-is names, joints, the sources of the state fields, and the models with rows to verify them.
+`policy_core::Words` completes; `host` contains everything that the controller's host needs: names,
+joints, the sources of the state fields, and the models with rows to verify them.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def unopened_controller(
     Args:
         bundle: A joint policy, or a set.
         limits: Limits in force.
-        runners: What runs the set members other than joint policies, by name.
+        runners: Runners of the set members other than joint policies, by name.
     """
     if not bundle.members:
         return joint_controller(bundle, ModelArrays(bundle.contract.model), limits, lambda: 0)
@@ -96,8 +96,8 @@ def controller_plan(bundle: Any, library: Path, stricter: StricterLimits) -> byt
     """Return a bundle's plan for a controller in C++.
 
     Args:
-        bundle: A joint policy, a set of joint policies, or a chunk policy; another process computes
-            its chunks.
+        bundle: A joint policy, a set of joint policies, or a chunk policy, whose chunks another
+            process computes.
         library: ONNX Runtime's shared library, for the controller to open.
         stricter: The operator's limits.
 
@@ -120,7 +120,7 @@ def controller_plan(bundle: Any, library: Path, stricter: StricterLimits) -> byt
 def executing_controller(
     bundle: ChunkBundle, limits: Limits, worker: Worker, clock: Callable[[], int] = lambda: 0
 ) -> Controller:
-    """Return a controller that only executes chunks; it has no observations to compute chunks.
+    """Return a controller that only executes chunks; it has no observations to compute them from.
 
     Args:
         bundle: The policy.
@@ -179,7 +179,7 @@ def _host(bundle: Any, controller: Controller, library: Path) -> dict[str, Any]:
 
 
 def _gains(bundle: Bundle, controller: Controller) -> F64:
-    """Return stiffness and damping [2, joints]; NaN for those that differ between modes."""
+    """Return the stiffness and damping [2, joints]; NaN for gains that differ between modes."""
     stand, policy = bundle.contract.stand, controller.policy
     always = np.array([stand.stiffness, stand.damping])
     states = getattr(policy, "states", {}).values()

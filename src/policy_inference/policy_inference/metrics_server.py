@@ -23,7 +23,7 @@ from policy_inference.peers import listen_tcp
 
 PREFIX = "policy_inference"
 _WITHIN_S = 1.0
-"""Time after which a silent scraper is disconnected; a working one sends its request within ms."""
+"""Time after which a silent scraper is disconnected; a working one sends within milliseconds."""
 _MOST_LABELS, _LONGEST_LABEL = 256, 200
 """Maximum samples per family, and maximum label length, which limit the cost of a scrape."""
 TELEMETRY = {
@@ -52,7 +52,7 @@ class Families:
     """Collects metrics; samples of a metric from several sources share one bounded family."""
 
     def __init__(self, **labels: str) -> None:
-        """Begin without metrics.
+        """Start with no metrics.
 
         Args:
             labels: Labels for every sample.
@@ -124,7 +124,7 @@ class MetricsServer:
         """Listen, and answer each scraper on its own thread.
 
         Args:
-            option: The option that enables the server, for messages.
+            option: Name of the option that enables the server, used in messages.
             place: Host and port; port 0 selects a free one.
             metrics: The metrics.
         """

@@ -28,7 +28,7 @@ METHODS = (
     "ModelInfer",
 )
 MODEL_CONFIG = "ModelConfig"
-"""Method that only Triton has."""
+"""Method that only Triton provides."""
 POLICY_SHA256 = "policy_sha256"
 """Parameter with the served model file's SHA-256, in hex digits."""
 DATATYPES: Mapping[str, str] = {
@@ -83,7 +83,7 @@ ModelConfigResponse: ModelConfig config = 1
 """The protocol, and the Triton extensions in use. Maps have string keys."""
 _FIELD = re.compile(r"(?:(repeated|map) )?(\w+) (\w+) = (\d+)")
 _LARGEST_OVERHEAD = 1 << 16
-"""Maximum bytes in a message besides its tensor contents."""
+"""Maximum number of bytes in a message besides its tensor contents."""
 
 
 @cache

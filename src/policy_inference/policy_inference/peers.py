@@ -21,7 +21,7 @@ def listen_tcp(
     """Listen on TCP; return the address, the socket, and whether other machines can reach it.
 
     Args:
-        option: The option that enables the listener, for messages.
+        option: Name of the option that enables the listener, used in messages.
         place: Host and port; port 0 selects a free one.
         needs_secret: True to refuse an address that other machines can reach.
         remedy: Remedy for an address that other machines can reach.
@@ -52,7 +52,7 @@ def listen_tcp(
 
 
 class Waker:
-    """Lets one thread wake another that waits for sockets, including `fileno`."""
+    """Lets one thread wake another that waits on sockets, `fileno` among them."""
 
     def __init__(self) -> None:
         self._asked, self._asking = socket.socketpair()

@@ -46,11 +46,11 @@ class ImageSource:
         encoder: BackendBase | None = None,
         frozen_after_s: float = FROZEN_AFTER_S,
     ) -> None:
-        """Begin without an image.
+        """Start with no image.
 
         Args:
             topic: Topic of the values.
-            image: The contract section.
+            image: The image's section of the contract.
             period_ns: The policy's period.
             camera_measure: Meaning of a depth camera's pixels: depth, as in REP 118, or distance.
             encoder: Opened model that computes the values from the images; None if the values are
@@ -100,7 +100,7 @@ class ImageSource:
         self._rays = before
 
     def take(self, message: Any, now_ns: int) -> None:
-        """Add an image that has just arrived; skip it if it does not belong in the stack.
+        """Add an image that has just arrived; skip it if it does not belong in the image stack.
 
         Args:
             message: sensor_msgs/Image or CompressedImage.
@@ -178,7 +178,7 @@ class ImageSource:
 
 
 _FASTEST_M_S, _FASTEST_RAD_S, _LONGEST_GAP_S = 10.0, 20.0, 0.1
-"""No robot moves or turns faster: a larger change is a jump of the pose estimate."""
+"""No robot moves or turns faster; a larger change is a jump in the pose estimate."""
 _JUMP_M, _JUMP_RAD = 0.05, 0.1
 FROZEN_AFTER_M = 0.5
 """Default distance after which an unchanged map is no longer trusted."""
@@ -188,11 +188,11 @@ class ScanSource:
     """Converts elevation maps, or points sampled elsewhere, to the values of a height scan."""
 
     def __init__(self, topic: str, scan: HeightScan, frozen_after_m: float) -> None:
-        """Begin without a map.
+        """Start with no map.
 
         Args:
             topic: Topic of the values.
-            scan: The contract section.
+            scan: The scan's section of the contract.
             frozen_after_m: Distance that the robot may move before an unchanged map is no longer
                 trusted; 0 for no limit, for a map that is known in advance.
         """

@@ -66,13 +66,13 @@ before_end_now(remove_folders)
 
 
 def unblock_log() -> None:
-    """Make writes to stderr never wait for a reader; output that does not fit is lost.
+    """Keep writes to stderr from blocking; output that does not fit is lost.
 
-    A write to a full pipe, or to a terminal behind a stalled connection, waits. rclpy and native
+    A write to a full pipe, or to a terminal behind a stalled connection, blocks. rclpy and native
     libraries write like this while they hold the GIL, so the control thread would wait as well.
 
     The same applies to stdout if it is a pipe or a socket, but not if it is a terminal, on which a
-    full-screen program may run. A terminal that this user may not open stays as it is.
+    full-screen program may run. A terminal that this user may not open is left as it is.
     """
     for fd in (1, 2):
         mode = _mode(fd)

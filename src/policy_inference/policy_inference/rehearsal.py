@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Read a bundle in a limited process before a process that controls a robot reads it.
+"""Read a bundle in a resource-limited process before a process that controls a robot does.
 
-The limited process always ends, whatever the files contain. Reading the same bytes again then takes
-no more time and memory than that process took.
+The limited process always ends, whatever the files contain. Reading the same bytes again takes no
+more time or memory than that process used.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from policy_core.errors import PolicyError, RefusedError
 from policy_inference.worker_process import PrivateWorker
 
 CPU_S, LARGEST_BYTES, LIMIT_S = 10, 4 << 30, 60.0
-"""Limits for that process: processor time (s), address space (bytes), and maximum wait (s)."""
+"""Limits for the reading process: processor time (s), address space (bytes), maximum wait (s)."""
 _NICE = 10
 _REFUSED = 3
 _TOO_LONG = (-signal.SIGXCPU, -signal.SIGKILL)

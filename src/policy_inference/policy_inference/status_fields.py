@@ -75,11 +75,11 @@ class StatusField:
 
 @dataclass(frozen=True, slots=True)
 class StatusGroup:
-    """The fields in one message.
+    """The status fields in one message.
 
     Attributes:
         fields: Fields in the order of the message.
-        message: Type of the message; empty for fields from elsewhere.
+        message: Message type; empty for fields from elsewhere.
         key: Prefix of the keys of these fields in `/diagnostics`.
         info: Name and meaning of the metric with the labels; `_info` is appended to the name.
     """

@@ -5,10 +5,10 @@
     python -m policy_inference.worker_process LIFELINE -m MODULE ARGUMENT ...
     python -m policy_inference.worker_process LIFELINE COMMAND ARGUMENT ...
 
-runs a module or a command. LIFELINE is the number of the read end of a pipe whose other end the
-parent process holds. When the parent ends, for whatever reason, the worker gets SIGIO, which ends
-it immediately. A worker that must finish something handles SIGIO: a node ends as after SIGTERM, and
-the link process of a driver returns control of the robot.
+runs a module or a command. LIFELINE is the file descriptor of the read end of a pipe whose write
+end the parent process holds. When the parent ends, for whatever reason, the worker gets SIGIO,
+which ends it immediately. A worker that must finish something handles SIGIO: a node ends as it does
+on SIGTERM, and the link process of a driver gives control of the robot back.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class WorkerProcess:
                 packages that this process finds.
             interpreter: The Python that runs a module. If it is not this process's interpreter, it
                 finds only policy_core, this package, the module's own package and `packages`.
-            packages: See `interpreter`; already imported here.
+            packages: Packages that a different `interpreter` finds; already imported here.
             fds: File descriptors that the worker inherits, under the same numbers.
             folder: The worker's working folder.
             environment: Variables in addition to this process's.
@@ -119,7 +119,7 @@ class WorkerProcess:
     def run_to_end(self) -> int:
         """Wait for the worker to end, without a limit; return its exit status.
 
-        An exception kills it, with all processes in its own session.
+        An exception kills the worker, with all processes in its own session.
         """
         try:
             self.ends_within(None)
@@ -149,7 +149,7 @@ class WorkerProcess:
         """Wait for the worker to end, then ask it to end, then kill it; a survivor is left behind.
 
         Args:
-            patience_s: Time to end on its own (default LEAVE_TIMEOUT_S), s.
+            patience_s: Time for the worker to end on its own (default LEAVE_TIMEOUT_S), s.
         """
         if not self.ends_within(LEAVE_TIMEOUT_S if patience_s is None else patience_s):
             for push in (self.ask_to_end, self.kill):
@@ -166,13 +166,14 @@ class WorkerProcess:
 class PrivateWorker(WorkerProcess):
     """A worker that runs a module in a private folder and keeps the end of its output.
 
-    The folder is its working folder, since Python searches it first for modules and a
-    world-writable one would be unsafe; it also holds its temporary files. Output goes to a file,
-    which `capture_native_output` also reads, and after `talk_through` to a pipe, of whose content
-    only the end is kept, since runs may print forever.
+    The folder is the worker's working folder, since Python searches the working folder first for
+    modules and a world-writable one would be unsafe; it also holds the worker's temporary files.
+    Output goes to a file, which `capture_native_output` also reads, and after `talk_through` to a
+    pipe; only the end of the pipe's content is kept, since runs may print forever.
 
-    It stays in the session of this process: if the kernel shares the processor between sessions
-    (autogroup), SCHED_IDLE and `nice` apply only within one. Its module ignores SIGINT.
+    The worker stays in this process's session because, if the kernel shares the processor between
+    sessions (autogroup), SCHED_IDLE and `nice` apply only within a session. Its module ignores
+    SIGINT.
     """
 
     def __init__(
@@ -186,7 +187,7 @@ class PrivateWorker(WorkerProcess):
         """Start the worker.
 
         Args:
-            module: The module that it runs.
+            module: The module that the worker runs.
             arguments: Arguments of the module, after the number of a pipe for `talk_through`.
             interpreter: Same as for WorkerProcess.
             fds: Same as for WorkerProcess.
@@ -302,8 +303,8 @@ class ProcessGroup(Generic[W]):
 def end_with_parent(lifeline: int) -> None:
     """Have the kernel send SIGIO to this process once the other end of a pipe is closed.
 
-    By default SIGIO ends a process without any Python code, so it works while a runtime holds the
-    GIL. (The parent-death signal of prctl(2) arrives when the *thread* that started the child
+    By default, SIGIO ends a process without running Python code, so it works while a runtime holds
+    the GIL. (The parent-death signal of prctl(2) arrives when the *thread* that started the child
     ends.)
 
     Args:

@@ -3,7 +3,7 @@
 """Choose the version in use, and go back to the previous version.
 
 The activation record is a file that lists versions in order of activation, one per line. The lines
-before the version in use are the way back, even if an activation was interrupted. While a version
+before the version in use form the way back, even if an activation was interrupted. While a version
 is being activated again, it is listed twice; `settled` removes one of the two entries, depending on
 the version in use.
 """
@@ -58,7 +58,7 @@ def activate(
 
     Args:
         root: Folder of all installed bundles.
-        name: Name of the bundle.
+        name: Bundle name.
         version: An installed version.
         trusted: Keys, one of which must have signed the version.
         again: True to allow a version that failed a trial.

@@ -69,8 +69,8 @@ class CommandParser(argparse.ArgumentParser):
     """Argument parser for a command in the suite.
 
     Options cannot be abbreviated, because an abbreviation may change its meaning when an option is
-    added. Unknown options are reported before missing options, of which they are often
-    misspellings.
+    added. Unknown options are reported before missing ones, since they are often misspellings of
+    those.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -220,7 +220,7 @@ def show(text: str, to: TextIO | None = None) -> None:
     """Write a text and a newline to standard output or another stream.
 
     Control characters are escaped, since a text may contain untrusted names; so are characters that
-    the stream's encoding lacks.
+    the stream's encoding cannot represent.
     """
     stream = to or sys.stdout
     encoding = stream.encoding or "utf-8"
@@ -262,7 +262,7 @@ def run_command(
     """Parse a command's arguments, run its verb, and print the result.
 
     Args:
-        name: Name of the command, and of its logger.
+        name: Name of the command and of its logger.
         description: Purpose of the command, for its help.
         verbs: Verbs by name, which may be a group and a verb: `release new`. A group's help lists
             its verbs.
@@ -332,7 +332,7 @@ def node_command(module: str, function: str = "main") -> Callable[[], None]:
 
 
 class _PrintableFormatter(logging.Formatter):
-    """Log formatter that escapes control characters: file names and contents are untrusted."""
+    """Log formatter that escapes control characters in untrusted file names and contents."""
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Check whether a host is this machine; opens no socket, since nodes use this, too."""
+"""Check whether a host is this machine; opens no socket, since nodes use this too."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Installed:
     """Result of an installation.
 
     Attributes:
-        folder: Folder of the version.
+        folder: The version's folder.
         bundle: The verified bundle.
         is_new: True if the version was not installed before, or was damaged.
         damaged: Folder with this version's damaged files, which were replaced; None if there were
@@ -78,8 +78,8 @@ def install(
     The contract, its signature and the files that the contract names are copied, and every hash is
     verified on the copy. A policy is refused if a report (`model_tools sensitivity --record`) says
     that it does not survive the stated error of its base velocity estimator. A version that is
-    already installed is not changed, unless it is damaged and has the same contract: then it is
-    replaced, and the damaged files stay until `prune`.
+    already installed is not changed, unless it is damaged and has the same contract; in that case,
+    it is replaced, and the damaged files stay until `prune`.
 
     Args:
         path: The folder, or the archive.

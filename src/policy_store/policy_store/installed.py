@@ -73,7 +73,7 @@ def check_version(folder: Path, trusted: TrustedKeys | None) -> Bundle:
     """Verify an installed version, and return its bundle.
 
     This checks contract, signature, record, and every hash in the contract. If the version was
-    installed for some back ends only, only their models must be present.
+    installed only for some back ends, only their models must be present.
     """
     bundle = load_bundle(folder, trusted, kind=Bundle)
     record = require_recorded(folder, bundle.contract, bundle.sha256)
@@ -84,11 +84,11 @@ def check_version(folder: Path, trusted: TrustedKeys | None) -> Bundle:
 def is_installed(folder: Path, content: bytes, backends: Collection[str] | None) -> bool:
     """Return True if a version is installed and intact; False if it is missing or damaged.
 
-    A version without a readable record counts as damaged: no node runs it.
+    A version without a readable record counts as damaged, and no node runs it.
 
     Args:
-        folder: Folder of the version.
-        content: Content of its contract.
+        folder: The version's folder.
+        content: Content of the version's contract.
         backends: Back ends whose models are required; None for all.
 
     Raises:
@@ -116,7 +116,8 @@ def is_installed(folder: Path, content: bytes, backends: Collection[str] | None)
 def leftovers(model: Path) -> list[Path]:
     """Return the leftovers of killed installers, and the temporary files of a running installer.
 
-    Files of a running pull are not included: it locks a separate folder, since it may take hours.
+    Files of a running pull are not included, since a pull, which may take hours, locks a separate
+    folder.
     """
     return sorted(
         entry

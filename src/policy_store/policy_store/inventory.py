@@ -47,7 +47,7 @@ class Verified:
         version: The version; "" for the folder with all versions.
         problem: The problem; "" if there is none.
         notes: Harmless findings.
-        signed_by: Fingerprint of the key that signed the version; None if none is required.
+        signed_by: Fingerprint of the key that signed the version; None if no signature is required.
     """
 
     folder: Path
@@ -67,7 +67,7 @@ def verify(
 
     Args:
         root: Folder of all installed bundles.
-        name: Name of the bundle; None for all bundles.
+        name: Bundle name; None for all bundles.
         version: Version to verify, or "current" for the version in use; None for all.
         trusted: Keys, one of which must have signed each version.
 
@@ -116,7 +116,7 @@ def _wanted(model: Path, version: str | None) -> list[str]:
 def _version(
     folder: Path, trusted: TrustedKeys | None, revoked: str | None, is_wanted: bool
 ) -> Verified:
-    """Verify a version; `is_wanted` decides if a revocation is a problem or only a note."""
+    """Verify a version; `is_wanted` decides whether a revocation is a problem or a note."""
     notes = list[str]()
     try:
         signed_by, problem = check_version(folder, trusted).signed_by, ""

@@ -57,7 +57,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """Names and values about one thing: a card on a page.
+    """Names and values that describe one thing; a card on a page.
 
     Attributes:
         title: Name of the thing.
@@ -165,7 +165,7 @@ class Report:
     """A tool's result, for programs and for people.
 
     Attributes:
-        title: Title of the page.
+        title: Page title.
         values: Values for programs.
         parts: Parts for people.
         digits: Number of significant digits in JSON.

@@ -40,7 +40,7 @@ def print_parts(parts: Sequence[Part]) -> None:
 
 
 def rendered(parts: Sequence[Part]) -> Iterator[RenderableType]:
-    """Yield elements of rich for the parts; control characters in texts are escaped."""
+    """Yield rich elements for the parts; control characters in texts are escaped."""
     for part in parts:
         if isinstance(part, str):
             yield Text(printable(part))

@@ -103,7 +103,7 @@ class TrialGates:
         """Return the gates that are judged, by quantity.
 
         Args:
-            simulated_time: True if ticks follow simulated time: durations and missed ticks are then
+            simulated_time: True if ticks follow simulated time; durations and missed ticks are then
                 the simulating machine's, and are not judged.
         """
         return {
@@ -169,8 +169,8 @@ def settings_of_trial(content: bytes, file: Path, contract: HostedContract) -> T
 
     Args:
         content: Content of the file.
-        file: Path of the file, for messages.
-        contract: Contract of the policy.
+        file: File path, used in messages.
+        contract: The policy's contract.
 
     Raises:
         BundleError: The settings are invalid or do not match the policy; lists every problem.

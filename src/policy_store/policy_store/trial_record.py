@@ -5,12 +5,12 @@
 Lines are only ever appended, by one process at a time, and each is synced to disk before anything
 depends on it. The `current` link stays on the previous version until a trial is kept, so nothing
 has to be undone when a trial fails, even if the power is cut. If the record contains the start of a
-RUN without its end, and the RUN's process no longer exists, the trial was interrupted: it has
+RUN without its end, and the RUN's process no longer exists, the trial was interrupted and has
 failed.
 
-The record is not a database: the node's user owns this one file and may not create others beside
-it. SQLite needs a journal or a log beside the file, even for reading after a power cut, and syncs
-four times per event.
+The record is not a database, because the node's user owns this one file and may not create others
+beside it. SQLite needs a journal or a log beside the file, even for reading after a power cut, and
+syncs four times per event.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class TrialState(str, Enum):
     """State of a trial."""
 
     OPEN = "open"
-    """Nodes run the version; no gate has failed, and its time is not up."""
+    """Nodes run the version; no gate has failed, and the trial's time is not up."""
     PASSED = "passed"
     """The time is up, and no gate failed; RUN is refused until the version is kept."""
     FAILED = "failed"
@@ -89,7 +89,7 @@ _TRANSITIONS: Mapping[TrialEvent, tuple[tuple[TrialState, ...], TrialState]] = {
     TrialEvent.KEPT: ((TrialState.PASSED, TrialState.KEPT), TrialState.KEPT),
     TrialEvent.ENDED: ((*_UNDECIDED, TrialState.KEPT), TrialState.ENDED),
 }
-"""States in which an event changes the state, and the new state. In any other state, the event is
+"""For each event, the states that it changes, and the new state. In any other state, the event is
 late, for example from a node whose trial has since been ended, and changes nothing.
 """
 
@@ -125,7 +125,7 @@ class VersionTrial(TrialLine):
 
     Attributes:
         file: The record.
-        settings: Settings of the trial.
+        settings: The trial's settings.
         state: State of the trial.
         runner: The process in which the policy runs; None between runs.
         is_bad: True if the version is marked bad.
@@ -143,7 +143,7 @@ class VersionTrial(TrialLine):
 
     @property
     def name(self) -> str:
-        """Name of the bundle."""
+        """Bundle name."""
         return self.file.parent.name
 
     @property
@@ -176,7 +176,7 @@ class VersionTrial(TrialLine):
         append_event(self.file, self.trial, event, **values)
 
     def failed(self, reason: str) -> VersionTrial:
-        """Return the trial as failed for this reason, or unchanged if it was decided before."""
+        """Return the trial as failed for this reason, or unchanged if it is already decided."""
         if not self.nodes_take_it:
             return self
         return replace(self, state=TrialState.FAILED, is_bad=True, runner=None, reason=reason)
@@ -291,7 +291,7 @@ def put_on_record(model: Path, settings: TrialSettings, **values: str) -> Versio
 
     Args:
         model: Folder that has a record.
-        settings: Settings of the trial.
+        settings: The trial's settings.
         values: `version`, `version_before`, `bundle_sha256`, `trial_sha256` of a `TrialLine`.
     """
     number = max((trial.trial for trial in read_trials(model)), default=0) + 1
@@ -359,7 +359,7 @@ def begin_run(trial: VersionTrial) -> None:
 
 
 def show_presence(file: Path, runner: str = THIS_PROCESS) -> int:
-    """Show that a runner exists: lock the byte of the record that represents it.
+    """Show that a runner exists by locking the byte of the record that represents it.
 
     The kernel releases the lock when the process exits for any reason, even in another container.
     Only users who may write the record can hold such a lock.

@@ -127,8 +127,8 @@ def require_good(model: Path, version: str, *, again: bool) -> None:
 def end_trial(model: Path, reason: str, then: str = "") -> None:
     """End an undecided trial; the version in use does not change.
 
-    If a version, `then`, is in use from now on, another version's trial ends even if it was kept:
-    `keep` must not restore a version that was replaced on purpose.
+    If a version, `then`, is in use from now on, another version's trial ends even if it was kept,
+    since `keep` must not restore a version that was replaced on purpose.
     """
     newest = newest_trial(model)
     if newest is None:

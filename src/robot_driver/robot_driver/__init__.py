@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The part that all drivers for real robots have in common.
+"""The parts common to all drivers for real robots.
 
 A driver's author writes three things: a `RobotInterface` (how to read the robot, take control,
 command it and give control back, plus its data and its own start checks), a `RobotTransport` (the

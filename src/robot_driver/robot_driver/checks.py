@@ -68,7 +68,7 @@ class YawRateCheck:
     """Checks the unit of the angular velocity, by comparison with the attitude, as the robot turns.
 
     Over each second in which yaw changes by more than 5 degrees, the integral of the yaw rate
-    (Euler's kinematic equation for rotations about z, y, x) must equal that change: a wrong unit
+    (Euler's kinematic equation for rotations about z, y, x) must equal that change; a wrong unit
     gives a factor of 57.3. Time is the robot's tick in ms, so frames that arrive late in a burst do
     not look like a fast turn.
 

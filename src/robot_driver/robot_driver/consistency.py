@@ -3,7 +3,7 @@
 """Check that a legged robot's sensors agree with each other and with its commands.
 
 Each value on its own could come from a healthy robot: a velocity of 0, a rate that is 0.5 rad/s too
-high, the angle of a joint on another leg. Only the combination of values reveals the fault.
+high, or the angle of a joint on another leg. Only the combination of values reveals the fault.
 """
 
 from math import cos, sin
@@ -41,7 +41,7 @@ _WAY_FLOOR_RAD, _TURN_FLOOR_RAD = 0.05, 0.06
 root of the mean of a^2 + b^2. For torques, it is `DriveFigures.demand_nm`.
 """
 _MOST_RAD = 0.12
-"""Maximum displacement in a block; larger ones are scaled down to it: a jump is not a fault."""
+"""Maximum displacement in a block; larger ones are scaled down, since a jump is not a fault."""
 _STILL_RAD, _STILL_S = 1e-4, 0.2
 """A joint stands still if it moves by at most this distance in each block, for this time. Working
 encoders have more noise; at the end of a swing, a joint moves so little only for a block or two.
@@ -50,7 +50,7 @@ _MOVED_RAD = 1e-3
 _STOP_RAD = 0.1
 """Distance from the end of its range within which a joint may rest on its stop."""
 _JOINTS = 2
-"""Minimum number of joints with mismatched torques: one such joint may be a failed drive."""
+"""Minimum number of joints with mismatched torques; a single one may be a failed drive."""
 
 
 class SenseConsistency:
@@ -66,10 +66,10 @@ class SenseConsistency:
     """
 
     def __init__(self, figures: DriveFigures, *, torques: bool) -> None:
-        """Start without any state.
+        """Start with no state.
 
         Args:
-            figures: Figures of the robot.
+            figures: The robot's drive figures.
             torques: True if the reported torques are reliable.
         """
         self._names, self._demand_nm = figures.joint_names, figures.demand_nm
@@ -107,7 +107,7 @@ class SenseConsistency:
         """Update with a state.
 
         Args:
-            state: State of the joints.
+            state: The joints' state.
             rpy: Roll, pitch, yaw [3], rad: rotations about z, then y, then x.
             ang_vel: Angular velocity in the body frame [3], rad/s.
             lin_acc: Acceleration in the body frame [3], m/s^2, including the reaction to gravity.

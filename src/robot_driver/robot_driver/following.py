@@ -25,21 +25,21 @@ _LEAST_SHARE = 0.5
 exerts all of it.
 """
 _JOINTS = 2
-"""Minimum number of joints that ignore their command: one such joint may be a failed drive."""
+"""Minimum number of joints that ignore their command; a single one may be a failed drive."""
 
 
 class CommandAcknowledgement:
-    """Compares measured with commanded torques to see if the robot follows this driver.
+    """Compares measured with commanded torques to see whether the robot follows this driver.
 
     Attributes:
         known: True once the robot is known to follow this driver, after control was taken.
     """
 
     def __init__(self, figures: DriveFigures, torque_nm: float, host: str) -> None:
-        """Start before any command.
+        """Start with no command.
 
         Args:
-            figures: Figures of the robot.
+            figures: The robot's drive figures.
             torque_nm: See `DriverSettings.obeyed_torque_nm`.
             host: See `RobotInterface.host`.
         """
@@ -50,7 +50,7 @@ class CommandAcknowledgement:
         self._ignored_ns = 0
 
     def begin(self, now_ns: int) -> None:
-        """Start monitoring; called when control is taken, and the drives should brake."""
+        """Start monitoring; called when control is taken and the drives should be braking."""
         self.known, self._taken_ns = False, now_ns
 
     def see(self, state: DriveState, sent: F64 | None, now_ns: int) -> None:
@@ -136,7 +136,7 @@ class Follower:
     """
 
     def __init__(self, figures: DriveFigures, max_start_error_rad: float) -> None:
-        """Start without a command; `max_start_error_rad` is as in `DriverSettings`."""
+        """Start with no command; `max_start_error_rad` is as in `DriverSettings`."""
         self._figures = figures
         self._max_start_error_rad = max_start_error_rad
         self.latch: str | None = "no command has arrived"
@@ -148,7 +148,7 @@ class Follower:
         self._stiffness = np.zeros(len(self._figures.joint_names))
 
     def notice(self, command: WireCommand) -> bool:
-        """Keep a command as the newest if it is valid; return True if it is."""
+        """If a command is valid, keep it as the newest and return True."""
         self.counts["command_received"] += 1
         problem = command_problem(command, self._figures)
         if problem:
@@ -258,7 +258,7 @@ def rest_mode_name(figures: DriveFigures) -> str:
 
 
 def _most_skipped(before: WireCommand, command: WireCommand) -> int:
-    """Return how far the sequence number may advance; more if the sender was silent for long."""
+    """Return how far the sequence number may advance; further if the sender was silent for long."""
     silent_ns = command.received_ns - before.received_ns
     if silent_ns < before.valid_for_ns:
         return _MOST_LOST

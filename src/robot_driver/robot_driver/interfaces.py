@@ -66,15 +66,15 @@ class DriveFigures:
     Attributes:
         joint_names: Names of all joints that the driver commands.
         lowest_rad, highest_rad: Range of each joint's position.
-        position_margin_rad: How far a joint may go beyond its range: stops yield, and encoders have
-            offsets.
+        position_margin_rad: How far a joint may go beyond its range, since stops yield and encoders
+            have offsets.
         fastest_rad_s, largest_torque_nm: Rated velocity and torque of each drive.
         largest_stiffness, largest_damping: Limits for any joint in a command, N m/rad and N m
             s/rad.
         first_torque_nm: Maximum torque that velocity and effort may demand from a joint that had no
             stiffness until now.
         demand_nm: Demanded torque above which a drive's response is judged.
-        foreign_nm: Torque in excess of what braking explains that reveals another controller.
+        foreign_nm: Torque, beyond what braking explains, that reveals another controller.
         state_rate_hz: Lowest and highest plausible rate of state frames.
         watchdog_s: Time without a command after which the robot takes control back; infinite if it
             never does.
@@ -107,7 +107,7 @@ class DriveFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverSettings:
-    """Settings common to all drivers, named like the node's parameters; they convert to JSON.
+    """Settings common to all drivers, named like the node's parameters and convertible to JSON.
 
     Attributes:
         command_rate_hz: Number of command frames sent per second while in control.

@@ -76,7 +76,7 @@ class Link(Generic[StateT]):
         self._send_error = ""
 
     def receive(self, data: bytes, source: Source, now_ns: int) -> StateT | None:
-        """Process a datagram; return its state if that is the robot's newest, or None."""
+        """Process a datagram; return its state if it is the robot's newest, otherwise None."""
         state = self._reception.receive(data, source, now_ns)
         if state is not None:
             if self._reception.restarted and self.phase is not DriverPhase.LISTENING:

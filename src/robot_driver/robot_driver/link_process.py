@@ -42,7 +42,7 @@ _REPORT_NS = NS_PER_S // 5
 def process_arguments(
     robot: RobotInterface[Any], node: socket.socket, descriptors: Sequence[int]
 ) -> list[str]:
-    """Return the arguments for the process.
+    """Return the arguments for starting this process.
 
     Args:
         robot: Interface of the robot; the process creates another with the same settings.

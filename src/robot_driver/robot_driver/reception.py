@@ -20,7 +20,7 @@ Source = tuple[str, int]
 _BEYOND_RANGE_RAD = 0.5
 _BEYOND_RATED_SPEED, _BEYOND_RATED_TORQUE = 2.0, 3.0
 _FROZEN_S = 0.05
-"""An IMU whose values do not change for this long has failed: a working IMU has noise."""
+"""An IMU whose values do not change for this long has failed; a working IMU has noise."""
 _NOISE_RAD = 0.1
 """Jump between two positions that is always allowed, for encoder noise and frames in a burst."""
 
@@ -58,7 +58,7 @@ class StateReception(ABC, Generic[StateT]):
     """
 
     def __init__(self, settings: DriverSettings, counts: Sequence[str]) -> None:
-        """Start without a state; `counts` lists the kinds of datagrams other than `received`."""
+        """Start with no state; `counts` lists the kinds of datagrams other than `received`."""
         self._timeout_s = settings.state_timeout_s
         self.state: StateT | None = None
         self.state_ns = 0
@@ -119,7 +119,7 @@ class StateBounds:
         """Compute the bounds from a robot's data.
 
         Args:
-            figures: Figures of the robot.
+            figures: The robot's drive figures.
             vectors: Name of each additional vector [3], and the maximum magnitude of its elements,
                 in the unit in which it is sent.
         """
@@ -141,7 +141,7 @@ class StateBounds:
         self._labels += [f"the {axis}-axis {what}" for what, _ in vectors for axis in "xyz"]
 
     def implausible(self, state: DriveState, *vectors: F64) -> str:
-        """Return why no robot can have this state and these other vectors [3]; "" if one can."""
+        """Return why this state and these vectors [3] are impossible; "" if they are possible."""
         values = np.concatenate([state.joint_pos, state.joint_vel, state.joint_effort, *vectors])
         beyond = ~((values >= self._low) & (values <= self._high))  # also true for NaN
         if not beyond.any():

@@ -88,8 +88,8 @@ class RobotInterface(ABC, Generic[StateT]):
     and name.
 
     Attributes:
-        name: Name of the robot kind, for messages.
-        host: What receives the commands, as named in messages.
+        name: Name of the robot kind, used in messages.
+        host: Receiver of the commands, as named in messages.
         preparing, prepared: Message texts for what the robot does between `prepare` and `take`, and
             for what it has done by then.
         stopped_by_taking: True if taking control and braking stops a robot that is preparing.

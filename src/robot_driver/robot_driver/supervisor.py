@@ -62,7 +62,7 @@ class LinkSupervisor(Generic[StateT]):
                 `joint_state_rate_hz` times per second.
             on_report: Called several times per second, at every change, and with each answer.
             on_lost: Called once with the reason if the process ends unexpectedly, after any
-                shutdown sequence. All three are called on this object's thread.
+                shutdown sequence. All three callbacks run on this object's thread.
             ends: Returns True to abort the start, because the caller wants to end.
 
         Raises:
@@ -95,11 +95,11 @@ class LinkSupervisor(Generic[StateT]):
         return self._process.pid
 
     def follow(self, command: WireCommand) -> None:
-        """Follow a command from now on, if possible; reports say if it is refused or has ended."""
+        """Follow a command from now on, if possible; reports say whether it is refused or ended."""
         self._ask(command)
 
     def take(self, other_obstacles: Sequence[str] = ()) -> bool:
-        """Take control; a report brings the answer, at once or after the robot has become ready.
+        """Take control; the answer comes in a report, at once or when the robot has become ready.
 
         Args:
             other_obstacles: The caller's own reasons to refuse.
@@ -110,7 +110,7 @@ class LinkSupervisor(Generic[StateT]):
         return self._ask(channel.TakeRequest(tuple(other_obstacles)))
 
     def release(self) -> bool:
-        """Give control back; a report brings the answer, at once or after some seconds of rest.
+        """Give control back; the answer comes in a report, at once or after some seconds of rest.
 
         Returns:
             True if the request was sent; if False, no answer will arrive.

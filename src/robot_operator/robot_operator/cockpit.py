@@ -24,7 +24,7 @@ class View:
     headline: str
     condition: RobotCondition
     lines: Sequence[tuple[str, str]]
-    """Name and value of each line."""
+    """Lines, each with a name and a value."""
     news: Sequence[str]
     """Events, oldest first."""
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A file of sensor faults to inject while a policy runs, with the response required of its node."""
+"""A file of sensor faults to inject while a policy runs, and the response required of its node."""
 
 from dataclasses import dataclass
 from itertools import chain
@@ -30,7 +30,7 @@ class FaultScenario:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultScenarios:
-    """Content of the scenario file."""
+    """Content of a scenario file."""
 
     scenarios: tuple[FaultScenario, ...] = entry(
         "scenarios in the order in which they run", minItems=1

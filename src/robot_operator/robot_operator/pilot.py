@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Turn joystick and keys into one velocity and requests, without ROS or a clock."""
+"""Turn joystick and key input into one velocity and requests, without ROS or a clock."""
 
 import math
 from collections import deque
@@ -106,9 +106,9 @@ class JoystickLayout:
 class Joystick:
     """Accepts a joystick only while it sends messages and once it has been seen released.
 
-    A joystick that hangs, or is deflected at startup or after being lost, therefore moves nothing:
-    the dead-man's switch must first be seen released. Nor does a stick that is deflected when the
-    switch is pressed: it must first be seen centered with the switch held.
+    A joystick that hangs, or is deflected at startup or after being lost, therefore moves nothing
+    until the dead-man's switch has been seen released. Nor does a stick that is deflected when the
+    switch is pressed, until it has been seen centered with the switch held.
     """
 
     def __init__(self, layout: JoystickLayout, timeout_ns: int, unchanged_ns: int) -> None:
@@ -263,9 +263,9 @@ _DRIVING = {
 _SHARES = {"plus": 0.1, "minus": -0.1}
 _SMALLEST_SHARE = 0.1
 _CONFIRM_AFTER_NS, _CONFIRM_WITHIN_NS = 100_000_000, 5_000_000_000
-"""Minimum and maximum time from a key to CONFIRM: keys closer together were pasted or queued."""
+"""Minimum and maximum time from a key to CONFIRM; keys closer together were pasted or queued."""
 _BURST, _BURST_NS = 10, 100_000_000
-"""Burst of keys faster than any keyboard repeats: these keys were queued, e.g. by the network."""
+"""Burst of keys faster than any keyboard repeats; such keys were queued, e.g. by the network."""
 
 
 class Keys:
@@ -416,9 +416,9 @@ class Pilot:
 
         Args:
             now_ns: Current time on the steady clock, not before the last step's time.
-            driving: True if the robot follows velocities at all; if not, the velocity is zero at
-                once, starts from zero when the robot follows again, and the sticks must be seen
-                centered before they drive.
+            driving: True if the robot follows velocities at all. If False, the velocity drops to
+                zero at once and later starts from zero, and the sticks must be seen centered before
+                they drive.
         """
         self._heed_lateness(now_ns)
         before_ns = now_ns if self._stepped_ns is None else self._stepped_ns

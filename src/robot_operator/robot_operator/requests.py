@@ -35,7 +35,7 @@ MOVING = frozenset(
         OperatorRequest.HAND_BACK,
     )
 )
-"""Requests that make a robot move, or move differently: they must not be made by accident."""
+"""Requests that make a robot move, or move differently; they must not be made by accident."""
 STOPPING = frozenset((OperatorRequest.DAMP, OperatorRequest.ESTOP, OperatorRequest.RELEASE_CONTROL))
 """Requests that end any motion."""
 OF_DRIVER = frozenset((OperatorRequest.TAKE_CONTROL, OperatorRequest.RELEASE_CONTROL))

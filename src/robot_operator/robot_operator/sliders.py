@@ -31,7 +31,7 @@ class _Slider:
 
 
 class Sliders:
-    """One slider per value; commanded once a key has moved it or another on the same topic."""
+    """One slider per value; a topic's values are commanded once a key has moved one of them."""
 
     def __init__(self, by_topic: Mapping[str, Sequence[CommandedValue]]) -> None:
         """Start from the defaults; `by_topic` lists the values of each topic's message in order."""

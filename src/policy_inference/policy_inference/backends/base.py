@@ -27,7 +27,7 @@ WARM_UP_S = 5.0
 """Maximum total time for the first runs; a large ACT model takes seconds per run."""
 FEWEST_WARM_UP_RUNS = 3
 ANSWER_WITHIN_S = 5.0
-"""Maximum time for which a run waits for another process or machine, unless the host sets another.
+"""Maximum time that a run waits for another process or machine, unless the host sets a limit.
 """
 _UNNOTICED_S = 1.0
 _log = logging.getLogger("policy_inference")
@@ -38,7 +38,7 @@ class BackendBase(ABC):
 
     A subclass implements `_open`, `_bind`, `_run` and `_close`. `_open` loads the file and returns
     the tensors that it found; `_bind` may then bind the runtime to `inputs` and `outputs`. The file
-    passed to `_open` may be a copy that is deleted after the first run; messages use `file`.
+    passed to `_open` may be a copy that is deleted after the first run; messages name `file`.
     `_close` is called once, even if `_open` or `_bind` failed halfway.
     """
 
@@ -49,15 +49,15 @@ class BackendBase(ABC):
     ends_process = False
     """True if a failed run may end the process; the runtime is then run in a child process."""
     builds_from: str | None = None
-    """Back end whose artifact is the build source if the bundle has none for this back end."""
+    """Back end whose artifact is the build source if the bundle has no artifact for this one."""
     is_remote = False
-    """True if another machine runs the model: `deadline_s` then applies, and a `problem` may
+    """True if another machine runs the model; `deadline_s` then applies, and a `problem` may
     be temporary.
     """
     simulates: bool = False
     """True if the back end simulates a device, so that its run times are meaningless."""
     simulated_by: str | None = None
-    """Back end that simulates this one on a PC, from an artifact of the same compilation."""
+    """Back end that simulates this one on a PC, using an artifact from the same compilation."""
     built_precision: str | None = None
     """Precision of the built file, if it differs from the artifact's precision."""
     options: Mapping[str, str] = {}
@@ -84,12 +84,12 @@ class BackendBase(ABC):
         """Open the model and run it once on zeros as a test; see `warm_up`.
 
         Args:
-            file: Model file for this back end, used in messages.
+            file: Model file for this back end, as named in messages.
             inputs: Inputs as in the contract.
             outputs: Outputs as in the contract.
             precision: Precision of the file as in the contract.
             target: Chip or GPU that the file was compiled for.
-            options: Values by name, among `options` of the class.
+            options: Option values by name; the class's `options` lists the names.
             place: Function that creates each tensor's array, inputs first; default `_array`.
             content: Copy of `file` with a verified hash, to open instead; needed only until this
                 call returns. If absent, `file` itself is opened.
@@ -138,12 +138,12 @@ class BackendBase(ABC):
 
     @classmethod
     def check_options(cls, given: Mapping[str, str]) -> None:
-        """Check options without the target machine: their names, and their values if possible.
+        """Check the names of options, and their values if possible, without the target machine.
 
         The user must correct these errors, so they cause no fallback to another back end.
 
         Args:
-            given: Values by name.
+            given: Option values by name.
 
         Raises:
             BackendError: An option is unknown, or its value is invalid.
@@ -160,7 +160,7 @@ class BackendBase(ABC):
 
     @classmethod
     def interpreter(cls) -> str:
-        """Return the Python that has the runtime; if it is not this one, a child process is used.
+        """Return the Python that has the runtime; unless it is this one, a child process is used.
 
         Raises:
             BackendError: The configured Python does not exist.
@@ -169,7 +169,7 @@ class BackendBase(ABC):
 
     @classmethod
     def remedy(cls, said: str) -> str:
-        """Return the remedy for the end of a child process; empty if none is known.
+        """Return the remedy when a child process has exited; empty if none is known.
 
         Args:
             said: The last output of the process, including the runtime's own messages.
@@ -182,7 +182,7 @@ class BackendBase(ABC):
 
         Args:
             file: The bundle's file; only its name is used.
-            options: Same as for opening.
+            options: Option values, as given for opening.
 
         Raises:
             BackendError: The options allow none of the classes.
@@ -210,10 +210,10 @@ class BackendBase(ABC):
         """Return the device's load as reported by its driver, with units in the keys.
 
         For example ``{"npu_load_percent": "31", "npu_temperature_c": "52.1"}``; unreadable values
-        are omitted. This must take less than a millisecond, because a node's status calls it.
+        are omitted. This must take less than a millisecond, because nodes call it for their status.
 
         Args:
-            machine: Root of the drivers' files.
+            machine: File system that holds the drivers' files.
         """
         return {}
 
@@ -229,7 +229,7 @@ class BackendBase(ABC):
 
     @classmethod
     def cautions(cls, machine: Machine, artifact: Artifact) -> Sequence[Finding]:
-        """Return warnings about using a file on this machine; logged when the file is opened.
+        """Return warnings about using a file on this machine, to be logged when the file is opened.
 
         Args:
             machine: File system that holds the drivers, libraries and device files.
@@ -238,7 +238,7 @@ class BackendBase(ABC):
         return ()
 
     def hides_nan(self) -> bool:
-        """Return True if the runtime hides NaN, as integers do; inputs are then checked for NaN."""
+        """Return True if the runtime hides NaN, e.g. by using integers; inputs are then checked."""
         return not self._precision.startswith("fp")
 
     def telemetry(self) -> Mapping[str, str]:
@@ -272,8 +272,8 @@ class BackendBase(ABC):
     def warm_up(self) -> None:
         """Run on the current inputs until run times are steady, for hosts that run at a fixed rate.
 
-        This makes `warm_up_runs` runs, or as many as fit into `WARM_UP_S`. If that will take long,
-        a log message says so beforehand.
+        This makes `warm_up_runs` runs, or as many as fit into `WARM_UP_S`. If that will take a
+        while, a log message says so beforehand.
 
         Raises:
             BackendError: The runtime failed; the back end is then closed.
@@ -363,7 +363,7 @@ def _check_tensors(
 
 
 def _fits(spec: TensorSpec, actual: TensorSpec) -> bool:
-    """Return True if a model tensor, with -1 for dynamic axes, matches the contract's size."""
+    """Return True if a model tensor (-1 for dynamic axes) fits the contract's tensor."""
     return (
         np.dtype(spec.dtype) == np.dtype(actual.dtype)
         and len(spec.shape) == len(actual.shape)

@@ -4,8 +4,8 @@
 
 For runtimes that hold the GIL during runs, that may end the process if a run fails, or that need a
 different Python. The child opens the model with the same class, on shared arrays; a run costs two
-bytes through pipes. If the child dies or hangs, only the run fails, not this process: waiting for
-an answer always has a time limit.
+bytes through pipes. If the child dies or hangs, only the run fails, not this process, since every
+wait for an answer has a time limit.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from policy_inference.worker_process import PrivateWorker, talk_through
 OPEN_TIMEOUT_S, ENDED_WITHIN_S = 600.0, 2.0
 _SAID_WITHIN_S = 0.2
 _SAID = 2000
-"""Number of characters of the child's last output that an error quotes."""
+"""Number of characters that an error quotes from the end of the child's output."""
 _DETAILS = "details.json"
 """File in the child's folder, with details determined when the model is opened."""
 
@@ -57,16 +57,16 @@ class ChildBackend(BackendBase):
             file: Same as for `BackendBase`, as are all arguments not listed here.
             inputs: Inputs as in the contract.
             outputs: Outputs as in the contract.
-            precision: Precision of the file.
+            precision: The file's precision.
             target: Chip or GPU that the file was compiled for.
-            options: Values by name.
+            options: Option values by name.
             content: Copy of the file.
             run_timeout_s: Time limit for a run. The child survives a time-out: the next run waits
                 for the pending answer within the same limit, drops it, and proceeds.
 
         Raises:
-            BackendError: The class raises an error in the child, or the child does not start or
-                exits.
+            BackendError: The class raises an error in the child, or the child fails to start or
+                exits early.
         """
         self.name, self.warm_up_runs = cls.name, cls.warm_up_runs
         self._cls, self.specs = cls, (tuple(inputs), tuple(outputs))
@@ -88,7 +88,7 @@ class ChildBackend(BackendBase):
 
     @property
     def pid(self) -> int:
-        """Process ID of the child."""
+        """The child's process ID."""
         assert self._process is not None  # set while open
         return self._process.pid
 
@@ -157,7 +157,7 @@ class ChildBackend(BackendBase):
         self._run_timeout_s = run_timeout_s
 
     def telemetry(self) -> Mapping[str, str]:
-        """Return the load of the runtime's device."""
+        """Return the runtime device's load."""
         return self._cls.read_device(THIS_MACHINE)
 
     def problem(self) -> str:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Vendor library output that bypasses Python; some errors appear nowhere else."""
+"""Capture vendor library output that bypasses Python; some errors appear nowhere else."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ _log = logging.getLogger("policy_inference")
 
 @contextmanager
 def capture_native_output(name: str) -> Iterator[Callable[[], str]]:
-    """Capture the process's stdout and stderr; yield the text so far, and log it at the end.
+    """Capture the process's stdout and stderr; yield a function that returns the text so far.
 
-    This includes the output of other threads. Only one thread at a time can capture; others wait.
-    Use this while opening a model, not while a robot moves. A child process whose output already
-    goes to a file keeps writing to that file, so its last output is preserved.
+    The text is logged at the end. It includes the output of other threads. Only one thread at a
+    time can capture; others wait. Use this while opening a model, not while a robot moves. A child
+    process whose output already goes to a file keeps writing to that file, so its last output is
+    preserved.
 
     Args:
-        name: Name of the back end, used as the prefix of each log line.
+        name: The back end's name, used as the prefix of each log line.
     """
     with _one_at_a_time, _read_along() if _kept_already() else _taken(name) as said:
         yield said

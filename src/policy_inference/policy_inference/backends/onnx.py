@@ -21,7 +21,7 @@ _NATIVE_BYTES = 2**25
 
 
 def runtime_library() -> Path:
-    """Return the path of the installed ONNX Runtime's shared library; it may not exist."""
+    """Return the path of the installed ONNX Runtime's shared library; the file may not exist."""
     import onnxruntime
 
     folder = Path(onnxruntime.__file__).parent / "capi"
@@ -130,7 +130,7 @@ class OnnxBackend(BackendBase):
         return session, onnxruntime.__version__, model
 
     def native_model(self) -> Any:
-        """Return the model for the native core's ONNX Runtime; None if that cannot run it.
+        """Return the model for the native core's ONNX Runtime; None if the core cannot run it.
 
         The native core uses the same package's library, with bit-identical results.
         """

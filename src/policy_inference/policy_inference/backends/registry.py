@@ -97,7 +97,7 @@ def parse_options(texts: Iterable[str]) -> Options:
     """Parse options such as `rknn.core_mask=0_1` (`BACKEND.OPTION=VALUE`); return them by back end.
 
     Raises:
-        BackendError: A text is not an option in this form.
+        BackendError: A text does not have this form.
     """
     options = dict[str, dict[str, str]]()
     for text in texts:
@@ -138,7 +138,7 @@ def open_models(
     run_timeout_s: float = ANSWER_WITHIN_S,
     deadline_s: float = ANSWER_WITHIN_S,
 ) -> OpenedModels:
-    """Open models with the first back end in the list that opens all of them.
+    """Open models with the first back end in the list that can open all of them.
 
     Args:
         models: A bundle's models (`Bundle.models`), or other models to open together.
@@ -148,7 +148,8 @@ def open_models(
         deadline_s: Time after which a result from another machine is useless.
 
     Raises:
-        BackendError: No back end opens the models (one line for each), or an option is wrong.
+        BackendError: No back end opens the models (the message has a line for each), or an option
+            is wrong.
         BundleError: A model file is missing or has a wrong hash.
     """
     known, reasons, options = _known(models, names), list[str](), options or {}
@@ -201,7 +202,7 @@ def artifacts_for(bundle: Bundle, name: str) -> dict[str, tuple[Artifact, Path]]
 def find_artifacts(
     bundle: Bundle, name: str, cls: type[BackendBase]
 ) -> dict[str, tuple[Artifact, Path]]:
-    """Return the verified file that a class opens for each model: artifact or build source.
+    """Return, for each model, the verified file that a class opens: artifact or build source.
 
     The keys are the contract's model keys. For a build source, the precision is that of the built
     model.
@@ -311,7 +312,7 @@ def registered(group: str, kind: str, error: type[PolicyError]) -> dict[str, met
     """Return the entry points of a group by name.
 
     Args:
-        group: Name of the group.
+        group: Group name.
         kind: Term that messages use for an entry point.
         error: Type of error to raise.
     """

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """RKNN Toolkit2's simulator: a Rockchip NPU's results on a PC.
 
-It is a separate back end and never a fallback for `rknn`, since it simulates results, not speed.
+This is a separate back end and never a fallback for `rknn`, since it simulates results, not speed.
 The toolkit cannot simulate a finished `.rknn` file, only a model that it has just built. Building
 takes a second for a small network. This back end therefore opens the file that `model_tools compile
 rknn` writes next to the `.rknn` file, and builds the same model again; or it opens the ONNX model

@@ -18,8 +18,7 @@ from policy_core.interfaces import Tensor, TensorSpec
 
 _ALIGNED, _TEXT_SIZE = 64, 4096
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-"""Seals that fix the block's size: after a truncation by the other process, access would raise
-SIGBUS.
+"""Seals that fix the block's size: if the other process truncated it, access would raise SIGBUS.
 """
 _CUT = b" [...]"
 OK, FAILED = b"o", b"f"
@@ -58,7 +57,7 @@ class SharedArrays:
 
     @property
     def text(self) -> str:
-        """The error text, made safe to print on a terminal; texts that are too long are cut."""
+        """The error text, made safe to print on a terminal; a long text is truncated."""
         content, _, _ = self._block[:_TEXT_SIZE].partition(b"\0")
         return printable(content.decode("utf-8", "replace"))
 

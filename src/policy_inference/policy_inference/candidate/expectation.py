@@ -19,7 +19,8 @@ from policy_core.bundle.schema import entry
 from policy_core.errors import BundleError, Problem
 
 GOLDEN = "golden rows"
-"""Name, in reports, of the rows that cover the policy's behavior; by default, the first are used.
+"""Name, in reports, of the rows that cover the policy's behavior; by default, the first rows are
+used.
 """
 
 
@@ -36,7 +37,7 @@ class ExpectedDistance:
 
 
 def expected_distances(active: AnyBundle, candidate: AnyBundle) -> dict[str, ExpectedDistance]:
-    """Return expected distances for pairs of back ends with evidence, by `ACTIVE CANDIDATE`."""
+    """Return the expected distance for each `ACTIVE CANDIDATE` pair of back ends with evidence."""
     found = dict[str, ExpectedDistance]()
     for ours in _back_ends(active):
         for theirs in _back_ends(candidate):
@@ -55,7 +56,7 @@ def _back_ends(bundle: AnyBundle) -> list[str]:
 
 
 def _evidence(bundle: AnyBundle, backend: str) -> Iterator[tuple[str, ExpectedDistance]]:
-    """Yield each model (its hash) at a known distance from a back end's model, and the distance."""
+    """Yield the hash and the distance of each model at a known distance from a back end's model."""
     sha256 = model_sha256(bundle.contract, backend)
     if sha256 is None:
         return

@@ -9,8 +9,8 @@ the gate applies. A release stage has the same fields. The gates for a version o
 
 Distance alone does not distinguish good from bad: rounding to 8 bits moves the walking policy's
 targets by 0.018 steps, and a scale that is off by 10 % moves them by 0.011. The expected distance
-(`expectation`) and the kind of distance do distinguish them: rounding is noise, a wrong scale is a
-function of the observation.
+(`expectation`) and the kind of distance do distinguish them: rounding is noise, whereas a wrong
+scale is a function of the observation.
 """
 
 from __future__ import annotations
@@ -132,11 +132,11 @@ class ShadowLimits:
 
 
 _EQUAL_RMS, _EQUAL_MAX = 1e-4, 1e-3
-"""Distance between equal weights on two machines: 20 times as measured; rad, rad/s, N·m."""
+"""Maximum distance of equal weights on two machines, 20 times that measured; rad, rad/s, N·m."""
 _MOVES = 10.0
 """Minimum motion for a meaningful gain and correlation, in multiples of the expected distance."""
 _LEAST_MOVE = 1e-3
-"""Lower bound on that minimum motion, root mean square, rad (rad/s, N·m)."""
+"""Lower bound on the minimum motion, root mean square, rad (rad/s, N·m)."""
 _TICKS_PER_VALUE = 4
 _MOST_VALUES = 1000
 """Maximum number of observation values used for the systematic figures."""
@@ -144,14 +144,14 @@ _MOST_VALUES = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ShadowFigures:
-    """Measured figures for a shadow; arrays are per joint. None if missing from the report.
+    """Measured figures for a shadow, None if missing from the report; arrays are per joint.
 
     Attributes:
         joints: The robot's joint names.
         max: Largest distance between the two policies' targets, rad (rad/s, N·m).
         rms: Root mean square of this distance.
-        rms_steps: Root mean square of this distance in healthy steps.
-        moves: Root mean square deviation of the active target from the mean, rad (rad/s, N·m).
+        rms_steps: Root mean square of this distance, in multiples of the healthy step.
+        moves: Root mean square deviation of the active target from its mean, rad (rad/s, N·m).
         gain, correlation: See `Divergence`; NaN if a target does not move.
         systematic: See `systematic_share`; NaN if there is no distance.
         beyond_limits_share, failed_share: Shares of ticks, from 0 to 1.
@@ -204,12 +204,12 @@ class ShadowFigures:
 def judge_shadow(
     found: ShadowFigures, expected: ExpectedDistance | None, limits: ShadowLimits
 ) -> tuple[list[GateResult], list[str]]:
-    """Compare the figures with the limits.
+    """Compare a shadow's figures with the limits of the gates.
 
     Args:
         found: Measured figures, for at least one joint and tick.
         expected: Expected distance; None if there is no evidence.
-        limits: Limits of the gates.
+        limits: The gates' limits.
 
     Returns:
         The results for all applicable gates, and texts that name the data missing for a verdict.

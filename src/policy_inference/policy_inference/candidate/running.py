@@ -38,7 +38,7 @@ from policy_store.trial_record import (
 )
 
 _MEAN_OVER_S = 5.0
-"""Time constant of the exponential mean squares of tracking error and torque."""
+"""Time constant of the exponential averages of the squared tracking error and torque."""
 _LATENCY_EVERY_TICKS = 50
 """Update interval of percentiles, in ticks; a percentile takes longer than all other figures."""
 
@@ -47,9 +47,9 @@ class TrialJudge:
     """Accumulates the policy's RUN time and figures; call every method on the control thread.
 
     Attributes:
-        figures: Newest value for each active gate, in the unit that the gate's name gives.
+        figures: Newest value for each active gate, in the unit stated in the gate's name.
         running: True if the policy is running, or is held during a run.
-        temperature_c: Temperature, set from outside; not finite if unknown.
+        temperature_c: Temperature, set by the caller; not finite if unknown.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class TrialJudge:
         Args:
             settings: Trial settings.
             contract: The policy's contract.
-            tick: Tick of the policy's controller.
+            tick: The policy controller's tick.
             latency: Tick durations.
             counts: See `VersionTrial.counts`.
             simulated_time: See `TrialGates.judged`.
@@ -216,7 +216,8 @@ class TrialWriter:
     """Writes trial events to the trial's record, in order, and retries failed writes.
 
     Attributes:
-        problem: Reason why the newest event could not yet be written to disk; empty if it was.
+        problem: Reason why the newest event could not yet be written to disk; empty if it was
+            written.
     """
 
     def __init__(self) -> None:
@@ -233,7 +234,7 @@ class TrialWriter:
 
     @property
     def left_behind(self) -> bool:
-        """True if the thread still hangs in disk access after `close`."""
+        """True if the thread is still hung in disk access after `close`."""
         return self._closed.is_set() and self._thread.is_alive()
 
     def put(self, trial: VersionTrial, event: TrialEvent, **values: object) -> None:
@@ -293,7 +294,7 @@ _RUNS = (Mode.RUN, Mode.HOLD)
 
 
 class RunningTrial:
-    """Ends the run when a gate fails, or when the trial's time is used up.
+    """Ends the run when a gate fails, or when the trial's time is up.
 
     Call `observe` on the control thread; everything else may be called from any thread.
 
@@ -318,7 +319,7 @@ class RunningTrial:
         Args:
             trial: The trial as recorded.
             contract: The policy's contract.
-            tick: Tick of the policy's controller.
+            tick: The policy controller's tick.
             latency: Tick durations.
             limits: Limits in force.
             simulated_time: Same as for `TrialJudge`.
@@ -423,7 +424,7 @@ class RunEnding:
     """
 
     def __init__(self, contract: HostedContract, limits: Limits) -> None:
-        """Prepare to end a run, without any action yet.
+        """Prepare to end a run; take no action yet.
 
         Args:
             contract: Defines the fault behavior and, for a set, the duration of the way back.

@@ -5,7 +5,7 @@
     policy_inference controller-plan lite3_walk --output lite3_walk.polplan
 
 The plan contains the paths of the models, so it is valid only for this machine and this version of
-the bundle: write it again when either changes.
+the bundle; write it again when either changes.
 """
 
 from __future__ import annotations

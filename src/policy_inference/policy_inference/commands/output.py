@@ -20,7 +20,7 @@ def write_new(path: Path, data: Any, force: bool) -> None:
 
     Args:
         path: The final file.
-        data: Plain values; ``~`` replaces the home folder, whose path contains a person's name.
+        data: Plain values; ``~`` replaces the home folder, whose path contains the user's name.
         force: True to replace an existing file.
     """
     text = json.dumps(sendable(data), indent=1, ensure_ascii=False, allow_nan=False)
@@ -66,8 +66,8 @@ def _refuse_existing(path: Path, force: bool) -> None:
 def sendable(value: Any) -> Any:
     """Return values without the home folder's path, and with strings that UTF-8 can encode.
 
-    Even if paths are not UTF-8, or values from other packages are not JSON, the report can be
-    written.
+    The report can then be written even if paths are not UTF-8 or values from other packages are not
+    JSON.
     """
     if isinstance(value, dict):
         return {sendable(name): sendable(entry) for name, entry in value.items()}

@@ -31,7 +31,7 @@ from policy_store.signals import stopped_by_signals
 
 _WATCHDOG_S = 1.0
 _SWITCH_INTERVAL_S = 0.0002
-"""Maximum time for which another thread may hold the GIL while the loop waits for it."""
+"""Maximum time that another thread may hold the GIL while the loop waits for it."""
 _log = logging.getLogger("policy_inference")
 
 

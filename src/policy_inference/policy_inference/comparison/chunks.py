@@ -55,7 +55,7 @@ _PROBABILITY = ComparisonLimits(max_abs=0.05)
 """Limit for the success classifier, in any precision."""
 FEWEST_VALUES, SMALLEST_RESPONSE = 16, 0.5
 NORMALISED_CHUNK, PATH, FEATURES = "normalised_chunk", "denoising", "features."
-"""Names of additional results of `play_chunks`; the last name is followed by a camera name."""
+"""Names of additional results of `play_chunks`; a camera name follows the last one."""
 
 
 def play_chunks(
@@ -67,14 +67,14 @@ def play_chunks(
     """Run a chunk policy's graphs row by row, with the same preprocessing as on a robot.
 
     Args:
-        contract: Contract of the bundle.
+        contract: The bundle's contract.
         backends: Opened back ends, by `graphs.NAME`; their arrays are overwritten.
         rows: Observations.
         swapped: Two cameras whose images are swapped.
 
     Returns:
-        `chunk` [rows, steps, actions] in the policy's units; `normalised_chunk`, the same chunk as
-        the network returns it; with image encoders, the encoder output of each camera as
+        `chunk` [rows, steps, actions] in the policy's units; `normalised_chunk`, the chunk as
+        returned by the network; with image encoders, the encoder output of each camera as
         `features.CAMERA` [rows, channels, height, width]; for denoised chunks, the result of each
         step as `denoising` [rows, steps, chunk, columns]; and with a success classifier, the
         probabilities as `success` [rows].
@@ -186,7 +186,7 @@ def chunk_differences(
     """Measure the differences in normalized chunks, then in the encoder outputs.
 
     Args:
-        contract: Contract of the bundle.
+        contract: The bundle's contract.
         found: Result of `play_chunks`.
         expected: Expected chunks in policy units, and features and denoising to compare, if any.
         numbers: Row numbers in their source; 0, 1, ... if absent.
@@ -285,7 +285,7 @@ def features_checks(
 def _distinct(found: Difference, source: str) -> Check:
     """Check that quantization does not reduce a joint to only a few values.
 
-    Such a model can still have good figures if the robot is mostly at rest.
+    A model with such a joint can still have good figures if the robot is mostly at rest.
     """
     there, wanted = (
         np.array([len(np.unique(column)) for column in rows.T])
@@ -303,7 +303,7 @@ def _distinct(found: Difference, source: str) -> Check:
 
 
 def _response(found: Difference, source: str) -> tuple[Check, ...]:
-    """Check that different observations give different chunks, if they do so in the reference."""
+    """Check that different observations give different chunks, if they do in the reference."""
     count, expected = len(np.unique(found.rows)), found.expected
     wanted, there = (
         float(np.linalg.norm(chunks - chunks.mean(axis=0)))
@@ -328,8 +328,8 @@ def swapped_check(
     """Check that two cameras are not swapped.
 
     Args:
-        one: A camera.
-        other: Another camera.
+        one: Name of one camera.
+        other: Name of the other camera.
         expected: Reference chunks, normalized [rows, steps, actions].
         as_is: Computed chunks.
         swapped: Computed chunks with the two cameras' images swapped.

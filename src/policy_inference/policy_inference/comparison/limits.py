@@ -66,9 +66,9 @@ class Check:
 
 
 def judged_by_walking(precision: str) -> bool:
-    """Return True if figures on rows cannot decide alone, as for precisions of at most 8 bits.
+    """Return True if figures on rows are not decisive, as for precisions of at most 8 bits.
 
-    This applies to every precision that is not known to be as fine as floats.
+    Also True for every precision that is not known to be as fine as floats.
     """
     return precision.casefold() not in _LIKE_FLOATS
 
@@ -83,8 +83,8 @@ def open_loop_limits(
 
     Args:
         contract: The contract; it may state limits.
-        backend: Back end of the artifact.
-        precision: Precision of the artifact.
+        backend: The artifact's back end.
+        precision: The artifact's precision.
         defaults: Limits by precision.
     """
     stated = contract.limits.get(backend, ComparisonLimits())

@@ -21,11 +21,11 @@ class Difference:
     """Difference between an output and the expected output, over all rows.
 
     Attributes:
-        output: Name of the output.
+        output: Output name.
         names: Name of each value; joint names for the output that commands joints.
         rows: Row numbers in the source [rows].
         expected, found: Expected and found values [rows, values].
-        mae, rmse, max_abs: Figures of found - expected, over all rows and values.
+        mae, rmse, max_abs: Error figures (found - expected) over all rows and values.
         mae_each, rmse_each, max_abs_each, cosine_each: The same figures per value, and each value's
             cosine over the rows [values].
         cosine: Cosine of found and expected in each row [rows].
@@ -76,7 +76,7 @@ def joint_differences(
     """Measure every expected output of a joint policy; the output that commands joints comes first.
 
     Args:
-        contract: Contract of the model.
+        contract: The model's contract.
         found: Found rows [rows, ...] by output.
         expected: Reference rows, in the same form.
         rows: Same as for `difference`.
@@ -137,7 +137,7 @@ def _measured(
 
 
 def judge(found: Difference, source: str, limits: ComparisonLimits) -> tuple[Check, ...]:
-    """Check a difference on a source's rows against those limits that are set."""
+    """Check a difference on a source's rows against the limits that are set."""
     row, name = found.worst
     worst = f"{source}: largest in {name}, row {row}"
     most = found.names[int(np.argmax(found.rmse_each))]

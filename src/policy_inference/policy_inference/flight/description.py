@@ -103,7 +103,7 @@ def flight_settings(
 
     Args:
         limits: Limits in force.
-        backend: Back end of the policy.
+        backend: The policy's back end.
         chunks: Settings for chunk execution, for a chunk policy.
     """
     versions = {

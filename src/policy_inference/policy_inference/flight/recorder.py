@@ -46,7 +46,7 @@ class RecordingFolder:
         """Store the settings; do not access the disk or import modules yet.
 
         Args:
-            folder: Folder of the recordings; created if missing.
+            folder: Folder for the recordings; created if missing.
             min_free_mb: Minimum free space for a recording, MB.
             types: Returns the result of `message_types`, always the same object.
             flight: Description of the ticks.
@@ -168,7 +168,7 @@ class RecordingWriter:
 
     Attributes:
         failed: Reason why the last recording failed; empty if it succeeded.
-        obstacle: Obstacle to another recording that the last folder check found; may be empty.
+        obstacle: Obstacle to the next recording, found in the last folder check; may be empty.
         last: The last recording written.
         dropped: Ticks that were overwritten in the ring before they could be copied.
         recording_run: True while a whole run is being recorded.
@@ -221,7 +221,7 @@ class RecordingWriter:
 
     @property
     def hangs(self) -> str:
-        """Message that the disk does not respond; "" if the disk responds."""
+        """Message saying that the disk does not respond; "" if it does."""
         since_s = self._busy_since_s
         if since_s is None or time.monotonic() - since_s < _SILENT_S:
             return ""
@@ -279,7 +279,7 @@ class RecordingWriter:
         self._continue_run()
 
     def _notice(self) -> None:
-        """Copy everything due, only in memory, so that a slow disk does not stop the ring."""
+        """Copy everything that is due, in memory, so that a slow disk does not stop the ring."""
         while self._faults:
             self._take(self._faults.popleft())
         newest, cause = self._ring.newest(), self._pending
@@ -397,13 +397,13 @@ class RecordingWriter:
 
 
 def _nothing() -> None:
-    """Do nothing; a task that only wakes the thread."""
+    """Do nothing; as a task, this only wakes the thread."""
 
 
 _SPARE_S = 2.0
 """Spare time in the ring for new ticks while older ones are copied."""
 _STATE_EVERY_S = 5.0
-"""Interval between saved states; recordings begin at a saved state, so may be this much longer."""
+"""Interval between saved states; a recording begins at one, so it may be this much longer."""
 _NEWS = 100
 
 
@@ -414,7 +414,7 @@ class FlightOptions:
     Attributes:
         duration_s: Recorded time before the cause.
         after_s: Recorded time after a fault.
-        folder: Folder of the recordings.
+        folder: Folder for the recordings.
         min_free_mb: Minimum free space for a recording, MB.
     """
 
@@ -478,7 +478,7 @@ class FlightRecorder:
         return self.writer.hangs or self.writer.failed or self.writer.obstacle
 
     def load(self) -> None:
-        """Import the modules that write recordings; call before `start` if ticks already run."""
+        """Import the modules that write recordings; call before `start` if ticks are running."""
         self._folder.load()
 
     def start(self) -> None:
@@ -494,7 +494,7 @@ class FlightRecorder:
         self._thread.start()
 
     def adopt(self) -> None:
-        """Store the state that the controller has taken over, as a start; call between ticks."""
+        """Store the controller's adopted state as a possible start; call between ticks."""
         self.ring.keep_state()
 
     def stop(self, timeout_s: float = 3.0) -> None:
@@ -517,7 +517,7 @@ class FlightRecorder:
 
     @property
     def left_behind(self) -> bool:
-        """True if the thread hangs in disk access and could not be stopped."""
+        """True if the thread is hung in disk access and could not be stopped."""
         return self._ending is not None and self._ending.is_alive()
 
     def observe(self, wire: Wire, shadow: tuple[ShadowAnswer, ...] = ()) -> None:

@@ -69,7 +69,7 @@ class ShadowAnswer(NamedTuple):
     [joints of the active contract]; None unless the tick was compared. `beyond_limits` is True if
     `target` exceeds a joint limit of the active contract. For a chunk policy, `inferences` are the
     shadow's chunks for the observations for which the active policy has received chunks since the
-    previous response; they have no state and, except for the observation, times of 0.
+    previous response; they have no state, and all their times except the observation's are 0.
     """
 
     tick: int
@@ -86,7 +86,7 @@ class ShadowAnswer(NamedTuple):
 class Moment:
     """The parts of a tick that are not fixed-size arrays; created for each tick, never changed.
 
-    Fields that `Tick` also has have the same values. `number` counts all ticks of a ring, `tick`
+    Fields shared with `Tick` have the same values. `number` counts all ticks of a ring, `tick`
     the ticks since the last `restart`. `ages_ns`, `measured_ns` and `repeats` are those of the
     inputs, as in `Input`. `asked` is True if the model was run, `answered` if the run did not fail.
     `command_mode` is the command's mode, or the tick's mode if no command was sent. `policy_ns` is
@@ -122,7 +122,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FlightTick:
-    """A copy of a tick.
+    """A copy of one of the ring's ticks.
 
     Attributes:
         moment: Times, mode and messages.
@@ -131,7 +131,7 @@ class FlightTick:
         target: The policy's target after the guard's limits [joints]; None if the policy did not
             run, or its result was dropped.
         command: See `JointTargets.block` [6, joints]; None if no command was sent.
-        goes_on_from: Controller state before the tick, if it was kept.
+        goes_on_from: Controller state before the tick, if it was stored.
     """
 
     moment: Moment
@@ -184,7 +184,7 @@ class Ring:
         self._states = deque[tuple[int, ControlState]]()
         self._mode, self._state_due = tick.mode, 0
         self.messages_left_out = 0
-        """Number of messages dropped because those of a tick exceeded `MAX_WIRE_BYTES`."""
+        """Number of messages dropped because one tick's messages exceeded `MAX_WIRE_BYTES`."""
 
     def restart(self) -> None:
         """Discard all ticks, restart the tick count at 0, and store the initial state."""
@@ -207,7 +207,7 @@ class Ring:
         self._mode, self._state_due = Mode(state.tree["mode"]), self.end + self._state_every
 
     def first_to_go_on(self, number: int) -> int:
-        """Return the newest tick up to `number` with a stored state; if none, `number`."""
+        """Return the newest tick number up to `number` with a stored state; `number` if none."""
         kept = [each for each, _ in [*self._states] if each <= number]
         return kept[-1] if kept and kept[-1] >= self.begin else number
 
@@ -229,7 +229,7 @@ class Ring:
         self._answered = True
 
     def take_time(self, now_ns: int) -> None:
-        """Record the time at which chunk policies are asked in this tick; see `take_inputs`."""
+        """Record the time at which chunk policies are queried in this tick; see `take_inputs`."""
         self.take_inputs()
         self._policy_ns = now_ns
 

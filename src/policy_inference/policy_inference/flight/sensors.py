@@ -31,7 +31,7 @@ _NS_PER_S = 1_000_000_000
 
 
 class SensorMessages:
-    """Creates messages as bytes (CDR) from values in SI units and stamps in ns."""
+    """Creates CDR messages (bytes) from values in SI units and time stamps in ns."""
 
     def __init__(self, types: Typestore) -> None:
         self._types = types

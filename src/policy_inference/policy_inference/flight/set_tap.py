@@ -17,8 +17,8 @@ from policy_inference.flight.worker_tap import WorkerTap
 class SetTap(PolicyTap, Stateful):
     """A wrapper of a policy set that forwards everything and records each tick in a ring.
 
-    The arrays cover all members, by MEMBER.TENSOR; if a member does not run in a tick, its arrays
-    are those of an earlier tick.
+    The arrays of all members are named MEMBER.TENSOR; if a member does not run in a tick, its
+    arrays keep the values of an earlier tick.
     """
 
     def __init__(

@@ -20,7 +20,7 @@ class PolicyTap:
 
     Attributes:
         state: State fields as the policy sees them; None to record the controller's current fields.
-        inputs, outputs: Arrays for each run; they keep their addresses.
+        inputs, outputs: Arrays used in every run; their addresses do not change.
         workers: Workers of the chunk policies in a set.
     """
 
@@ -68,8 +68,8 @@ class Tap(PolicyTap):
 class NativeTap(PolicyTap):
     """Records, in a ring, the ticks of a policy that runs in C++.
 
-    The arrays cover all models (for set members, by MEMBER.TENSOR); if a member does not run in a
-    tick, its arrays are those of an earlier tick.
+    The arrays of all models are included (for set members, named MEMBER.TENSOR); if a member does
+    not run in a tick, its arrays keep the values of an earlier tick.
     """
 
     def __init__(self, controller: NativeController, workers: Sequence[WorkerTap] = ()) -> None:
@@ -96,6 +96,6 @@ class NativeTap(PolicyTap):
 def tensors_by_name(
     models: Iterator[tuple[str, Mapping[str, Tensor]]],
 ) -> Iterator[tuple[str, Tensor]]:
-    """Yield the tensors of models by MODEL.TENSOR, or by TENSOR for a single model."""
+    """Yield models' tensors, named MODEL.TENSOR, or TENSOR for a single model."""
     for name, tensors in models:
         yield from ((f"{name}.{tensor}".lstrip("."), array) for tensor, array in tensors.items())

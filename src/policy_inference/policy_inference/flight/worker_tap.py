@@ -14,7 +14,7 @@ from policy_inference.flight.tap import PolicyTap
 class WorkerTap(PolicyTap):
     """A chunk policy's worker that forwards everything and records results in a ring.
 
-    It has no arrays: the inputs of an inference are images, which are not stored, and the state,
+    It has no arrays, because an inference's inputs are images, which are not stored, and the state,
     which is part of the result.
     """
 

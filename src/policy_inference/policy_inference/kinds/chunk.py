@@ -82,8 +82,9 @@ class OpenedInference:
         models: The graphs.
         worker: Computes chunks.
         takes_s: Time per chunk as measured on this machine, from images to targets.
-        expected_s: Time per chunk to assume; with simulated time, from the settings.
-        denoising_steps: Steps per chunk; 0 if a single run of the graph returns the chunk.
+        expected_s: Assumed time per chunk; with simulated time, it comes from the settings.
+        denoising_steps: Denoising steps per chunk; 0 if a single run of the graph returns the
+            chunk.
     """
 
     models: OpenedModels
@@ -105,7 +106,7 @@ class OpenedChunks:
 
     Attributes:
         name: Member name in a set.
-        contract: Contract of the policy.
+        contract: The policy's contract.
         inference: Computes the chunks.
         policy: Executes the chunks.
         settings: Settings for chunk execution.
@@ -135,7 +136,7 @@ class OpenedChunks:
 
     @property
     def held(self) -> str:
-        """Reason why the policy's joints are held while others continue; "" if they are not."""
+        """Reason why the policy's joints are held while others continue; "" if not held."""
         return "" if self.member is None else self.member.held
 
     def __str__(self) -> str:

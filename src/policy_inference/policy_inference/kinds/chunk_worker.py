@@ -49,7 +49,7 @@ class ThreadWorker:
         Args:
             run: Computes the chunk of a request; errors become outcomes.
             clock: Clock for outcome times.
-            name: Name of the thread.
+            name: Thread name.
         """
         self._run, self._clock = run, clock
         self._changed = threading.Condition()

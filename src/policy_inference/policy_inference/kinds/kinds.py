@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""All kinds of policies."""
+"""The list of all kinds of policies."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def native_controller(
     Args:
         loop: `NATIVE`; with any other value, the factory returns None.
         models: Same as for `NativeController`.
-        sha256: Hash of the bundle.
+        sha256: The bundle's hash.
     """
 
     def make(*arguments: Any) -> NativeController | None:
@@ -77,7 +77,7 @@ class OpenRequest:
         public_key: Path to keys, one of which must have signed the bundle, in addition to the
             environment's keys; "" for none.
         backends: Names of back ends, in order of preference.
-        options: Options of the back ends.
+        options: Back end options.
         stricter_limits: The operator's limits.
         output: Message type of the targets.
         loop: Value of `realtime.loop`; `NATIVE` requests C++ ticks if possible
@@ -142,7 +142,7 @@ class OpenRequest:
 
     @property
     def limits(self) -> StricterLimits:
-        """`stricter_limits`; for a version on trial, the stricter of these and the trial's."""
+        """`stricter_limits`, tightened by the trial's limits for a version on trial."""
         if self.trial is None:
             return self.stricter_limits
         return self.trial.settings.stricter(self.stricter_limits)
@@ -192,7 +192,7 @@ class OpenedPolicy(Generic[B]):
 
     @property
     def core(self) -> str:
-        """What computes the policy's ticks, C++ or Python; a value of `realtime.loop`."""
+        """Whether C++ or Python computes the policy's ticks, as a value of `realtime.loop`."""
         return NATIVE if isinstance(self.controller, NativeController) else PYTHON
 
     @property
@@ -217,11 +217,11 @@ class OpenedPolicy(Generic[B]):
         return any(member.worker.busy for member in self.chunks)
 
     def input_problem(self, name: str) -> str:
-        """Return what a takeover still needs from an input that is available; "" if nothing."""
+        """Return what a takeover still requires of an available input; "" if nothing."""
         return "" if self.takeover is None else self.takeover.awaited(name)
 
     def stand(self, problems: Sequence[str] = ()) -> None:
-        """Stand up; if the current state does not allow this, take the way back first.
+        """Stand up; if the current state does not allow this, first return to one that does.
 
         Args:
             problems: The caller's own reasons to refuse.
@@ -239,7 +239,7 @@ class OpenedPolicy(Generic[B]):
 
     @property
     def recorded_inputs(self) -> Sequence[str]:
-        """Inputs whose messages a flight recorder stores; images are too large."""
+        """Inputs whose messages a flight recorder stores; images are too large to store."""
         if not self.chunks:
             return [*self.controller.inputs]
         from policy_core.members.chunk.controller import camera_input
@@ -296,21 +296,21 @@ class PolicyKind(Protocol[B]):
         Args:
             request: The request.
             options: Options for the policy's back ends.
-            bundle: Bundle of the policy.
+            bundle: The policy's bundle.
             limits: Limits in force.
-            clock: Clock of the controller, ns.
+            clock: The controller's clock, ns.
         """
 
     def open_proven(
         self, request: OpenRequest, bundle: B, limits: Limits, clock: Callable[[], int]
     ) -> OpenedPolicy[B]:
-        """Open a bundle alongside a running policy, and verify its models on its golden rows.
+        """Open a bundle while another policy is running; verify its models on its golden rows.
 
         Args:
             request: The request.
-            bundle: Bundle of the policy.
+            bundle: The policy's bundle.
             limits: Limits in force.
-            clock: Clock of the controller, ns.
+            clock: The controller's clock, ns.
         """
 
 
@@ -355,10 +355,10 @@ class MemberKind(PolicyKind[B], Protocol[B]):
         Args:
             request: The request.
             options: Options for the policy's back ends.
-            name: Name of the member.
-            bundle: Bundle of the policy.
+            name: Member name.
+            bundle: The policy's bundle.
             limits: Limits in force for the set.
-            clock: Clock of the controller, ns.
+            clock: The controller's clock, ns.
         """
 
     def open_proven(
@@ -370,7 +370,7 @@ class MemberKind(PolicyKind[B], Protocol[B]):
 
     @property
     def runs(self) -> str:
-        """What messages call runs of such a policy; a plural noun."""
+        """Plural noun that messages use for runs of such a policy."""
 
     def golden_rows(self, bundle: B) -> Rows:
         """Read the golden rows of a bundle."""
@@ -382,7 +382,7 @@ class MemberKind(PolicyKind[B], Protocol[B]):
         """Run a policy row by row.
 
         Args:
-            bundle: Bundle of the policy.
+            bundle: The policy's bundle.
             models: Opened models, by contract key; their arrays are overwritten.
             rows: Input rows.
 
@@ -400,7 +400,7 @@ class MemberKind(PolicyKind[B], Protocol[B]):
         """Compare the result of `play` with the expected rows; joint commands come first.
 
         Args:
-            bundle: Bundle of the policy.
+            bundle: The policy's bundle.
             found: Computed rows.
             expected: `Rows.outputs`, or rows from a reference.
             numbers: Each row's number in its source; None for 0, 1, ...
@@ -418,8 +418,8 @@ class MemberKind(PolicyKind[B], Protocol[B]):
 
         Args:
             bundle: The bundle, which may set its own limits.
-            backend: Name of the back end.
-            entries: Opened artifacts, by the key of the model in the contract.
+            backend: The back end's name.
+            entries: Opened artifacts, by the model's key in the contract.
             differences: Result of `differences`.
             source: Source of the rows.
         """

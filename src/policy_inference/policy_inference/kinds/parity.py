@@ -24,7 +24,7 @@ class Parity:
         rows: The rows.
         differences: One difference per output; joint commands come first.
         after_runs: Number of earlier runs of the policy.
-        source: The rows and when they were run, for messages.
+        source: Description of the rows and of when they were run, used in messages.
     """
 
     rows: Rows
@@ -43,8 +43,8 @@ def parity(
     """Run all golden rows, and compare the computed outputs with the recorded ones.
 
     Args:
-        kind: Kind of the policy.
-        bundle: Bundle of the policy.
+        kind: The policy's kind.
+        bundle: The policy's bundle.
         models: Opened models, by contract key; their arrays are overwritten.
         rows: The golden rows of the bundle.
         after_runs: Number of earlier runs of the policy.
@@ -80,7 +80,7 @@ def require_parity(kind: MemberKind[B], bundle: B, models: OpenedModels, rows: R
     """Raise an error unless opened models reproduce the bundle's golden rows here.
 
     Args:
-        kind: Kind of the policy.
+        kind: The policy's kind.
         bundle: The bundle, for its limits.
         models: Opened models; their arrays are overwritten.
         rows: The golden rows of the bundle.

@@ -41,7 +41,7 @@ class Switching:
     """Switches a set between its states.
 
     Attributes:
-        bundle: Bundle of the set.
+        bundle: The set's bundle.
         policy_set: The set in the controller.
         requests: Handles requests to the set.
     """
@@ -55,7 +55,7 @@ class Switching:
         return self.policy_set.report
 
     def go_on(self, now_ns: int) -> None:
-        """Continue the way back, or begin it after a silence; keep any refusal for the log."""
+        """Continue the way back, or begin it after a silence; keep refusals for the log."""
         try:
             self.requests.tick(now_ns)
         except RefusedError as error:
@@ -157,7 +157,7 @@ class SetKind:
     def open_proven(
         self, request: OpenRequest, bundle: SetBundle, limits: Limits, clock: Callable[[], int]
     ) -> OpenedPolicy[SetBundle]:
-        """Open a set alongside a running policy; `open` already verifies its members."""
+        """Open a set while another policy is running; `open` already verifies its members."""
         return self.open(request, request.backend_options, bundle, limits, clock)
 
 

@@ -18,7 +18,7 @@ class DeviceClock:
         frequency_mhz: Current frequency.
         highest_mhz: Highest frequency of the device.
         lowest_allowed_mhz, highest_allowed_mhz: Range allowed by the governor.
-        governor: Name of the governor.
+        governor: Governor name.
     """
 
     frequency_mhz: float
@@ -72,7 +72,7 @@ def cpu_clock(machine: Machine, thread: int) -> dict[str, str]:
     Documentation/admin-guide/pm/cpufreq.rst, kHz; the core is field 39 of proc_pid_stat(5).
 
     Args:
-        machine: Root of the kernel's files.
+        machine: File system that holds the kernel's files.
         thread: Kernel ID of the thread.
     """
     _, _, fields = (machine.text(f"/proc/self/task/{thread}/stat") or "").rpartition(")")

@@ -62,7 +62,8 @@ class Machine:
     def glob(self, pattern: str) -> list[Path]:
         """Return the files that match an absolute pattern, sorted.
 
-        The result is cached, since driver files do not change and a node's status asks repeatedly.
+        The result is cached, since driver files do not change and nodes read them repeatedly for
+        their status.
         """
         if pattern not in self._found:
             self._found[pattern] = sorted(self.root.glob(pattern.lstrip("/")))

@@ -63,7 +63,7 @@ def discovery_variables(robot: str, environment: Mapping[str, str]) -> dict[str,
 
     Args:
         robot: Value of the `robot` launch argument.
-        environment: Environment variables; an empty one counts as not set.
+        environment: Environment variables; an empty variable counts as not set.
     """
     if robot not in _ON_THIS_COMPUTER or any(environment.get(name) for name in _CHOICES):
         return {}

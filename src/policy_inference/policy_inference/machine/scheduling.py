@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Thread scheduling: cores, real-time priority, locked memory.
 
-If the kernel refuses a setting, the result is a warning with the reason and the remedy, and the
-caller continues anyway. Each warning begins with `option`, the name of the user's setting.
+If the kernel refuses a setting, the function returns a warning with the reason and the remedy, and
+the caller continues. Each warning begins with `option`, the name of the user's setting.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ THIS_THREAD = (0,)
 
 
 def parse_cpus(text: str) -> tuple[int, ...]:
-    """Parse cores as in taskset and systemd: `4-7`, `0,2`."""
+    """Parse a list of cores in the form of taskset and systemd: `4-7`, `0,2`."""
     chosen = set[int]()
     for part in text.split(","):
         ends = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", part)
@@ -144,9 +144,9 @@ class RealTime:
 
     Attributes:
         priority: Priority of the control thread, 1 to 99; 0 for none. All other threads of this
-            process and of its models' processes get the next lower priority: the control thread may
-            wait for any of them (GIL, middleware lock, model), so they must not wait for the rest
-            of the machine.
+            process and of its models' processes get the next lower priority, because the control
+            thread may wait for any of them (GIL, middleware lock, model), so they must not wait for
+            the rest of the machine.
         cpus: Cores for the control thread; empty for all.
         lock_memory: True to lock pages in memory.
     """
@@ -157,7 +157,7 @@ class RealTime:
 
     @staticmethod
     def of(values: Mapping[str, Any]) -> RealTime:
-        """Return the request from the `realtime.*` parameters."""
+        """Return the settings that the `realtime.*` parameters request."""
         text = values["realtime.cpus"]
         try:
             cpus = parse_cpus(text) if text else ()

@@ -22,8 +22,8 @@ def temperature_values(machine: Machine, device: str, *types: str) -> dict[str, 
     Files and units: Linux, Documentation/ABI/testing/sysfs-class-thermal, millidegrees.
 
     Args:
-        machine: Root of the kernel's files.
-        device: Name of the device in the key.
+        machine: File system that holds the kernel's files.
+        device: Device name to use in the key.
         types: Lower-case substrings of the zone types.
     """
     zones = [
@@ -52,7 +52,7 @@ class Host:
         self._times: Any = None
 
     def read(self) -> Mapping[str, str]:
-        """Return memory, temperature and the load since the last call; keys include the units."""
+        """Return memory, temperature, and load since the last call; keys include the units."""
         import psutil  # only now: a node's start does not wait for it
 
         # Not psutil.cpu_percent: it counts since this thread's last call, even by other code.
@@ -110,7 +110,7 @@ def _is_text(value: object) -> bool:
 
 
 class TelemetryReader:
-    """Reads telemetry on request, on its own thread, so a hanging driver delays nothing else."""
+    """Reads telemetry on request, on its own thread, so a hung driver delays nothing else."""
 
     def __init__(self, sources: Mapping[str, Callable[[], Mapping[str, str]]]) -> None:
         """Start the thread, which waits for requests.

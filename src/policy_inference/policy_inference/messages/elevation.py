@@ -14,7 +14,7 @@ from policy_core.interfaces import F64
 from policy_core.observation.height_scan import ElevationMap
 
 COLUMN_MAJOR, ROW_MAJOR = "column_index", "row_index"
-"""Label of a layer's outer dimension, which defines the order of its cells."""
+"""Labels of a layer's outer dimension, which defines the order of the cells."""
 _SMALLEST_TURN, _SMALLEST_CELL_M = 1e-3, 1e-4
 _FLOAT32 = 7
 """Code for float32 in sensor_msgs/PointField."""
@@ -86,7 +86,8 @@ def sampled_heights(message: Any, count: int) -> F64:
 
     Args:
         message: sensor_msgs/PointCloud2 with heights as z, or std_msgs/Float32MultiArray, in the
-            contract's order; a height is that of the ground above the scan's frame, NaN if unknown.
+            contract's order; each height is that of the ground relative to the scan's frame, NaN if
+            unknown.
         count: Number of points in the contract.
 
     Raises:

@@ -79,14 +79,14 @@ class JointOrder:
 
 
 _LONGEST_REASON, _AHEAD_S, _OTHER_CLOCK_S = 300, 0.1, 1e6
-"""Maximum characters of a reason in status and log; how far ahead a stamp may be, since clocks
-differ (s); age beyond which a stamp is from a different clock (s).
+"""Maximum length of a reason in the status and log (characters); how far ahead a stamp may be,
+since clocks differ (s); age beyond which a stamp is from a different clock (s).
 """
 MADE_BY_ANOTHER = (
     "expected values computed with this policy's contract, found values from a different contract; "
     "restart perception_node with this policy's bundle"
 )
-"""Problem reported for a different contract's perception input; as in `policy_update.cpp`."""
+"""Problem reported for perception input of another contract; `policy_update.cpp` has it too."""
 _ARRAYS = SimpleNamespace(position="position", velocity="velocity")
 """Stand-in for a JointState, with field names instead of numbers."""
 _REQUIRED: Mapping[Callable[[Any], None], str] = {
@@ -253,7 +253,7 @@ class PerceivedReader(VectorReader):
         self._label = state.perceived.get(topic, "")
 
     def read(self, message: Any) -> None:
-        """Write all values; reject a message made for a different contract, or with a problem."""
+        """Write all values; reject a message for a different contract, or one with a problem."""
         label = message.header.frame_id
         if label.startswith(PERCEIVED_LABEL) and label != self._label:
             raise RobotError(MADE_BY_ANOTHER)
@@ -317,7 +317,7 @@ def state_reader(
     """Return the reader for an input that carries robot state.
 
     Args:
-        name: Name of the input.
+        name: Input name.
         names: The contract's joints, in its order, named as on the robot.
         state: State to write to.
         check: Same as for `JointStateReader`.

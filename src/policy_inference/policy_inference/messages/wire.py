@@ -127,7 +127,7 @@ class JointCommandWriter:
             block: Rows as in `JointTargets.block` [6, joints], with joints in the order of the
                 names.
             stamp_ns: Stamp, ns.
-            sequence: Number of the command.
+            sequence: Command number.
             mode: One of `JointCommand.MODE_*`.
         """
         self._block[...] = block
@@ -147,7 +147,7 @@ class WireLayout(NamedTuple):
     Attributes:
         is_stamped: True if the message begins with a stamp.
         strings: Number of strings before the numbers.
-        size: Required count of numbers.
+        size: Number of float64 numbers required.
         places: The message with each number replaced by its index.
     """
 
@@ -194,7 +194,7 @@ LAYOUTS: Mapping[str, WireLayout] = {
     TWIST: WireLayout(False, 0, 6, _twist(0)),
     TWIST_STAMPED: WireLayout(True, 1, 6, SimpleNamespace(twist=_twist(0))),
 }
-"""Layouts by ROS type."""
+"""Layouts of the supported messages, by ROS type."""
 
 
 Decode = Callable[[bytes], Any]
@@ -210,14 +210,14 @@ _TRANSFORM = struct.Struct("<7d")
 
 
 class Stamp(NamedTuple):
-    """Same as builtin_interfaces/Time."""
+    """Plain equivalent of builtin_interfaces/Time."""
 
     sec: int
     nanosec: int
 
 
 class Vector(NamedTuple):
-    """Same as geometry_msgs/Vector3."""
+    """Plain equivalent of geometry_msgs/Vector3."""
 
     x: float
     y: float
@@ -225,7 +225,7 @@ class Vector(NamedTuple):
 
 
 class Rotation(NamedTuple):
-    """Same as geometry_msgs/Quaternion."""
+    """Plain equivalent of geometry_msgs/Quaternion."""
 
     x: float
     y: float
@@ -301,21 +301,21 @@ class WireCompressedImage(WireMessage):
 
 
 class WireHeader(NamedTuple):
-    """Same as std_msgs/Header."""
+    """Plain equivalent of std_msgs/Header."""
 
     stamp: Stamp
     frame_id: str
 
 
 class WireTransform(NamedTuple):
-    """Same as geometry_msgs/Transform."""
+    """Plain equivalent of geometry_msgs/Transform."""
 
     translation: Vector
     rotation: Rotation
 
 
 class WireTransformStamped(NamedTuple):
-    """Same as geometry_msgs/TransformStamped."""
+    """Plain equivalent of geometry_msgs/TransformStamped."""
 
     header: WireHeader
     child_frame_id: str
@@ -323,13 +323,13 @@ class WireTransformStamped(NamedTuple):
 
 
 class WireTransforms(NamedTuple):
-    """tf2_msgs/TFMessage."""
+    """Plain equivalent of tf2_msgs/TFMessage."""
 
     transforms: list[WireTransformStamped]
 
 
 def make_decoder(message: str, otherwise: Decode) -> Decode | None:
-    """Return a new decoder for a message type, for one stream.
+    """Return a new decoder for one stream of messages.
 
     Args:
         message: Name of the ROS type.

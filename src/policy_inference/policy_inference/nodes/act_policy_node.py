@@ -10,8 +10,8 @@ Subscribes, if the contract needs them (best effort, depth 1): `joint_states`
 Publishes: the chosen output (reliable, depth 1), `action_chunk` (policy_msgs/ActionChunk),
 `~/status` (policy_msgs/PolicyStatus, reliable, transient local), `/diagnostics`.
 Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`; `~/load`
-(policy_msgs/LoadBundle). The flight recorder: docs/flight_recorder.md. What a takeover by a person
-publishes and serves: docs/act.md. No tick waits for an inference: see
+(policy_msgs/LoadBundle). For the flight recorder, see docs/flight_recorder.md; for the topics and
+services of a takeover by a person, see docs/act.md. No tick waits for an inference: see
 `policy_core.members.chunk`.
 """
 

@@ -77,7 +77,7 @@ def subscribe_with_cameras(
 
 
 class CameraSampler(Sampler):
-    """Passes the newest message of each input to policies with cameras, at each tick."""
+    """At each tick, passes the newest message of each input to policies with cameras."""
 
     def __init__(
         self,
@@ -264,7 +264,7 @@ class TakeoverReports(TickObserver):
             node: The node.
             policy: The policy.
             topics: Subscription to each input.
-            values: Parameters of the node.
+            values: The node's parameters.
         """
         self._node, self._leader = node, topics[LEADER.name]
         self._intervention = node.create_publisher(Bool, "intervention", qos.COMMAND)

@@ -48,7 +48,7 @@ class DueTick(NamedTuple):
     missed: int
     """Number of deadlines missed since the previous tick."""
     late_ns: int = 0
-    """Delay of the tick after its deadline, on the steady clock."""
+    """Delay of the tick relative to its deadline, on the steady clock."""
     restarted: bool = False
     """True if simulated time ran backward before this tick."""
     repeated: bool = False
@@ -77,7 +77,7 @@ class Pacer(ABC):
 
 
 class TimerPacer(Pacer):
-    """Absolute deadlines on the steady clock; a missed deadline is skipped."""
+    """Ticks at absolute deadlines on the steady clock; skips missed deadlines."""
 
     def wait(self) -> DueTick | None:
         left_ns = self._deadline_ns - time.monotonic_ns()
@@ -202,7 +202,8 @@ class SimulatedPacer(Pacer):
     def _shown_ns(self) -> int | None:
         """Return the published time, or None.
 
-        An unreadable message is not reported here: the simulator publishes the next time anyway.
+        An unreadable message is not reported here, since the simulator publishes the next time
+        anyway.
         """
         try:
             message = self._messages.take()
@@ -234,7 +235,7 @@ class Loop:
     def late_s(self) -> float:
         """Return the largest recent start delay of a tick (in s), less the last tick's duration.
 
-        This is the time for which the machine kept the control thread waiting.
+        This is how long the machine kept the control thread waiting.
         """
         return self._worst_late_ns * 1e-9
 
@@ -261,7 +262,7 @@ class ControlLoop(Loop):
     """Runs `tick`, on a thread of its own, whenever the pacer reports that one is due."""
 
     name = PYTHON
-    """Name in `realtime.loop`."""
+    """The value of `realtime.loop` that selects this loop."""
 
     def __init__(
         self, pacer: Pacer, tick: Callable[[DueTick], None], failed: Callable[[BaseException], None]
@@ -363,7 +364,7 @@ class BetweenTicks:
     def __init__(
         self, loop: Loop, tick_s: float, period_s: float, work: Callable[[], None]
     ) -> None:
-        """Create the worker, stopped.
+        """Create a stopped worker.
 
         Args:
             loop: The loop with the ticks.
@@ -408,7 +409,7 @@ class BetweenTicks:
 _LOCK_TIMEOUT_NS = 500_000_000
 _WAIT_NS = 50_000_000
 _hanging = list[Any]()
-"""Loops whose thread hangs in a back end: their objects must stay alive."""
+"""Loops whose thread is hung in a back end; their objects must stay alive."""
 
 
 class NativeLoop(Loop):
@@ -533,7 +534,7 @@ class NativeLoop(Loop):
 
     @contextmanager
     def exchanging(self) -> Iterator[None]:
-        """Show all earlier ticks, then hold off ticks while the context is open."""
+        """Show all earlier ticks to observers, then hold off ticks while the context is open."""
         with self._showing, self.between_ticks():
             self._show_all()
             self._controller.runs_ahead = False

@@ -24,7 +24,7 @@ def listen_to_estop(node: Node, press: Callable[[], object]) -> Callable[[], Non
     Args:
         node: Node that subscribes.
         press: Called for each `True`, and for each unreadable message, since it came from an
-            e-stop. `False` is ignored, since a button that is not pressed sends it repeatedly.
+            e-stop. `False` is ignored, since an unpressed button sends it repeatedly.
 
     Returns:
         Function that ends the subscriptions.

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The flight recorder of a node: its topics, its services, and its diagnostics.
+"""A node's flight recorder: topics, services and diagnostics.
 
 Subscribes (best effort, depth 1): `contact_forces` (policy_msgs/ContactForces), which is only
 recorded.
-Serves: `~/record` (std_srvs/Trigger), the last seconds; `~/record_run` (std_srvs/SetBool),
-everything from now on until `false`.
+Serves: `~/record` (std_srvs/Trigger), which records the last seconds; `~/record_run`
+(std_srvs/SetBool), which records everything from now on until `false`.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class NodeRecorder(TickObserver):
             group: Callback group that keeps the executor away from subscriptions.
             topics: Subscription to each input.
             policy: The policy.
-            values: Parameters of the node.
+            values: The node's parameters.
             shadow: The policy's shadow, which observes each tick before this recorder.
         """
         self._node, self._topics, self._values = node, topics, values
@@ -253,7 +253,7 @@ class NodeRecorder(TickObserver):
 
 
 def _folder(given: str) -> Path:
-    """Return the folder for recordings: the given one, or a folder below ROS's log folder."""
+    """Return the folder for recordings: the given folder, or one below ROS's log folder."""
     folder = Path(given) if given else Path(os.environ.get("ROS_HOME") or "~/.ros", "flights")
     try:
         return folder.expanduser()

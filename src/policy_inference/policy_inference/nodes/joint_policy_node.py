@@ -9,7 +9,7 @@ Subscribes, if the contract needs them (best effort, depth 1): `joint_states`
 Publishes: the chosen output (reliable, depth 1), `~/status` (policy_msgs/PolicyStatus, reliable,
 transient local), `/diagnostics`.
 Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`; `~/load`
-(policy_msgs/LoadBundle). The flight recorder: docs/flight_recorder.md.
+(policy_msgs/LoadBundle). For the flight recorder, see docs/flight_recorder.md.
 """
 
 from __future__ import annotations

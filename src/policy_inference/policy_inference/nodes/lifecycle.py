@@ -87,7 +87,7 @@ class LifecycleBase(PeerGuard, LifecycleNode):
         return super().on_activate(state) if started else _FAILURE
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop; the state changes even if that fails, since the node no longer works."""
+        """Stop; the state changes even if this fails, since the node is no longer working."""
         self._succeeds(self.halt)
         return super().on_deactivate(state)
 
@@ -102,7 +102,7 @@ class LifecycleBase(PeerGuard, LifecycleNode):
 
     @contextmanager
     def owing_answer(self) -> Iterator[None]:
-        """Mark a request as unanswered; the process does not end before it is answered."""
+        """Mark a request as unanswered; the process does not end until it is answered."""
         self.answering += 1
         try:
             yield
@@ -131,7 +131,7 @@ class LifecycleBase(PeerGuard, LifecycleNode):
         self.tear_down()
 
     def _succeeds(self, act: Callable[[], None]) -> bool:
-        """Run an action and log any error; rclpy would turn it into a state without a reason."""
+        """Run an action and log any error; rclpy would only change the state, without a reason."""
         try:
             act()
         except PolicyError as error:

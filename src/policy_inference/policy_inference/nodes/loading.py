@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Opens a node's requested policy, with progress in the node's log, and serves `~/load`.
+"""Opens a node's requested policy, logging the progress, and serves `~/load`.
 
 `~/load` opens another policy outside the executor, and lets it take over between two ticks.
 
@@ -42,10 +42,10 @@ _SOURCE = logging.getLogger("policy_inference")
 def open_policy(
     kind: PolicyKind[B], request: OpenRequest, clock: Callable[[], int], logger: Logger
 ) -> OpenedPolicy[B]:
-    """Open a bundle.
+    """Open the requested policy, logging the progress.
 
     Args:
-        kind: Kind of policies that the node runs.
+        kind: Kind of policy that the node runs.
         request: The request.
         clock: The controller's clock.
         logger: Logger for the progress.
@@ -120,7 +120,7 @@ def load_asked(kind: PolicyKind[B], request: OpenRequest, sha256: str | None = N
     """Load the requested bundle, and check that it may run.
 
     Args:
-        kind: Kind of policies that the node runs.
+        kind: Kind of policy that the node runs.
         request: The request.
         sha256: Required hash of the contract, if known.
     """
@@ -157,7 +157,7 @@ class _Forward(logging.Handler):
 def forwarded_to(logger: Logger) -> Iterator[None]:
     """Forward the package's own log to a node's log, for example the progress of a build.
 
-    Use this only while a node is being configured: in a tick, a log that blocks would delay a
+    Use this only while a node is being configured: in a tick, blocking log output would delay a
     command.
     """
     handler, level = _Forward(logger), _SOURCE.level
@@ -179,10 +179,10 @@ class LoadService:
     """Serves a node's `~/load`; opens at most one policy at a time."""
 
     def __init__(self, node: PolicyNode) -> None:
-        """Create the service, which exists as long as the node.
+        """Create the service, which exists as long as the node does.
 
-        It is thus never destroyed while an answer is pending, and it answers further requests in
-        the meantime.
+        The service is thus never destroyed while an answer is pending, and it answers further
+        requests in the meantime.
         """
         self._node = node
         self._thread: threading.Thread | None = None
@@ -283,7 +283,7 @@ class LoadService:
                 self._future.set_result(RefusedError(f"load abandoned: {reason}"))
 
     def _close(self, *closers: Callable[[], object]) -> None:
-        """Call these functions in turn on a separate thread, which may hang."""
+        """Call these functions in order on a separate thread, which may hang."""
 
         def close() -> None:
             for each in closers:

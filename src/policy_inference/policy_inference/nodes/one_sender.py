@@ -3,7 +3,7 @@
 """Commands from one publisher at a time, for drivers and simulated robots.
 
 If two policy nodes command one robot, one may send walking commands and the other damping commands;
-a robot that follows them alternately falls.
+a robot that follows both in turn falls.
 """
 
 import time
@@ -23,8 +23,8 @@ from policy_inference.nodes.rclpy_gaps import (
 )
 
 _LONGEST_NS = 1_000_000_000
-"""Longest time for which a command keeps its publisher selected, and for which an ignored command
-is reported.
+"""Longest time that a command keeps its publisher selected, and that an ignored command is
+reported.
 """
 _NEVER_NS = 1 << 63
 
@@ -37,7 +37,7 @@ class OneSender:
     from one thread only.
 
     Attributes:
-        topic: Full name of the topic.
+        topic: Full topic name.
         ignored: Number of ignored commands.
     """
 
@@ -103,7 +103,7 @@ class OneSender:
         self._other_ns, self.ignored = -_LONGEST_NS, 0
 
     def problem(self) -> str:
-        """Return a message if commands are being ignored, else ""; from any thread."""
+        """Return a message if commands are being ignored, else "". Any thread may call this."""
         if time.monotonic_ns() - self._other_ns >= _LONGEST_NS:
             return ""
         return (

@@ -83,21 +83,21 @@ class Output:
         """Publish a tick's targets with its sampling time `stamp_ns`.
 
         Returns:
-            The number of the command, which a JointCommand carries as its sequence.
+            The command number, which a JointCommand carries as its sequence.
         """
         self.publisher.publish(self._build(targets, stamp_ns))
         return next(self._sent)
 
 
 class ChunkOutput:
-    """Output that commands no joints: another node executes the chunks that this one publishes."""
+    """Output that commands no joints; another node executes the chunks that this one publishes."""
 
     def __init__(self, node: Node, contract: HostedContract) -> None:
         """Check the contract.
 
         Args:
             node: Node that publishes the chunks.
-            contract: Contract of a chunk policy.
+            contract: A chunk policy's contract.
         """
         if contract.kind != "chunk":
             raise PolicyError(
@@ -111,7 +111,7 @@ class ChunkOutput:
         self._counted = count()
 
     def publish(self, targets: JointTargets, stamp_ns: int) -> int:
-        """Return the number of the command, without sending anything."""
+        """Return the command number, without sending anything."""
         return next(self._counted)
 
 
@@ -201,7 +201,7 @@ OUTPUTS: dict[str, tuple[str, type[Any], Callable[..., Builder]]] = {
     "joint_trajectory": ("joint_trajectory", JointTrajectory, _joint_trajectory),
     "joint_state": ("joint_state_command", JointState, _joint_state),
 }
-"""Kinds of output: relative topic, message type, factory of the builder."""
+"""Kinds of output: relative topic, message type, builder factory."""
 
 _MARK = -1.2345678e-300
 """Marker value that shows the position of targets in a message."""

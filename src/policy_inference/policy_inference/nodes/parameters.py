@@ -90,10 +90,10 @@ REALTIME = (
 def refuse_arguments(
     command: str, about: str | None, specs: Sequence[Spec], args: Sequence[str] | None
 ) -> None:
-    """Exit if any arguments are not for ROS: after printing `--help`, or with status 2.
+    """Exit if any argument is not for ROS: for `--help`, print the help; otherwise, exit with 2.
 
     Args:
-        command: Name of the command.
+        command: Command name.
         about: Description of the command.
         specs: The command's parameters.
         args: The command's arguments; None for the process's.
@@ -124,8 +124,9 @@ def refuse_arguments(
 class ParameterTable:
     """Declares a table of parameters on a node, and reads all their values together.
 
-    ROS silently ignores a parameter that is set but not declared. This class logs a warning; below
-    `safety.`, it raises an error, since the user would rely on a limit that does not exist.
+    ROS silently ignores a parameter that is set but not declared. This class logs a warning or, for
+    a name below `safety.`, raises an error, since the user would rely on a limit that does not
+    exist.
     """
 
     def __init__(

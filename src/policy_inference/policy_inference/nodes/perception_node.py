@@ -5,15 +5,16 @@
     perception_node --ros-args -p bundle:=lite3_stairs -r elevation_map:=/elevation_map_raw
 
 Subscribes (best effort, depth 1): for height scans, if `source` is grid_map, `elevation_map`
-(grid_map_msgs/GridMap) and the pose of the base in the map's frame: `odom` (nav_msgs/Odometry), or
-with `base_frame` `/tf` and `/tf_static` (tf2_msgs/TFMessage); if `source` is points or array,
+(grid_map_msgs/GridMap) and the pose of the base in the map's frame: `odom` (nav_msgs/Odometry), or,
+with `base_frame`, `/tf` and `/tf_static` (tf2_msgs/TFMessage); if `source` is points or array,
 `sampled_points` (sensor_msgs/PointCloud2 or std_msgs/Float32MultiArray) from another program. For
-the images on a topic TOPIC, `TOPIC/image` (sensor_msgs/Image), or with `image_transport`
+the images on a topic TOPIC, `TOPIC/image` (sensor_msgs/Image) or, with `image_transport`,
 `TOPIC/image/compressedDepth` or `TOPIC/image/compressed` (sensor_msgs/CompressedImage);
-`TOPIC/camera_info` (sensor_msgs/CameraInfo), if camera and policy measure distance differently.
+`TOPIC/camera_info` (sensor_msgs/CameraInfo), if the camera and the policy measure distance
+differently.
 Publishes (reliable, depth 1): the topics of the contract's terms (policy_msgs/Perceived), a scan
-for each pose, at most two per period of the policy, and the values of each image. If a scan or
-image fails, its message gives the reason. For inspection, if there is a subscriber: `TOPIC/points`
+for each pose, at most two per policy period, and the values of each image. If a scan or image
+fails, its message gives the reason. For inspection, if there is a subscriber: `TOPIC/points`
 (sensor_msgs/PointCloud2), the ground at a scan's points, with index and value, in the frame
 base_link; `TOPIC/seen` (sensor_msgs/Image), an image as the policy sees it: depth as 32FC1, color
 before its scaling.
@@ -263,7 +264,7 @@ class PerceptionNode(ServedNode):
             self._take_pose(partial(self._transforms.pose, base_frame, frame, *limits))
 
     def _notice_silence(self, topic: str) -> None:
-        """Report missing messages, without which there are no scans."""
+        """Report that messages are missing, so that no scans are made."""
         silent_s = (self._now_ns - self._heard_ns) * 1e-9
         if silent_s >= _SILENT_S:
             error = RobotError(f"{topic}: expected a message, found none for {silent_s:.1f} s")

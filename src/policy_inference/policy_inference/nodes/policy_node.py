@@ -81,7 +81,7 @@ def _alone_in_cpp(policy: OpenedPolicy[Any]) -> NativeController | None:
 
 
 class PolicyNode(LifecycleBase):
-    """Lifecycle node around a controller: samples, ticks it, publishes, reports."""
+    """Lifecycle node around a controller: samples inputs, runs ticks, publishes, reports."""
 
     kind: PolicyKind[Any]
     policy: OpenedPolicy[Any]
@@ -134,7 +134,7 @@ class PolicyNode(LifecycleBase):
     def _attach_observers(
         self, policy: OpenedPolicy[Any], group: SampleGroup, values: Mapping[str, Any]
     ) -> None:
-        """Attach the observers that members and parameters need; each is imported on demand.
+        """Attach the observers that members and parameters require, importing each on demand.
 
         The shadow comes first, because its answers are recorded and it must see chunks before they
         are used up. The recorder comes before the trial, so that it records the tick in which the
@@ -170,7 +170,7 @@ class PolicyNode(LifecycleBase):
         self._attach_trial(policy, policy.request.bundle)
 
     def _attach_trial(self, policy: OpenedPolicy[Any], bundle: str) -> None:
-        """Attach the trial judge, unless it is attached already or the bundle has no trials."""
+        """Attach the trial judge, unless it is already attached or the bundle has no trials."""
         if self._judges_trials or not has_trials(bundle):
             return
         from policy_inference.nodes.trial import NodeTrial
@@ -365,7 +365,7 @@ class PolicyNode(LifecycleBase):
     def _between_ticks(self, act: Callable[[], Mode | None]) -> Mode | None:
         """Execute a request, but not between a tick's sampling and the use of its samples.
 
-        A recording therefore lists each request before the samples in its tick.
+        A recording therefore lists each request before the samples of its tick.
         """
         with self.loop.between_ticks():
             return act()

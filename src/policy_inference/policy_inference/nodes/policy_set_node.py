@@ -8,11 +8,13 @@ Subscribes, if a member's contract needs them (best effort, depth 1): `joint_sta
 `CAMERA/image_raw` (sensor_msgs/Image) or `CAMERA/image_raw/compressed`
 (sensor_msgs/CompressedImage); `estop` (std_msgs/Bool, reliable); `~/switch_to` (std_msgs/String,
 reliable, depth 1), like the `~/switch` service, but with refusals in the log. Under `use_sim_time`:
-`/clock`. Publishes: the chosen output (reliable, depth 1), `~/status` (policy_msgs/PolicyStatus,
-reliable, transient local), `/diagnostics`. Serves: `~/switch` (policy_msgs/SwitchState);
-(std_srvs/Trigger) `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`; `~/load`
-(policy_msgs/LoadBundle). In a state from which the robot may not stand up, `~/stand` first begins
-the way back; the robot stands up at its end. The flight recorder: see docs/flight_recorder.md.
+`/clock`.
+Publishes: the chosen output (reliable, depth 1), `~/status` (policy_msgs/PolicyStatus, reliable,
+transient local), `/diagnostics`.
+Serves: `~/switch` (policy_msgs/SwitchState); (std_srvs/Trigger) `~/stand`, `~/run`, `~/damp`,
+`~/estop`, `~/reset`; `~/load` (policy_msgs/LoadBundle). In a state from which the robot may not
+stand up, `~/stand` first begins the way back; the robot stands up at its end. For the flight
+recorder, see docs/flight_recorder.md.
 """
 
 from __future__ import annotations

@@ -35,14 +35,14 @@ SIGHUP arrives when a terminal closes or an SSH session is lost, and SIGIO when 
 has ended (`policy_inference.worker_process`).
 """
 _SWITCH_INTERVAL_S = 0.0002
-"""Maximum time for which the executor's thread may keep the GIL from the control thread."""
+"""Maximum time that the executor's thread may keep the GIL from the control thread."""
 _SLICE_S = 0.05
 _LOOKED_EVERY_S = 0.2
 """Interval at which the main thread checks whether it must end."""
 _OPENED_WITHIN_S = 1.0
 """Time limit for opening a model after the process is asked to end."""
 _RETURNED_WITHIN_S = 8.0
-"""Time limit for any other callback; transitions, which wait for threads and answers, take less."""
+"""Time limit for any other callback; even transitions, which wait for threads, take less."""
 
 
 N = TypeVar("N", bound=LifecycleBase)
@@ -85,7 +85,7 @@ def run_node(
     """Run the node until one of END_SIGNALS arrives; return the exit status.
 
     rclpy's own signal handlers are disabled, since no message can be published after they run, and
-    a robot node's last message is the most important one. With the parameter `autostart` the node
+    a robot node's last message is the most important one. With the parameter `autostart`, the node
     configures and activates itself. The process exits with status 2 if that fails, if ROS refuses
     the arguments or a parameter's type or range, or if a callback raises a PolicyError, after which
     the node cannot continue. If asked to end while configuring, the process does not wait for a
@@ -205,7 +205,7 @@ def _serve(
 ) -> bool:
     """Start the node and spin until asked to end, then halt; return True if the node started.
 
-    An error in a callback also ends the spinning, and is raised here.
+    An error in a callback also stops the spinning, and is raised here.
     """
     ending = threading.Event()
     # Opening a model may take minutes, and this thread must notice a request to end.

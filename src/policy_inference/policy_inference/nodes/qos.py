@@ -12,7 +12,7 @@ SAMPLE = QoSProfile(
 COMMAND = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE
 )
-"""Commands: an old one is worthless, the newest must arrive."""
+"""Commands: old ones are worthless, but the newest must arrive."""
 
 COMMANDS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=20, reliability=ReliabilityPolicy.RELIABLE
@@ -36,7 +36,7 @@ LATCHED_ESTOP = QoSProfile(
 
 
 SWITCH = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
-"""Requests on a topic: only the newest counts, and none from before the reader existed."""
+"""Requests on a topic: only the newest counts, and those from before the reader existed do not."""
 
 REQUESTS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=2000, reliability=ReliabilityPolicy.RELIABLE
@@ -48,7 +48,7 @@ limit, a client that reads no answers would block the server.
 
 
 class NoEvents:
-    """Event callbacks without warnings, for readers and publishers whose QoS may not match others'.
+    """Event callbacks without warnings, for readers and publishers whose QoS may not match.
 
     Replaces rclpy's SubscriptionEventCallbacks and PublisherEventCallbacks, which moved between
     distributions.
@@ -84,4 +84,4 @@ FIXED = QoSProfile(
 CHUNKS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.RELIABLE
 )
-"""Chunks for observers: there are few, and each one matters."""
+"""Chunks for observers: few messages, each of which matters."""

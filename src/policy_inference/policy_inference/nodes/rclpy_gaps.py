@@ -40,7 +40,7 @@ rcutils_logger._internal_callers.append(os.path.realpath(__file__))
 class SampleGroup(CallbackGroup):
     """Keeps the executor from taking messages.
 
-    QoS events are excluded as well: in Fast DDS a wait for a subscription's events ends as soon as
+    QoS events are excluded as well: in Fast DDS, a wait for a subscription's events ends as soon as
     a message is available, so the executor would spin until the next tick takes it. No warning is
     lost, since every publisher satisfies `qos.SAMPLE`.
     """
@@ -52,7 +52,7 @@ class SampleGroup(CallbackGroup):
         return False
 
     def ending_execution(self, entity: Any) -> None:
-        """Do no bookkeeping."""
+        """Do nothing; this group needs no bookkeeping."""
 
 
 class MessageWaitSet:
@@ -93,7 +93,7 @@ def take_message(handle: Any, message: type[Any]) -> tuple[bytes, dict[str, Any]
     """Take the next message from a subscription, or return None.
 
     Args:
-        handle: Handle of the subscription.
+        handle: The subscription's handle.
         message: Type of its messages.
 
     Returns:
@@ -106,13 +106,13 @@ def take_message(handle: Any, message: type[Any]) -> tuple[bytes, dict[str, Any]
 
 
 class _Allocator(ctypes.Structure):
-    """rcutils_allocator_t."""
+    """The C structure rcutils_allocator_t."""
 
     _fields_ = (("entries", ctypes.c_void_p * 5),)
 
 
 class _SerializedMessage(ctypes.Structure):
-    """rmw_serialized_message_t."""
+    """The C structure rmw_serialized_message_t."""
 
     _fields_ = (
         ("buffer", ctypes.c_void_p),
@@ -151,7 +151,7 @@ def take_with_sender(handle: Any) -> tuple[bytes, bytes] | None:
     rclpy identifies a message's sender only in releases after Kilted.
 
     Args:
-        handle: Handle of the subscription.
+        handle: The subscription's handle.
 
     Returns:
         The message's bytes, and the identity of its publisher: the first 16 bytes of its

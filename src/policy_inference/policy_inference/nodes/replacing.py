@@ -31,7 +31,7 @@ def open_replacement(
     controls a robot.
 
     Args:
-        kind: Kind of policies that the node runs.
+        kind: Kind of policy that the node runs.
         request: The request.
         running: The policy to replace; not modified.
         clock: The controller's clock.

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The metrics of one robot for Prometheus, over HTTP.
+"""One robot's metrics, served to Prometheus over HTTP.
 
     robot_metrics --ros-args -r __ns:=/lite3_1 -p port:=9464
 
-It runs in its own process, so that no scrape shares the GIL with the thread that commands the
+The node runs in its own process, so that no scrape shares the GIL with the thread that commands the
 robot. Subscribes, within its namespace: `~/status` of each policy node (policy_msgs/PolicyStatus)
 and driver (policy_msgs/RobotStatus), `/diagnostics`, `battery_state` (sensor_msgs/BatteryState). A
 node that starts later is discovered within a second.
@@ -55,7 +55,7 @@ class RobotMetrics:
     def __init__(
         self, robot: str, stale_after_s: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Begin without any nodes.
+        """Start with no nodes.
 
         Args:
             robot: Label for all samples.
@@ -232,7 +232,7 @@ _STATUS_TYPES = {
     "policy_msgs/msg/RobotStatus": RobotStatus,
 }
 _MOST_NODES = 16
-"""Maximum number of nodes; further ones are only logged, since any program may publish a status."""
+"""Maximum number of nodes; any others are only logged, since any program may publish a status."""
 _LOOKED_EVERY_S = 1.0
 
 

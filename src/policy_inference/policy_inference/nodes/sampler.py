@@ -46,12 +46,12 @@ def subscribe(
 
 
 class Sampler:
-    """Passes the newest message of each input to one controller, at each tick."""
+    """At each tick, passes the newest message of each input to one controller."""
 
     def __init__(
         self, topics: Mapping[str, Sampled[Any]], controller: Controller, names: Sequence[str]
     ) -> None:
-        """Prepare the readers.
+        """Prepare a reader for each input.
 
         Args:
             topics: Subscription to each input.
@@ -115,7 +115,7 @@ class Sampler:
         """Return why an input's message cannot be used, without writing it anywhere.
 
         Args:
-            name: Name of the input.
+            name: Input name.
             data: The serialized message.
         """
         sampled, state = self._topics[name], self._controller.state

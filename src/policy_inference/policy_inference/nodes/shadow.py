@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A node's shadow policy, which runs on the active policy's ticks and never commands."""
+"""A node's shadow policy, which runs on the active policy's ticks and never commands the robot."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from policy_inference.shadow.shadow_process import ChunkExecution, ShadowProcess
 from policy_inference.shadow.shadowed_member import ShadowedMember, shadowed_member
 
 _UNREPORTED = 20_000
-"""Maximum number of answers waiting for a report: more than the ticks between two reports."""
+"""Maximum number of answers waiting for a report; more than the ticks between two reports."""
 
 
 _Shadow = tuple[ShadowedMember, ShadowProcess | None]
@@ -81,7 +81,7 @@ class NodeShadow(TickObserver):
         return self._problem
 
     def _look(self) -> None:
-        """Check that the shadow runs, and log once if it does not."""
+        """Check that the shadow is running, and log once if it is not."""
         before, process = self._problem, self._process
         if process is not None and not self._gave_up:
             self._problem = process.problem()
@@ -143,7 +143,7 @@ class NodeShadow(TickObserver):
         status.shadow = [found]
 
     def _count(self) -> Divergence:
-        """Return the divergence over all answers until now; call it from one thread only."""
+        """Return the divergence over all answers so far; call from one thread only."""
         while self._unreported:
             self._divergence.add(self._unreported.popleft())
         return self._divergence

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Entry points of the commands that run nodes; their modules are imported on start."""
+"""Entry points of the commands that run nodes; a node's module is imported only on start."""
 
 from policy_store.command_line import node_command
 

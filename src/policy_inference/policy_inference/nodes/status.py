@@ -45,7 +45,7 @@ class Health:
         telemetry: Telemetry for the machine and the device, with the unit in each key.
         problems: Current problems, one sentence each.
         drifted: Observation terms that differ from training.
-        revoked: Message that the version has been revoked; empty if it has not.
+        revoked: Message saying that the version has been revoked; empty if it has not.
     """
 
     def __init__(
@@ -57,13 +57,13 @@ class Health:
         revocation: RevocationWatch,
         logger: Logger,
     ) -> None:
-        """Connect the sources.
+        """Store the sources of the values to check.
 
         Args:
             rate_hz: Expected tick rate.
             backend: Back end that reads its device's telemetry.
             latency: Tick durations.
-            observed: Watch on the observation, if there are statistics to compare with.
+            observed: Watch on the observation, if there are statistics to compare it with.
             revocation: Watch for a revocation of the running version.
             logger: Logger for the beginning and end of problems.
         """
@@ -148,7 +148,7 @@ class DriverWatch:
     """
 
     def __init__(self, node: Node, command_topic: str, stopped: Callable[[str], None]) -> None:
-        """Start without a subscription.
+        """Start with no subscription.
 
         Args:
             node: Node that subscribes.
@@ -198,7 +198,7 @@ class DriverWatch:
 
 
 _SILENT_S = 1.0
-"""Time without a tick, on the steady clock, after which it is reported."""
+"""Time without a tick, on the steady clock, after which the silence is reported."""
 _LATE_SHARE = 0.5
 """Share of a period by which a tick may start late before it is reported."""
 _SLOW_SHARE = 0.95

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Observers of a policy node's ticks: the only way to attach other code to the node.
 
-An observer sees each tick afterwards and sends no commands. It may request the end of a run, which
-the node executes through the controller's own requests, as if a person had made them.
+An observer sees each tick after its end and sends no commands. It may request the end of a run,
+which the node executes through the controller's own requests, as if a person had made them.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class TickObserver:
         """Stop within a bounded time; call after the last tick."""
 
     def close(self) -> None:
-        """Destroy all created objects."""
+        """Destroy all objects that the observer has created."""
 
 
 class TickObservers(TickObserver):

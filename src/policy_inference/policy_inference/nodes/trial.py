@@ -96,7 +96,7 @@ class NodeTrial(TickObserver):
 
     @property
     def problem(self) -> str:
-        """Message about a failed trial, and about its record or a failed rollback; may be empty."""
+        """Message about a failed trial, its record, or a failed rollback; may be empty."""
         trial, found = self._trial, list[str]()
         if trial is not None and trial.state is TrialState.FAILED:
             found.append(f"{trial} failed its trial: {trial.reason}")
@@ -136,7 +136,7 @@ class NodeTrial(TickObserver):
         """Return the trial's reasons to refuse `stand` or `run`.
 
         A version whose trial has failed or was ended is replaced first; the replacement begins here
-        at the latest. But the version that moves a robot may always bring it to a stand.
+        at the latest. However, the version that is moving a robot may always bring it to a stand.
         """
         if self._running is None or (mode in (Mode.RUN, Mode.HOLD) and not run):
             return []
@@ -168,7 +168,7 @@ class NodeTrial(TickObserver):
     def log(self) -> None:
         """Check the temperature, and whether a different version must run; call between ticks.
 
-        A passed trial is read again until a person has kept or ended it. By then RUN is refused, so
+        A passed trial is re-read until a person has kept or ended it. By then RUN is refused, so
         the robot is at rest and the control thread no longer changes the trial.
         """
         running = self._running
@@ -211,7 +211,7 @@ class NodeTrial(TickObserver):
 
 
 def _highest_c(telemetry: Mapping[str, str], drives_c: Sequence[float]) -> float:
-    """Return the highest temperature of machine, device and drives; NaN if none is known."""
+    """Return the highest temperature of the machine, device and drives; NaN if none is known."""
     reported = [
         number
         for key, text in telemetry.items()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A USB camera as a topic, and a list of cameras with an image from each.
+"""Publish a USB camera as a topic, or list the cameras with an image from each.
 
     usb_camera --ros-args -r __ns:=/laptop -p device:=/dev/video0
     usb_camera --list --output images
@@ -48,7 +48,7 @@ _OLDEST_S = 1.0
 _DEVICES, _NAMES, _LINKS = Path("/dev"), Path("/sys/class/video4linux"), Path("/dev/v4l/by-path")
 _SIZE, _FPS = (640, 480), 30.0
 _SHOTS = 10
-"""Number of images to take: the first are dark until the camera has adjusted its exposure."""
+"""Number of images to take; the first are dark until the camera has adjusted its exposure."""
 BANDWIDTH = (
     "if the camera works alone, two cameras probably exceed the bandwidth of one USB bus: use "
     "different buses, reduce width, height or fps, or let the driver compute each camera's "
@@ -301,7 +301,7 @@ PARAMETERS = (
     Spec(name="frame_id", type=str, default="camera", doc="Frame in the messages' headers"),
 )
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 5.0
-"""First and longest wait before searching for a lost camera again; the wait doubles each time."""
+"""First and longest wait before another search for a lost camera; the wait doubles each time."""
 _LEAVE_WITHIN_S = 1.0
 
 
@@ -337,7 +337,7 @@ class UsbCamera(ServedNode):
 
     @property
     def problem(self) -> str:
-        """Message that the camera's thread has ended (only unexpected errors end it), or ""."""
+        """Message saying that the camera's thread has ended, on an unexpected error; or ""."""
         alive = self._thread.is_alive()
         return "" if alive else "the thread that reads the camera has ended; the node exits"
 

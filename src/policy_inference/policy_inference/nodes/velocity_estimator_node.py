@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The base velocity for a policy whose contract takes it from the estimator.
+"""Estimate the base velocity for a policy whose contract takes it from the estimator.
 
     velocity_estimator_node --ros-args -p bundle:=my_policy
 
@@ -46,22 +46,22 @@ LONGEST_APART_S = 0.02
 LARGEST_STD_MPS = 0.3
 """Maximum standard deviation of a usable estimate, m/s."""
 LARGEST_MPS, LARGEST_ACCELERATION_MPS2 = 10.0, 400.0
-"""No legged robot is faster, and no legged robot's IMU measures more: 24 g per axis is usual."""
+"""No legged robot is faster, and no legged robot's IMU measures more; 24 g per axis is usual."""
 _log = logging.getLogger("policy_inference")
 
 
 class VelocitySource:
-    """An estimator fed with messages: for each sample, first the IMU message, then the joints.
+    """An estimator fed with messages: for each sample, first the IMU's, then the joints'.
 
     Attributes:
         estimator: The estimator; in C++ or in Python, with bit-identical results.
     """
 
     def __init__(self, contract: AnyContract, loop: str) -> None:
-        """Begin before the first message.
+        """Start with no messages.
 
         Args:
-            contract: Contract of the policy.
+            contract: The policy's contract.
             loop: Value of `realtime.loop`; "native" selects the C++ estimator, if it is built.
 
         Raises:
@@ -117,7 +117,7 @@ class VelocitySource:
 
         Raises:
             RobotError: The joints do not match the contract, the IMU is too old, or the estimate is
-                too uncertain, or impossible.
+                too uncertain or impossible.
         """
         self._order.take(message.name, np.asarray(message.position, float), self._pos)
         self._order.take(message.name, np.asarray(message.velocity, float), self._vel)

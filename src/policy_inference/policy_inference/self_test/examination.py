@@ -92,7 +92,7 @@ def _rows(one: Finding) -> Iterator[tuple[Cell, ...]]:
 
 
 def examine(machine: Machine, bundle: AnyBundle | None, backend: str | None) -> Examination:
-    """Check a machine.
+    """Check whether a machine can run policies.
 
     Args:
         machine: The machine to check.

@@ -50,7 +50,7 @@ class Durations:
         return len(self.each_s)
 
     def plus(self, other: Durations) -> Durations:
-        """Return the sum for each run; both must contain the same number of runs."""
+        """Return the per-run sums; both must contain the same number of runs."""
         return Durations((self.each_s + other.each_s) * 1e9)
 
     def percentile_s(self, percent: float) -> float:
@@ -66,7 +66,7 @@ class Durations:
             what: Name of the figure.
             limit_ms: Limit on the percentile, ms.
             limit_is: Reason for the limit; may be empty.
-            runs: What the check's text calls the runs.
+            runs: Word for the runs in the check's text.
         """
         median_ms = self.percentile_s(50) * 1e3
         reason = f"; the limit is {limit_is}" if limit_is else ""

@@ -52,13 +52,13 @@ class Trial:
         fewest_ticks: Minimum number of runs at the rate, however long they take.
         warm_up_ticks: Ticks before the measurement, since the first call of most numpy functions is
             slow.
-        ticks: What messages call the runs at the rate: ticks or chunks.
+        ticks: Word for the runs at the rate in messages: ticks or chunks.
         not_finite: Name of the figure that counts runs with NaN or infinity.
         runner: Returns a function that runs the policy on the golden rows in turn, one per call.
         ticker: Returns a function that runs the policy as on a robot.
         latency: Returns the checks on durations, without a pause and at the rate.
         walking: Returns the checks on the walking report, if the precision needs one.
-        not_judged: Returns what cannot be judged for such a policy, with the reason.
+        not_judged: Returns what cannot be judged for this kind of policy, with the reason.
     """
 
     model: BackendBase
@@ -133,7 +133,8 @@ def joint_trial(bundle: JointBundle, models: OpenedModels, rows: Rows, clock: Cl
 def chunk_trial(bundle: ChunkBundle, models: OpenedModels, rows: Rows, clock: Clock) -> Trial:
     """Return the trial for a chunk policy.
 
-    A chunk must arrive before the previous one is used up, and before the wait for it is a fault.
+    A chunk must arrive before the previous one is used up, and before waiting for it becomes a
+    fault.
     """
     contract = bundle.contract
     interval_ns = contract.chunk.steps * contract.period_ns
@@ -180,14 +181,14 @@ TRIALS: Mapping[type[Bundle], Callable[[Any, OpenedModels, Rows, Clock], Trial]]
     JointBundle: joint_trial,
     ChunkBundle: chunk_trial,
 }
-"""Trials by policy kind."""
+"""Functions that return the trial for a policy, by policy kind."""
 
 
 def back_to_back(trial: Trial, limit_s: float, clock: Clock) -> TimedRuns:
     """Run a policy without a pause, `most_runs` times or until a time limit.
 
     Args:
-        trial: Trial of the policy.
+        trial: The policy's trial.
         limit_s: Time limit, after at least `fewest_runs`.
         clock: Clock for the durations.
     """
@@ -200,10 +201,10 @@ def back_to_back(trial: Trial, limit_s: float, clock: Clock) -> TimedRuns:
 
 
 def at_rate(trial: Trial, duration_s: float, clock: Clock) -> AtRate:
-    """Run a policy at the rate that a robot needs, and monitor device and processes.
+    """Run a policy at the rate that a robot needs, and monitor the device and processes.
 
     Args:
-        trial: Trial of the policy.
+        trial: The policy's trial.
         duration_s: Duration; longer if needed for `fewest_ticks`.
         clock: Clock for the durations and the rate.
     """
@@ -260,7 +261,7 @@ def _chunk_latency(
 
 
 def _task_not_judged(entries: Entries) -> Sequence[str]:
-    """Return a note, for coarse precisions, that success at the task is not measured."""
+    """For coarse precisions, return a note that success at the task is not measured."""
     if not any(judged_by_walking(entry.precision) for entry in entries.values()):
         return ()
     return ("closed loop: how often the task succeeds with this precision is not measured here",)

@@ -19,7 +19,7 @@ from policy_inference.self_test.trial import Trial
 POWER_LIMIT_W = 10.0
 MISSED_LIMIT = 0.01
 DRIFT_LIMIT, DRIFT_FROM_MS = 1.5, 1.0
-"""Limit on the second half's median relative to the first's; median always accepted (ms)."""
+"""Limit on the second half's median relative to the first's; median always acceptable (ms)."""
 _CLOCKS, _TEMPERATURES, _POWER = ("hz", "khz", "mhz", "ghz"), ("c",), ("w",)
 
 
@@ -63,11 +63,11 @@ def judged(
     """Compare the measurements with the limits.
 
     Args:
-        kind: Kind of the policy.
+        kind: The policy's kind.
         bundle: The bundle, for its output limits and its report on walking.
         trial: The trial.
-        cls: Class of the back end.
-        name: Name of the back end.
+        cls: The back end's class.
+        name: The back end's name.
         entries: Opened artifacts, by contract key of the model.
         found: Measurements.
     """
@@ -164,7 +164,7 @@ def _power(series: dict[str, SensorCourse]) -> list[Check]:
     """Return the check on mean power, if power is reported.
 
     If there are several rails, the one with the highest mean is used: on boards that measure the
-    input power, that is the input.
+    input power, that rail is the input.
     """
     rails = _in_units(series, _POWER)
     if not rails:

@@ -27,8 +27,8 @@ def walked(bundle: JointBundle, cls: type[BackendBase], name: str, entry: Artifa
 
     Args:
         bundle: The bundle, for its report.
-        cls: Class of the back end.
-        name: Name of the back end.
+        cls: The back end's class.
+        name: The back end's name.
         entry: The back end's artifact.
     """
     where, about = name, entry

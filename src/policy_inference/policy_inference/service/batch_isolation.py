@@ -21,7 +21,7 @@ _SIZES = (1.0, 1.0, 30.0, 1000.0)
 A small row next to a large one reveals any leakage.
 """
 _TOLERANCE = 1e-3
-"""Relative to the largest value: batches may be summed in a different order, in fp16 (11 bits)."""
+"""Relative to the largest value; a batch may be summed in a different order, in fp16 (11 bits)."""
 
 
 def require_isolation(
@@ -32,13 +32,13 @@ def require_isolation(
     rows: int,
     golden: Mapping[str, Tensor],
 ) -> None:
-    """Raise an error unless each robot gets the same answer in a mixed batch as alone.
+    """Raise an error unless each robot gets the same answer in a mixed batch as when alone.
 
     A dynamic axis need not be the batch axis: a model may also compute over it, for example by
     quantizing its input with the largest value along it.
 
     Args:
-        policy: Description of the model.
+        policy: The model's description.
         alone: Model opened for one robot; its arrays are overwritten.
         several: The same model, opened for several robots.
         axes: Tensor axes that should index robots.
@@ -71,7 +71,7 @@ def require_isolation(
 
 
 def _fill(lane: Lane, kind: int, golden: Mapping[str, Tensor], random: np.random.Generator) -> None:
-    """Fill a row with random values of size `_SIZES[kind]`, or for kind 0 with a golden row."""
+    """Fill a row with random values of size `_SIZES[kind]` or, for kind 0, with a golden row."""
     for array in _entrances(lane):
         array[...] = (
             random.integers(0, 100, array.shape)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Python client for the service."""
+"""Python client for the inference service, over its framed protocol."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def connect(path: str, hello: Hello | None = None, *, timeout_s: float = 1.0) ->
     """Connect to a framed socket.
 
     Args:
-        path: Path of the socket.
+        path: Socket path.
         hello: HELLO request; by default for one robot, any policy, SCALED values, over the socket.
         timeout_s: Time limit for connecting, and later for each answer.
     """
@@ -91,7 +91,7 @@ class PolicyClient:
         self.close()
 
     def infer(self, observation: npt.ArrayLike, *, stamp_ns: int = 0, reset: bool = False) -> F32:
-        """Return the policy's answer.
+        """Return the policy's answer to an observation.
 
         Args:
             observation: Observation of one robot [obs_dim], or of all [rows, obs_dim].

@@ -33,7 +33,7 @@ class Connection(ABC):
 
     Attributes:
         protocol: "raw" or "framed".
-        name: Name of the client, for messages.
+        name: The client's name, used in messages.
         session: Session with the model; None until a framed-protocol client has been welcomed.
         asked_ns: Time of the client's last request or HELLO; negative if there was none.
         memory: Shared memory for the client's requests, if requested; otherwise None.
@@ -54,7 +54,7 @@ class Connection(ABC):
         return self._got > 0
 
     def fileno(self) -> int:
-        """Return the descriptor of the socket."""
+        """Return the socket's descriptor."""
         return self._socket.fileno()
 
     @abstractmethod
@@ -65,7 +65,7 @@ class Connection(ABC):
         """
 
     def has_more(self) -> bool:
-        """Return True if the client sent more data before its answer; consumes one byte of it.
+        """Return True if the client sent more before its answer; consumes one byte of that data.
 
         A client that has only closed its sending half still gets the answer.
         """
@@ -92,7 +92,7 @@ class Connection(ABC):
         self._socket.close()
 
     def _receive(self, into: memoryview) -> int:
-        """Receive what has arrived; return the number of bytes, 0 if there are none."""
+        """Receive what has arrived; return the number of bytes, 0 if nothing has arrived."""
         try:
             count = self._recv_into(into)
         except BlockingIOError:
@@ -121,7 +121,7 @@ class Connection(ABC):
 
 
 def client_name(connected: socket.socket, address: object) -> str:
-    """Return the name of the peer, for messages."""
+    """Return the peer's name, used in messages."""
     if connected.family == socket.AF_UNIX:
         pid, uid, _ = _CREDENTIALS.unpack(
             connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
@@ -179,7 +179,7 @@ class RawConnection(Connection):
         return False
 
     def answer(self) -> None:
-        """Send the action; a problem with it ends the connection."""
+        """Send the action; an unusable action ends the connection."""
         assert self.session is not None
         if self.session.problem is not None:
             raise self.session.problem

@@ -44,7 +44,7 @@ class Listener:
     Attributes:
         socket: The non-blocking socket.
         protocol: "raw" or "framed".
-        where: Address, for messages.
+        where: Address used in messages.
         port: TCP port; 0 for a Unix socket.
         warning: Security warning; may be empty.
     """
@@ -98,8 +98,8 @@ def open_listeners(asked: EndpointOptions) -> list[Listener]:
 def default_socket(environment: Mapping[str, str]) -> Path:
     """Return the socket path used if no endpoint is requested; creates its folder.
 
-    The folder is the runtime directory set by systemd, otherwise one in the user's, otherwise one
-    in /run.
+    The folder is the runtime directory set by systemd, otherwise a folder in the user's runtime
+    directory, otherwise one in /run.
     """
     given = environment.get("RUNTIME_DIRECTORY", "").split(":")[0]
     if given:

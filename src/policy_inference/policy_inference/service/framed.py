@@ -40,7 +40,7 @@ _HEADER_BYTES = HEADER.size
 _OF_EACH = FrameHeader._fields.index("sequence")
 """Index of `sequence` in a header; most clients send the same earlier fields in every request."""
 _MOST_WAKES = 64
-"""Maximum wake-ups read at once; a correct client sends one, rarely two."""
+"""Maximum number of wake-ups read at once; a correct client sends one, rarely two."""
 
 
 class FramedConnection(Connection):

@@ -66,7 +66,7 @@ class Lane:
             into[...] = mine
 
     def take_state(self, state: Sequence[Tensor]) -> None:
-        """Copy the recurrent state after the run to a robot's state."""
+        """After a run, copy the recurrent state to a robot's state."""
         for mine, (_, out) in zip(state, self.state, strict=True):
             mine[...] = out
 

@@ -31,7 +31,7 @@ from policy_inference.service.spinning import Spinning
 HELLO_WITHIN_NS = 1_000_000_000
 REST_WITHIN_NS = 100_000_000
 _PAUSE_NS = 5_000_000
-"""Time until clients are accepted again after the system's resources were exhausted."""
+"""Time until clients are accepted again after system resources have run out."""
 _SILENT_NS = 10_000_000_000
 """Time without a request after which a client may be disconnected to make room for another."""
 _ACCEPTED_PER_PASS = 2

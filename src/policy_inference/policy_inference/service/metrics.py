@@ -23,12 +23,12 @@ class ServiceMetrics:
         versions: Mapping[str, str],
         telemetry: Callable[[], Mapping[str, str]],
     ) -> None:
-        """Connect the sources.
+        """Store the sources of the metrics.
 
         Args:
             counts: The loop's counts.
             acted: Number of times each guard rule acted, by name.
-            versions: Versions of service, policy, back end and runtime.
+            versions: Versions of the service, policy, back end and runtime.
             telemetry: Returns the latest telemetry, with the unit in the key; never waits.
         """
         self._counts, self._acted = counts, acted

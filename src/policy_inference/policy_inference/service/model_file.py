@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A model file without a contract: uses what the file states, and guesses nothing."""
+"""A model file without a contract, described only by what the file itself states."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def read_model_file(
         file: Model with one input, the observation, and one output, the action.
         backend: Back end of the file.
         precision: Precision of the file: fp32, fp16, w8a8, ...
-        obs_stats: npz with `mean` and `std` [obs_dim]; None: observations are not normalized.
+        obs_stats: npz with `mean` and `std` [obs_dim]; None if observations are not normalized.
         obs_dim: Size of an observation, needed if it is dynamic in the file; otherwise it is only
             checked.
         act_dim: Size of an action, used in the same way.

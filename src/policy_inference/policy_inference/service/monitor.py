@@ -30,7 +30,7 @@ _LEAST = 20
 
 
 class LatencyDrift:
-    """Judges windows of inferences; use it on the thread that runs the inferences."""
+    """Detects when inference slows down; use it on the thread that runs the inferences."""
 
     def __init__(self, rate_hz: float = 0.0, machine: Machine | None = None) -> None:
         """Start watching.
@@ -95,7 +95,7 @@ class Monitor(Observer):
 
     Attributes:
         counts: Counts for metrics.
-        telemetry: The latest telemetry of machine and device, with the unit in the key.
+        telemetry: The latest telemetry of the machine and device, with the unit in the key.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Monitor(Observer):
 
         Args:
             model: Model with statistics of healthy observations, a rate, and device telemetry.
-            notifier: Reports once per second that the loop makes progress.
+            notifier: Reports once per second that the loop is making progress.
         """
         self.counts, self.telemetry = Counts(PROTOCOLS), dict[str, str]()
         self._latency_ns, self._rows = self.counts.latency_ns, self.counts.rows
@@ -141,7 +141,7 @@ class Monitor(Observer):
         _log.warning("%s: refused: %s", name, reason)
 
     def failed(self, connection: Connection, error: ServiceError) -> None:
-        """Count an error, and log the first one in a row."""
+        """Count an error; of consecutive errors, log only the first."""
         self.counts.failed(error.code.name)
         if not error.code.closes and self._failing.get(connection) is not error.code:
             self._failing[connection] = error.code
@@ -155,7 +155,7 @@ class Monitor(Observer):
         self._drift.add(duration_ns)
 
     def answered(self, connection: Connection, duration_ns: int) -> None:
-        """Count an answer, and sample the observation now and then."""
+        """Count an answer, and occasionally sample the observation."""
         self._latency_ns[connection.protocol].add(duration_ns)
         if self._failing and self._failing.pop(connection, None) is not None:
             _log.info("%s: receives answers again", connection.name)

@@ -3,8 +3,8 @@
 """Notify systemd, including its watchdog.
 
 This implements the sd_notify(3) protocol and the watchdog described in systemd.service(5). The
-sdnotify package is not used: it blocks if the manager does not read, and does not report an invalid
-address.
+sdnotify package is not used, because it blocks if the manager does not read and does not report an
+invalid address.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Notifier:
     def alive(self) -> None:
         """Report progress, at least twice per period, from the thread that makes the progress.
 
-        No other thread may call it, since the watchdog must detect a hanging inference.
+        No other thread may call it, since the watchdog must detect a hung inference.
         """
         self._send("WATCHDOG=1")
 

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Loop events and counts.
+"""Events and counts of the service's loop.
 
-The counts are plain integers, because they cost time in every request: a prometheus_client
-histogram, with its locks, takes 1.3 us per value instead of 0.3.
+The counts are plain integers, to save time in every request: a prometheus_client histogram, with
+its locks, takes 1.3 us per value instead of 0.3 us.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Observer:
         """Handle an inference that computed the answers for this many robots."""
 
     def answered(self, connection: Connection, duration_ns: int) -> None:
-        """Handle an answered request; the duration is from the start of the pass that read it."""
+        """Handle an answered request; the duration starts with the pass that read it."""
 
     def passed(self, now_ns: int) -> None:
         """Handle the end of a pass, after all its answers; called at least once per second."""
@@ -71,7 +71,7 @@ class Histogram:
 
 
 class Counts:
-    """Loop counts: only the loop's thread writes them, any thread may read them.
+    """Loop counts; only the loop's thread writes them, but any thread may read them.
 
     Attributes:
         latency_ns: Latency from the last byte of a request to its answer, by protocol.

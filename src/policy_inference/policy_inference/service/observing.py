@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sample a client's observations now and then, and report deviations from training."""
+"""Sample a client's observations, and report deviations from training."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Watched:
 
     Attributes:
         values: Position in the observation.
-        check: Judges the values.
+        check: Checks the values.
         scaler: The terms' scaling, for values in SI units; None if unknown.
     """
 
@@ -86,14 +86,14 @@ def watched_with(statistics: tuple[F64, F64]) -> list[Watched]:
 
 
 class ObservationWatch:
-    """Keeps a sample for one client every 31 ms, and judges every 64 samples.
+    """Takes a sample from one client every 31 ms, and judges every 64 samples.
 
     Attributes:
         due_ns: Time of the next sample.
     """
 
     def __init__(self, watched: Sequence[Watched], scaling: ObservationScaling) -> None:
-        """Start without samples.
+        """Start with no samples.
 
         Args:
             watched: Parts of the observation; several clients may share them.
@@ -108,8 +108,8 @@ class ObservationWatch:
 
         Args:
             observation: Observations for the client's robots [most, obs_dim].
-            rows: Number of robots, which are in the first rows, all finite; each call samples the
-                next robot in turn.
+            rows: Number of robots, whose observations come first and are finite; each call samples
+                the next robot in turn.
             now_ns: Steady clock, ns.
 
         Returns:

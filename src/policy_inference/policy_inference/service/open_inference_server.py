@@ -44,7 +44,7 @@ class GraphService:
     """A served model.
 
     Attributes:
-        name: Name of the model, for clients.
+        name: Model name, for clients.
         version: Version of the model, which clients may request.
         sha256: Hash of the model file.
         backend: The opened back end; used by one request at a time.

@@ -43,9 +43,9 @@ class ServeRequest:
         obs_stats: Observation statistics for the model file.
         obs_dim: Number of values in an observation for the model file.
         act_dim: Number of values in an action from the model file.
-        precision: Precision of the model file.
+        precision: The model file's precision.
         backends: Names of back ends, in order of preference.
-        options: Options of the back ends.
+        options: Back end options.
         public_key: Path to keys, one of which must have signed the bundle; "" for none.
         batch: Maximum number of robots in one inference.
         warmup: Inferences before the first client, besides the back end's own, for at most 5 s.
@@ -96,7 +96,7 @@ def open_graphs(request: ServeRequest, opened: ExitStack) -> dict[str, GraphServ
     """Open each requested model, for clients that fill its tensors themselves.
 
     Args:
-        request: What to serve; a bundle of any kind except a policy set.
+        request: The request; its bundle may be of any kind except a policy set.
         opened: Closes the models.
     """
     if not request.bundle:

@@ -109,9 +109,9 @@ class ServedPolicy:
     """A policy as clients see it.
 
     Attributes:
-        name: Name of the policy.
-        version: Version of the policy; empty if unknown.
-        sha256: Hash of the policy (32 bytes), as in a client's HELLO.
+        name: The policy's name.
+        version: The policy's version; empty if unknown.
+        sha256: The policy's hash (32 bytes), as in a client's HELLO.
         rate_hz: Ticks per second in training; 0 if unknown.
         inputs: Inputs that an observation fills, in order.
         output: Tensor with the action.

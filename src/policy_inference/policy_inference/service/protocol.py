@@ -60,7 +60,7 @@ class Transport(IntEnum):
 
 
 class Code(IntEnum):
-    """Error code in an ERROR."""
+    """Error code in an ERROR frame."""
 
     BAD_FRAME = 1
     OTHER_VERSION = 2

@@ -33,7 +33,7 @@ class ClientSession:
         rows: Number of robots in this request, in the first rows; written by its connection before
             `infer`.
         restarts: If set before `infer`, the recurrent state is reset before this observation, even
-            if it gets no answer; `infer` clears this flag.
+            if the observation gets no answer; `infer` clears this flag.
         problem: Reason why the latest answer is undefined; otherwise None.
         place: Lanes of the latest inference, index of the first lane, number of lanes.
         seats: The client's robots in these lanes, each with its lane.
@@ -89,11 +89,11 @@ class ServedModel:
         obs_dim: Size of an observation.
         action_dim: Size of the model's output.
         joints: Joints in a TARGET answer, named as on the robot; empty without a contract.
-        sha256: Hash of the policy (32 bytes), as in a client's HELLO.
-        name: Name of the policy.
-        version: Version of the policy; empty if unknown.
+        sha256: The policy's hash (32 bytes), as in a client's HELLO.
+        name: The policy's name.
+        version: The policy's version; empty if unknown.
         rate_hz: Ticks per second in training; 0 if unknown.
-        backend: Back end of the model.
+        backend: The model's back end.
         watched: Statistics of healthy observations.
         batch: Number of robots in one inference, and maximum number in a client's request.
         counters: Number of times that each guard rule acted, per robot, by rule name.
@@ -260,7 +260,7 @@ class ServedModel:
         return None
 
     def _take(self, session: ClientSession) -> ServiceError | None:
-        """Copy a session's answers and new states from its lanes; none if any is not finite."""
+        """Copy a session's answers and new states from its lanes; none if a value is not finite."""
         for row, (_, lane) in enumerate(session.seats):
             if not lane.is_finite():
                 return self._not_finite(Code.ACTION_NOT_FINITE, row, _ACTION_NOT_FINITE)

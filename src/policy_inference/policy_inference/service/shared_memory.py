@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Memory shared by the service and a client, for one request and one answer at a time.
 
-docs/service_protocol.md has the layout. The service does not trust the content: the memory is
-sealed, so that it cannot shrink under its reader, and a request is copied before it is read.
+The layout is defined in docs/service_protocol.md. The service does not trust the content: the
+memory is sealed, so that it cannot shrink under its reader, and a request is copied before it is
+read.
 
 A byte over the connection wakes a sleeping end. A pipe or an eventfd would be a single open file
 shared by both ends: the other end could change its flags and locks, and a write could wait forever.
@@ -47,17 +48,18 @@ def _sides(request_bytes: int) -> tuple[_Side, _Side]:
 class _Fence:
     """A full memory barrier: everything before it becomes visible before anything after it.
 
-    Python has none: the ordering by the interpreter's own locks is an implementation detail. The
-    kernel has one on which all futex users depend: a thread that sets a futex's word and then calls
-    FUTEX_WAKE must not miss a waiting thread. So the kernel puts a full barrier (smp_mb) between
-    the stores before the call and its check for waiters (kernel/futex/waitwake.c). It is an
-    instruction of the calling thread: `mfence` or a locked one on x86-64, `dmb ish` on aarch64, the
-    same as `atomic_thread_fence(seq_cst)` in the C++ client. No thread ever waits here, so the call
-    takes no lock and wakes no thread: 0.3 us, nearly all of it the call itself.
+    Python offers no such barrier, since ordering by the interpreter's own locks is an
+    implementation detail. The kernel has one that all futex users rely on: a thread that sets a
+    futex's word and then calls FUTEX_WAKE must not miss a waiting thread. So the kernel puts a full
+    barrier (smp_mb) between the stores before the call and its check for waiters
+    (kernel/futex/waitwake.c). The barrier is one instruction in the calling thread: `mfence` or a
+    locked one on x86-64, `dmb ish` on aarch64, the same as `atomic_thread_fence(seq_cst)` in the
+    C++ client. No thread ever waits here, so the call takes no lock and wakes no thread: 0.3 us,
+    nearly all of it the call itself.
 
-    On x86-64 only the order of a store and a later load needs it. On aarch64 all four combinations
-    do: loads and stores of different words may become visible in any order. Each word itself is
-    read and written by one instruction on both, if it is aligned and of the machine's word size.
+    On x86-64, only the order of a store and a later load needs the barrier. On aarch64, all four
+    combinations do, since loads and stores of different words may become visible in any order. On
+    both, a single instruction reads or writes each aligned word of the machine's word size.
     """
 
     def __init__(self) -> None:
@@ -87,11 +89,11 @@ class _End:
     """Common parts of both ends.
 
     The writer writes the frame, then the counter; the reader reads the counter, then the frame. A
-    fence between the two, at both ends, makes the frame complete. An end that goes to sleep raises
-    its flag, then reads the counter once more; an end that sends a request or an answer increments
-    the counter, then reads the flag. With a fence between the two, at least one end sees the
-    other's write, so that no end sleeps forever. This also holds for a spinning end, which only
-    reads repeatedly.
+    fence between the two steps, at both ends, makes sure that the frame read is complete. An end
+    that goes to sleep raises its flag, then reads the counter once more; an end that sends a
+    request or an answer increments the counter, then reads the flag. With a fence between these
+    steps, at least one end sees the other's write, so that no end sleeps forever. This also holds
+    for a spinning end, which only reads repeatedly.
     """
 
     def __init__(self, memory: int, size: int, own: _Side, other: _Side) -> None:

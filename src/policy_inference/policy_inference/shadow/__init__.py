@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A second policy that runs alongside the active one on its observations, and never commands."""
+"""A second policy that runs on the active one's observations but never commands the robot."""

@@ -39,9 +39,9 @@ class ChunkShadow:
     a target per tick, and the two targets are compared.
 
     If an observation is skipped, or its inference fails, the queue is emptied, and there is no
-    comparison until the queue is complete again: until a chunk has arrived and no target depends on
-    earlier chunks. A lost tick counts as a skipped observation; so does a chunk that arrives right
-    after it, if chunks begin at the last command, which is then unknown.
+    comparison until the queue is complete again, that is, until a chunk has arrived and no target
+    depends on earlier chunks. A lost tick counts as a skipped observation; so does a chunk that
+    arrives right after it, if chunks begin at the last command, which is then unknown.
     """
 
     def __init__(
@@ -54,13 +54,13 @@ class ChunkShadow:
         settings: ChunkSettings,
         mode: ShadowMode,
     ) -> None:
-        """Connect the parts; call `require_comparable` first.
+        """Build the shadow from its parts; call `require_comparable` first.
 
         Args:
-            contract: Contract of the shadow.
+            contract: The shadow's contract.
             run: Computes the shadow's chunks, e.g. `Inference.run`.
             limits: Limits that would be in force if the shadow were active.
-            active: Contract of the active policy.
+            active: The active policy's contract.
             state_sizes: Fields of the active policy's state in their order, with their sizes.
             settings: Settings for chunk execution, for both policies.
             mode: Source of the shadow's memory.
@@ -90,7 +90,7 @@ class ChunkShadow:
         """Process a tick in which the active policy commanded the robot.
 
         Args:
-            tick: Number of the tick.
+            tick: Tick number.
             question: The tick's data, including `chunk`.
             late: True to skip the model.
         """
@@ -173,7 +173,7 @@ class ChunkShadow:
         )
 
     def _command(self, step: F64, number: int) -> tuple[str, ...]:
-        """Command a step [actions of the shadow], without a robot; return the rules that acted."""
+        """Act as if a step [actions of the shadow] were commanded; return the rules that acted."""
         joint_pos = self._seen["joint_pos"][self._places]
         self._action.set(step, joint_pos)
         self._queue.advance(number)
@@ -181,7 +181,7 @@ class ChunkShadow:
         return (*self._action.clipped, *acted)
 
     def _on_robot(self, step: F64, places: Sequence[int]) -> F64:
-        """Return a target [active joints]; joints without an action have their stand position."""
+        """Return a target [active joints]; joints without an action keep their stand position."""
         target = self._pose.copy()
         target[places] = step
         return target

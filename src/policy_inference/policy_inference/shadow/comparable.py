@@ -22,12 +22,13 @@ _Difference = tuple[str, str, str]
 def require_comparable(active: AnyContract, sizes: Mapping[str, int], bundle: Bundle) -> None:
     """Raise BundleError unless a policy can shadow the active one.
 
-    Names and order of joints may differ in the two contracts; on the robot they are the same.
+    The names and order of joints may differ between the two contracts; on the robot, they are the
+    same.
 
     Args:
-        active: Contract of the active policy.
+        active: The active policy's contract.
         sizes: Fields of the active policy's state, with their sizes.
-        bundle: Bundle of the shadow, of the same kind.
+        bundle: The shadow's bundle, of the same kind.
     """
     contract: Any = bundle.contract
     differences = [*_differences(active, contract)]

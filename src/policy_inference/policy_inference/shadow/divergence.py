@@ -34,7 +34,7 @@ class Divergence:
     """
 
     def __init__(self, joints: Sequence[str], step: F64 | None) -> None:
-        """Start without data.
+        """Start with no data.
 
         Args:
             joints: Joints of the active policy, named as on the robot.
@@ -91,8 +91,8 @@ class Divergence:
     def gain(self) -> F64:
         """Slope of the line that predicts the shadow's target from the active policy's [joints].
 
-        It is 1 if both move alike, 0.5 if the shadow moves half as much, and NaN if the active
-        policy's target does not move.
+        It is 1 if both targets move alike, 0.5 if the shadow moves half as much, and NaN if the
+        active policy's target does not move.
         """
         ours, _, both = self._covariances()
         return _ratio(both, ours)
@@ -109,7 +109,7 @@ class Divergence:
         return np.asarray(np.clip(_ratio(both, np.sqrt(ours * theirs)), -1.0, 1.0))
 
     def _covariances(self) -> tuple[F64, F64, F64]:
-        """Return variances of the active and the shadow's target, and their covariance [joints]."""
+        """Return the variances of the active and shadow targets, and their covariance [joints]."""
         our, their, ours, theirs, both = self._moments / max(1, self.compared)
         noise = _ROUNDING * (ours + theirs)
         ours, theirs, both = ours - our * our, theirs - their * their, both - our * their

@@ -26,7 +26,7 @@ class JointShadow:
     """Answers the ticks of an active policy for the same robot.
 
     The memory of a stateful policy follows these rules: a run begins with empty memory, in the same
-    tick as the active policy's. During a HOLD there are no requests, and nothing changes. A skipped
+    tick as the active policy's. During a HOLD, there are no requests and nothing changes. A skipped
     tick is observed, so history, phase and tick count continue, but there is no answer; a failed
     tick counts as skipped. After a lost tick, a FOLLOWED shadow skips ticks until its history is
     complete again; a FREE one continues with its current history.
@@ -41,13 +41,13 @@ class JointShadow:
         state_sizes: Mapping[str, int],
         mode: ShadowMode,
     ) -> None:
-        """Connect the parts; call `require_comparable` first.
+        """Build the shadow from its parts; call `require_comparable` first.
 
         Args:
-            bundle: Bundle of the shadow.
+            bundle: The shadow's bundle.
             backend: The shadow's opened model; the caller closes it.
             limits: Limits that would be in force if the shadow were active.
-            active: Contract of the active policy.
+            active: The active policy's contract.
             state_sizes: Fields of the active policy's state in their order, with their sizes.
             mode: Source of the shadow's memory.
         """
@@ -77,7 +77,7 @@ class JointShadow:
         """Process a tick in which the active policy commanded the robot.
 
         Args:
-            tick: Number of the tick.
+            tick: Tick number.
             question: The tick's data; the state's `last_action` is this tick's raw output.
             late: True to skip the model.
         """
@@ -156,7 +156,7 @@ class _Actions:
         self._scale[self._scale == 0.0] = np.inf
 
     def theirs(self, raw: F64, target: F64, into: F64) -> None:
-        """Write the raw action with which the shadow would give the active policy's target.
+        """Write the raw action that would make the shadow produce the active policy's target.
 
         Args:
             raw: Raw action of the active policy [its actions].

@@ -11,7 +11,7 @@ from policy_core.interfaces import F64, Command
 
 
 class ShadowGuard:
-    """Limits a shadow's commands like the active policy's, and names the rules that act."""
+    """Limits a shadow's commands as the guard would, and names the rules that act."""
 
     def __init__(
         self, body: Body, action: Command, limits: Limits, active: Body, active_action: Command
@@ -19,10 +19,10 @@ class ShadowGuard:
         """Compute the limits.
 
         Args:
-            body: Contract of the shadow.
+            body: The shadow's contract.
             action: Commands of the shadow.
             limits: Limits that would be in force if the shadow were active.
-            active: Contract of the active policy; targets are checked against its joint limits.
+            active: The active policy's contract; targets are checked against its joint limits.
             active_action: Commands of the active policy.
         """
         self._bounds = TargetBounds(body, action, limits.margin)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A shadow policy in its own process, which cannot affect the control thread.
 
-It opens the bundle like a policy to be loaded, verifies it on its golden rows, and then runs only
+The process opens the bundle as `~/load` does, verifies it on its golden rows, and then runs only
 when no other process needs the core (SCHED_IDLE): see `shadow_main`.
 """
 
@@ -27,7 +27,7 @@ from policy_inference.shadow.slots import SLOTS, ObservationSlots, TickSlots
 from policy_inference.worker_process import PrivateWorker
 
 _MOST_ANSWERS = 4
-"""Maximum answers taken per tick, so that a backlog does not arrive all at once."""
+"""Maximum number of answers taken per tick, so that a backlog does not arrive all at once."""
 _LOOK_S = 0.1
 """Interval at which the process is checked while it opens the policy."""
 _LAST_WORDS_S = 0.5
@@ -152,7 +152,7 @@ class ShadowProcess:
         Does nothing if the process is known to have ended.
 
         Args:
-            tick: Number of the tick.
+            tick: Tick number.
             question: The tick's data; the arrays are copied.
         """
         if self._over:
@@ -206,7 +206,7 @@ class ShadowProcess:
         return self._given - self._taken
 
     def problem(self) -> str:
-        """Return why the shadow does not run or answer; "" while it does. Not for use in ticks."""
+        """Return why the shadow is not running or answering; "" if it is. Do not call in ticks."""
         if not self._over and self._process.status is not None:
             self._over = self._ended("shadow")
         silent_s = time.monotonic() - self._owed_since_s if self.pending else 0.0

@@ -74,8 +74,8 @@ class ShadowedMember:
     """Selects the ticks in which a policy ran, and the data for its shadow.
 
     Attributes:
-        name: Name of the member; empty for a single policy.
-        bundle: Bundle of the policy.
+        name: Member name; empty for a single policy.
+        bundle: The policy's bundle.
         state: The policy's observations and memory.
         others: Ticks in which other set members were in command instead.
     """
@@ -91,11 +91,11 @@ class ShadowedMember:
         """Begin with the next tick.
 
         Args:
-            bundle: Bundle of the policy.
+            bundle: The policy's bundle.
             state: The policy's observations and memory.
             chunks: The policy that executes chunks; None for a joint policy.
             policy_set: The policy's set; None for a single policy.
-            name: Name of the member.
+            name: Member name.
         """
         self.name, self.bundle, self.state, self._chunks = name, bundle, state, chunks
         self._set, self.others = policy_set, 0
@@ -169,7 +169,7 @@ def shadowed_member(policy: OpenedPolicy[Any], name: str) -> ShadowedMember:
 
     Args:
         policy: The hosted policy.
-        name: Name of the member, for a set; otherwise empty.
+        name: Member name, for a set; otherwise empty.
     """
     members = policy.bundle.members
     if name not in (members or [""]):

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Transfer of ticks to a shadow's process, and of its answers back.
 
-Both use slots of memory shared by the two processes. A slot is written by the control thread, then
-by the shadow, and is then free again; an eventfd in each direction counts the transfers. The
-control thread never waits: not for a slot, since it drops a tick if no slot is free, and not in the
-kernel, which holds only a spinlock for an eventfd's counter. For a pipe the kernel holds a mutex,
-and a shadow that owns it may be descheduled for a long time.
+Both transfers use slots of memory shared by the two processes. A slot is written by the control
+thread, then by the shadow, and is then free again; an eventfd in each direction counts the
+transfers. The control thread never waits: not for a slot, since it drops a tick if no slot is free,
+and not in the kernel, which holds only a spinlock for an eventfd's counter. For a pipe, the kernel
+holds a mutex, and a shadow that owns it may be descheduled for a long time.
 
 The shadow of a chunk policy has a second memory, for observations and chunks; the counters show for
 which ticks the observations (given ticks) and the chunks (answered ticks) are available.
@@ -77,14 +77,14 @@ class TickSlots:
         os.eventfd_write(self._given, 1)
 
     def given(self, *, wait: bool) -> int:
-        """Return how many ticks were given since the last call; wait for one if `wait`."""
+        """Return the number of ticks given since the last call; wait for one if `wait` is True."""
         return _count(self._given, None if wait else 0.0)
 
     def answer(self) -> None:
         os.eventfd_write(self._answered, 1)
 
     def answered(self, timeout_s: float = 0.0) -> int:
-        """Return how many ticks were answered since the last call; may wait for one."""
+        """Return the number of ticks answered since the last call; may wait for one."""
         return _count(self._answered, timeout_s)
 
     def write(self, slot: int, answer: ShadowAnswer) -> None:
@@ -157,7 +157,7 @@ class ObservationSlots:
     def __init__(
         self, active: ChunkContract, state_sizes: Mapping[str, int], fd: int | None = None
     ) -> None:
-        """Create memory for an active policy's observations and commands, or open that in `fd`.
+        """Create memory for an active policy's observations and commands, or open the one in `fd`.
 
         Args:
             active: The active policy's contract.

@@ -33,7 +33,7 @@ def threads() -> int:
 
 
 def more_threads_than(before: int) -> int:
-    """Return the number of additional threads, once those that ended are gone.
+    """Return the number of additional threads, once those that have ended are gone.
 
     Linux still counts a thread for a moment after it was joined.
     """

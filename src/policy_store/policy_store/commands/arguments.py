@@ -146,7 +146,7 @@ def add_registry_access(parser: argparse.ArgumentParser) -> None:
 
 
 def byte_progress(what: str) -> Callable[[int, int | None], None]:
-    """Return a function that shows the number of bytes done, if stderr is a terminal."""
+    """Return a function that shows the number of bytes processed, if stderr is a terminal."""
     shown = ""
 
     def show(done: int, total: int | None) -> None:

@@ -62,7 +62,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
 
 def add_use(parser: argparse.ArgumentParser) -> None:
-    """Declare the options for what is installed, and for putting it into use."""
+    """Declare the options that select what to install and how to put it into use."""
     parser.add_argument(
         "--expect",
         default="",
@@ -92,7 +92,7 @@ def require_use(given: argparse.Namespace) -> None:
 def use_installed(
     given: argparse.Namespace, done: Installed, root: Path, trusted: TrustedKeys | None
 ) -> CommandResult[Mapping[str, Any]]:
-    """Put an installed version into use as the options of `add_use` say; return the result.
+    """Put an installed version into use as the `add_use` options specify; return the result.
 
     The result describes the installation and its use; see `run` for the keys of its document.
     """

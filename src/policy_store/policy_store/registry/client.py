@@ -30,7 +30,7 @@ _BLOCK = 1 << 20
 _log = logging.getLogger("policy_store")
 T = TypeVar("T")
 Progress = Callable[[int, int | None], None]
-"""Callback that receives the number of bytes done and the total; None if unknown."""
+"""Callback that receives the number of bytes transferred, and the total (None if unknown)."""
 
 
 class RegistryRepository:
@@ -80,7 +80,7 @@ class RegistryRepository:
 
         Args:
             layer: The layer.
-            part: Path of the file, which may contain the beginning of the layer from an interrupted
+            part: File path, which may contain the beginning of the layer from an interrupted
                 attempt.
             progress: Receives the number of bytes present, and the layer's size.
         """

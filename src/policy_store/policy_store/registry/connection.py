@@ -42,7 +42,7 @@ from policy_store.registry.access import (
 
 MOST_REDIRECTS = 5
 SLOWEST_BYTES_PER_S = 1000
-"""Minimum average rate of a transfer, after one time-out of grace; slower ones are aborted."""
+"""Minimum average transfer rate after one time-out of grace; slower transfers are aborted."""
 _LARGEST_TOKEN_BYTES, _BLOCK = 1 << 16, 1 << 16
 _HEAD = 4
 """Time limit for connecting and receiving the response's head, as a number of time-outs."""
@@ -103,8 +103,8 @@ def exchange(
     Args:
         method: HTTP method.
         url: Absolute URL.
-        headers: Headers of the request.
-        body: Body of the request.
+        headers: Request headers.
+        body: Request body.
         context: Trusted certificates; None for the system's.
         timeout_s: Maximum wait for a connection and for each read and write, s.
     """
@@ -135,7 +135,7 @@ def within(seconds: float, act: Callable[[], T]) -> T:
     """Return the result of `act`, or raise TimeoutError after this time.
 
     urllib3 limits only individual waits: a head, trailers or a TLS handshake that arrives byte by
-    byte would never end. After a time-out, the thread that runs `act` is abandoned.
+    byte would never time out. After a time-out, the thread that runs `act` is abandoned.
     """
     done = Future[T]()
 
@@ -211,14 +211,14 @@ class RegistryConnection:
         headers: Mapping[str, str] | None = None,
         body: Content | None = None,
     ) -> Iterator[HttpAnswer]:
-        """Send a request and yield the response; follow redirects, answer one login challenge.
+        """Send a request and yield the response; follow redirects and answer one login challenge.
 
         Args:
             method: HTTP method.
             url: Absolute URL, or a path at the registry.
             expected: Accepted status codes; all others are errors.
-            headers: Headers of the request.
-            body: Body of the request.
+            headers: Request headers.
+            body: Request body.
         """
         url, redirects, asked = urljoin(self.base, url), 0, False
         while True:

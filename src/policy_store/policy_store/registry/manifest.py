@@ -51,12 +51,12 @@ class RegistryReference:
 
     @property
     def name(self) -> str:
-        """Name of the bundle."""
+        """Bundle name."""
         return self.repository.rpartition("/")[2]
 
     @property
     def place(self) -> str:
-        """Registry and repository, for messages."""
+        """Registry and repository, as named in messages."""
         return f"{self.host}/{self.repository}"
 
     def __str__(self) -> str:
@@ -116,7 +116,7 @@ def parse_manifest(content: bytes, artifact_type: str, place: str) -> dict[str, 
     Args:
         content: Raw bytes of the manifest.
         artifact_type: Required type.
-        place: Source of the manifest, for messages.
+        place: Source of the manifest, used in messages.
     """
     try:
         document = json.loads(content)

@@ -54,9 +54,9 @@ def pull_to_store(
         request: The request.
         access: Options for access to the registry.
         root: Folder of all installed bundles.
-        trusted: Keys, one of which must have signed the bundle and the statements. None: signatures
-            are not checked, and revocations are not pulled.
-        progress: Receives the number of bytes done, and the total.
+        trusted: Keys, one of which must have signed the bundle and the statements. If None,
+            signatures are not checked, and revocations are not pulled.
+        progress: Receives the number of bytes transferred, and the total.
     """
     model = root / request.reference.name
     found = find_bundle(request, access, model, trusted)

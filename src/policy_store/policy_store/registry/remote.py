@@ -212,7 +212,7 @@ def find_bundle(
 def pull_revocations(
     repository: RegistryRepository, model: Path | None, trusted: TrustedKeys | None
 ) -> Mapping[str, str]:
-    """Return each revoked version's reason, from the registry or, failing that, as last stored.
+    """Return the reason by revoked version, from the registry or, failing that, as last stored.
 
     A newer statement is stored in `model`, unless that is None. Without keys, none is pulled.
     """
@@ -254,7 +254,7 @@ def _channel(
 def _accepted(
     repository: RegistryRepository, tag: str, cls: type[R], model: Path | None, trusted: TrustedKeys
 ) -> tuple[R, bytes] | None:
-    """Return a signed statement, newer than or equal to the last accepted one, and its bytes.
+    """Return a signed statement at least as new as the last accepted one, and its bytes.
 
     The result is None if the registry has no such statement.
     """

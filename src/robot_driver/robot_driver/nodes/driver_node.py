@@ -121,7 +121,7 @@ class DriverNode(LifecycleBase):
         """Declare the parameters; everything else is created on configure.
 
         Args:
-            name: Name of the node.
+            name: Node name.
             robot_type: Class of the robot's interface.
             parameters: COMMON_PARAMETERS, all other fields of `robot_type.settings_type`, and the
                 rate parameters of the sensors.

@@ -34,7 +34,7 @@ class Gate:
         return [reason for reason in (_PRESSED if self._pressed else "", self._senders) if reason]
 
     def connect(self, link: LinkSupervisor[Any] | None) -> None:
-        """Forward to this link from now on (None: to no link); the e-stop state does not change."""
+        """Forward to this link (None for no link) from now on; the e-stop state does not change."""
         with self._lock:
             self._link, self._senders = link, ""
 

@@ -91,7 +91,7 @@ class SensorTopics:
         """Publish a state on the topics that are due; the stamp is its receipt time.
 
         Args:
-            state: State of the robot.
+            state: The robot's state.
             received_ns: Receipt time on the system clock.
         """
         for i, topic in enumerate(self._topics):

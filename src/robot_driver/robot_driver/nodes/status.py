@@ -98,7 +98,7 @@ class StatusTopics:
         self._node.destroy_publisher(self._diagnostics)
 
     def _log(self, report: DriverReport) -> None:
-        """Log changes of the phase, and of the reason why the drives damp."""
+        """Log changes in the phase, and in the reason why the drives damp."""
         shown = report.phase, report.reason if report.phase is DriverPhase.DAMPING else ""
         if shown == self._logged:
             return

@@ -4,7 +4,7 @@
 
 The driver runs as it does for users, as a process on DDS, connected to a test double of its robot.
 The suite is not in `policy_inference.testing`, because it uses ROS 2 and a driver's services and
-status, which `policy_inference` does not know. Requires pytest.
+status, which `policy_inference` knows nothing about. Requires pytest.
 """
 
 import pytest

@@ -90,8 +90,8 @@ class RobotDouble(ABC):
         heard: Received frames, in order.
         sent_ns: Times at which states were sent (system clock), keyed by the state's `moved_s`.
         silent: True to send no states.
-        moved_s: Time since the robot began to move away from the pose; it is back at MOTION_S; 0 at
-            rest.
+        moved_s: Time since the robot began to move away from the pose, to which it returns at
+            MOTION_S; 0 at rest.
     """
 
     def __init__(

@@ -94,9 +94,9 @@ _MOVED_RAD = 0.1
 """Maximum motion of a joint between a command's arrival and the resulting frame."""
 _BRAKES_S, _CARRYING = 0.5, 0.1
 _STEPS_LOST, _RATE_HZ, _LITTLE_STIFFNESS, _GROWTH = 100, 1000, 1.0, 4.0
-"""Sequence numbers that a sender may skip, and its highest rate. For a start: stiffness (N m/rad)
-below which the torque is limited; growth in stiffness (factor) beyond which the position is
-limited.
+"""Number of sequence numbers that a sender may skip, and its highest rate. When following starts:
+stiffness (N m/rad) below which the torque is limited; growth in stiffness (factor) beyond which the
+position is limited.
 """
 _IGNORES_S, _SHARE, _IGNORING, _STRAINED_S, _LATE_S = 0.3, 0.5, 2, 0.1, 0.05
 """Thresholds for a robot that ignores commands: time, share of the torque, number of joints, time

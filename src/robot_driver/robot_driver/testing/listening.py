@@ -238,7 +238,7 @@ def _shows(
     imus: list[Imu],
     orientation: Any,
 ) -> bool:
-    """Return True once this time has passed and the messages show that joints and any IMU moved."""
+    """Return True once this time has passed and messages show that the joints and any IMU moved."""
     return (
         time.monotonic() >= not_before_s
         and any(each.position != position for each, _ in joints)

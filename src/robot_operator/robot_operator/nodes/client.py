@@ -224,7 +224,7 @@ class Operator:
     def wait_for_robot(self, timeout_s: float = 60.0) -> None:
         """Wait until the policy node serves requests and its status reports fresh inputs.
 
-        Opening a policy may take long, for example to load an engine or over a slow network.
+        Opening a policy may take a long time, for example to load an engine or over a slow network.
         """
         self.wait_until(
             lambda: self._services.reaches_policy, "the services of the policy node", timeout_s
@@ -378,7 +378,7 @@ class Operator:
         return answers
 
     def _wait_for_listener(self, name: str) -> None:
-        """Wait until a node has received the reset on `estop`, so no old press arrives later."""
+        """Wait until a node has received the reset on `estop`, so that no old press follows."""
         services, timeout_s = self._services, self.answer_timeout_s
         self.wait_until(lambda: services.is_heard_by(name), f"{name} to listen to estop", timeout_s)
         services.announce(OperatorRequest.RESET)

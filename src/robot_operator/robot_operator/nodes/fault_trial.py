@@ -47,7 +47,7 @@ class FaultOutcome:
         rest_after_s: Time from the injection to the first command that brings the robot to rest,
             s; null if there was none within 5 s.
         reason: The policy node's reason for its mode, or that it no longer sends commands.
-        as_expected: True if the outcome is the expected one, in time.
+        as_expected: True if the expected outcome occurred in time.
     """
 
     faults: Sequence[str]
@@ -63,7 +63,7 @@ class FaultTrialResult:
     """Result of `try_faults`.
 
     Attributes:
-        policy_node: Full name of the policy node.
+        policy_node: The policy node's full name.
         outcomes: The outcomes, in the order of the scenario file.
     """
 
@@ -79,7 +79,7 @@ class FaultTrial:
 
         Args:
             operator: Client for the policy node.
-            policy_node: Full name of the policy node.
+            policy_node: The policy node's full name.
         """
         self._operator = operator
         self._rests_s: list[float] = []
@@ -208,18 +208,18 @@ def set_faults(operator: Operator, client: Any, faults: Sequence[str]) -> None:
 def try_faults(
     operator: Operator, policy_node: str, scenarios: Sequence[FaultScenario], *, confirm: bool
 ) -> CommandResult[FaultTrialResult]:
-    """Try all scenarios; before each, make the robot stand up and run its policy if it does not.
+    """Try all scenarios; before each, make the robot stand up and run its policy unless it runs.
 
     An interruption damps the robot.
 
     Args:
         operator: Client for the policy node.
-        policy_node: Full name of the policy node.
+        policy_node: The policy node's full name.
         scenarios: The scenarios.
         confirm: True to wait for Enter before the robot moves.
 
     Returns:
-        All outcomes, with the number of those as expected; the status is 1 if any is not.
+        All outcomes, and the number that are as expected; the status is 1 if any is not.
     """
     trial = FaultTrial(operator, policy_node)
     trial.check(scenarios)

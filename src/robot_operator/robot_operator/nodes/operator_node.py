@@ -12,7 +12,7 @@ Calls (std_srvs/Trigger): `stand`, `run`, `damp`, `reset`, `estop` of the policy
 `set_authority` of the policy node; (policy_msgs/SwitchState) `switch` of the node of a policy set;
 (std_srvs/Trigger) `take_over`, `hand_back` of the node of a chunk policy.
 
-In a terminal it shows a screen; elsewhere it logs changes.
+In a terminal, it shows a screen; elsewhere, it logs changes.
 """
 
 import sys
@@ -175,7 +175,7 @@ class OperatorNode(LifecycleBase):
             self._adopt(commanded_values(Path(message.bundle), message.bundle_sha256))
 
     def _adopt(self, terms: Mapping[str, Sequence[CommandedValue]]) -> None:
-        """Replace the sliders with those for the values of another contract."""
+        """Replace the sliders with ones for the values of another contract."""
         with self._lock:
             self._drop_values()
             self._sliders = Sliders(terms)
@@ -221,7 +221,7 @@ class OperatorNode(LifecycleBase):
         self._request(OperatorRequest.SWITCH, asked=SwitchState.Request(state=following))
 
     def _turn_dial(self, request: OperatorRequest) -> None:
-        """Step the policy's share of the command, starting from the last request if recent."""
+        """Step the policy's share of the command, from the last requested share if recent."""
         if self._seen.policy is None:
             self.news.refuse(f"{request.value}: refused: no status from the policy node yet")
             return

@@ -21,8 +21,8 @@ def own_node(
     The command handles signals itself, since publishing fails once rclpy's own handler has run.
 
     Args:
-        name: Name of the node.
-        kind: Kind of node, for messages.
+        name: Node name.
+        kind: Kind of node, used in messages.
         silent: True to omit the log topic and the services, for a faster start.
         options: Further options of `rclpy.node.Node`.
     """

@@ -40,7 +40,7 @@ class RobotServices:
     """Clients for the services of a policy node and a driver, and the publisher of `estop`."""
 
     def __init__(self, node: Node, policy_node: str | None, driver_node: str | None) -> None:
-        """Create clients and publisher on a node; none for a policy node or driver of None."""
+        """Create the clients on a node (none for a name that is None), and the publisher."""
         self._node = node
         self._clients: dict[OperatorRequest, dict[str, Any]] = {}
         for request in OperatorRequest:

@@ -152,7 +152,7 @@ PARAMETERS = (
 
 
 def pilot_settings(values: Mapping[str, Any]) -> PilotSettings:
-    """Return the settings of the pilot.
+    """Return the pilot's settings.
 
     Args:
         values: Values of all PARAMETERS, by name.

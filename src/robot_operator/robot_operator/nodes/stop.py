@@ -20,11 +20,11 @@ from robot_operator.requests import OperatorError, OperatorRequest
 
 _PERIOD_S = 0.02
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-"""Reliable, and kept for late subscribers."""
+"""QoS of the e-stop: reliable, and kept for late subscribers."""
 
 
 class EstopButton:
-    """Presses the e-stop immediately, and every 20 ms until it is closed.
+    """Presses the e-stop immediately, and every 20 ms until closed.
 
     The repetitions reach volatile subscribers that are matched late.
     """

@@ -85,7 +85,7 @@ class StopConfirmation:
     def wait(self, timeout_s: float) -> None:
         """Return once every known node has obeyed and no other has appeared for 1 s.
 
-        The 1 s become 4 s if a policy node's driver or simulator, or a driver's policy node, has
+        The 1 s becomes 4 s if a policy node's driver or simulator, or a driver's policy node, has
         not been found.
         """
         ends_s = time.monotonic() + timeout_s

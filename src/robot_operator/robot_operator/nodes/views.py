@@ -37,7 +37,7 @@ class Seen:
 
     policy: PolicyStatus | None = None
     policy_ns: int = 0
-    """Receipt time, on the steady clock."""
+    """Receipt time of `policy`, on the steady clock."""
     driver: RobotStatus | None = None
     driver_ns: int = 0
     battery: BatteryState | None = None

@@ -21,7 +21,7 @@ from sensor_msgs.msg import BatteryState
 from robot_operator.requests import OperatorRequest
 
 Lines = list[tuple[str, str]]
-"""Name and value of each line."""
+"""Lines, each with a name and a value."""
 
 MODES = {
     getattr(JointCommand, name): name.removeprefix("MODE_")
@@ -228,7 +228,7 @@ def way_to_follow(policy: PolicyStatus, driver: RobotStatus) -> str:
 
 
 def _find_next(driver: RobotStatus, *, damped: bool) -> tuple[OperatorRequest | None, list[str]]:
-    """Return the next step for a driver that follows nothing; `damped` if policy is in DAMP."""
+    """Return the next step for a driver that follows nothing; `damped` if the policy is in DAMP."""
     if driver.state in (RobotStatus.LISTENING, RobotStatus.DAMPING) and not damped:
         return OperatorRequest.DAMP, []
     if driver.state == RobotStatus.LISTENING:

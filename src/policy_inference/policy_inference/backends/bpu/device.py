@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Load and state of the BPU, read from the driver's kernel files.
 
-Files: D-Robotics' manuals, "BPU driver sysfs debugging interface" (rdk_doc) and "Thermal and CPU
-frequency management" (rdk_doc, rdk_s_doc).
+Source for the files: D-Robotics' manuals, "BPU driver sysfs debugging interface" (rdk_doc) and
+"Thermal and CPU frequency management" (rdk_doc, rdk_s_doc).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _X5_SENSOR = "/sys/class/hwmon/hwmon0/temp2_input"
 
 
 def read_bpu(machine: Machine) -> Mapping[str, str]:
-    """Return peak core load, clock and temperature; unreadable values are omitted."""
+    """Return the peak core load, the clock and the temperature; unreadable values are omitted."""
     loads = [machine.number(core / "ratio") for core in machine.glob(CORES)]
     known = [load for load in loads if load is not None]
     found = {"bpu_load_percent": f"{max(known):.0f}"} if known else {}

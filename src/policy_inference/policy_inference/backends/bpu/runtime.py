@@ -40,7 +40,7 @@ class BpuRuntime(BackendBase):
         "priority": f"priority, 0 to {_NUMBERS['priority']} (highest); by default, the runtime's",
     }
     package: str
-    """Name of the runtime's package, for messages."""
+    """Name of the runtime's package, used in messages."""
 
     @classmethod
     def check_options(cls, given: Mapping[str, str]) -> None:
@@ -132,11 +132,11 @@ class BpuRuntime(BackendBase):
     def _load(
         self, file: Path, core: int | None, priority: int | None
     ) -> tuple[Sequence[BpuTensor], Sequence[BpuTensor], Mapping[str, str]]:
-        """Load the file and return its tensors and details; runtime errors need not be caught."""
+        """Load the file and return its tensors and details; the caller handles runtime errors."""
 
     @abstractmethod
     def _connect(self, copies: Mapping[str, InputCopy]) -> None:
-        """Build the argument that every run passes to the runtime, from the input arrays."""
+        """Build from the input arrays the argument that every run passes to the runtime."""
 
     @abstractmethod
     def _infer(self) -> Sequence[Any]:
@@ -144,7 +144,7 @@ class BpuRuntime(BackendBase):
 
 
 def vendor_module(*names: str) -> Any:
-    """Import the first available module.
+    """Import the first of these modules that is available.
 
     Raises:
         BackendError: No module is installed, or its libraries are missing.

@@ -51,7 +51,7 @@ class BpuTensor:
     """An input or output as described by the runtime.
 
     Attributes:
-        name: Name of the tensor.
+        name: Tensor name.
         shape: Valid shape.
         memory: Shape in memory, which may include padding.
         dtype: NumPy type name.
@@ -79,14 +79,14 @@ class BpuTensor:
         return TensorSpec(name=self.name, shape=shape, dtype=dtype)
 
     def view(self, array: Tensor) -> Tensor:
-        """Return a view of a contiguous array of matching shape, with the tensor's axes."""
+        """Return a view, with the tensor's axes, of a contiguous array of matching shape."""
         axes = self._axes(array.shape)
         assert axes is not None
         ones = (1,) * (len(self.shape) - array.ndim)
         return array.reshape(array.shape + ones).transpose(axes)
 
     def _axes(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-        """Return the index of each tensor axis in `shape` padded with ones; None if none fits."""
+        """Return the tensor axes' indices in `shape`, padded with ones; None if it does not fit."""
         whole = shape + (1,) * (len(self.shape) - len(shape))
         orders = [tuple(range(len(whole)))]
         if len(whole) == 4 and (self.layout == "NHWC" or len(shape) in (2, 4)):

@@ -52,7 +52,7 @@ class ServerConnection(ABC):
         outputs: The server's output tensors.
         details: Details that the server reports.
         lost: Reason why the connection ended; empty while it is alive.
-        survives_late: True if another request may follow a request that was not answered in time.
+        survives_late: True if the connection remains usable after a late answer.
     """
 
     inputs: Sequence[TensorSpec] = ()
@@ -86,9 +86,9 @@ class ServerConnection(ABC):
 
 @contextmanager
 def texts_shown() -> Iterator[None]:
-    """Raise errors with server texts shortened and made safe to print on a terminal.
+    """Shorten the server texts in the block's errors, and make them safe to print on a terminal.
 
-    Messages go to logs, `~/status` and terminals.
+    The errors' messages go to logs, `~/status` and terminals.
     """
     try:
         yield
@@ -111,7 +111,7 @@ class RemoteLink:
         """Connect for the first time, without verification.
 
         Args:
-            where: The server's name, for messages.
+            where: The server's name, used in messages.
             connect: Establishes a connection.
             prove: Verifies a connection; raises BackendError if it leads to a different model.
 
@@ -233,7 +233,7 @@ class RemoteBackend(BackendBase):
     _within_s = PROOF_WITHIN_S
     """Time limit for the next run; longer for the first run, which is part of opening."""
     where = ""
-    """The server's name, for messages."""
+    """The server's name, used in messages."""
 
     @abstractmethod
     def _prepare(self, file: Path) -> None:
@@ -241,7 +241,7 @@ class RemoteBackend(BackendBase):
 
     @abstractmethod
     def _connect(self, lose: Callable[[ServerConnection], None]) -> ServerConnection:
-        """Connect; see `Connect`."""
+        """Return a connection; see `Connect`."""
 
     def problem(self) -> str:
         return self._link.problem if self._link is not None else ""
@@ -332,7 +332,7 @@ class RemoteBackend(BackendBase):
         return f"{text}; deadline {self._deadline_s * 1e3:g} ms"
 
     def _number(self, option: str, default: float) -> float:
-        """Return the positive number that an option gives."""
+        """Return an option's value, a positive number; `default` if it is not set."""
         text = self._given.get(option, "")
         try:
             number = float(text) if text else default

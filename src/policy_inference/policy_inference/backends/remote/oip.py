@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models behind the Open Inference Protocol: Triton, KServe, OpenVINO Model Server, our service.
 
-This module uses grpcio, not tritonclient: that is a layer on top of grpcio, with its own copy of
-the messages and its own version limits, and adds nothing that is needed here.
+This module uses grpcio directly. The package tritonclient is a layer on top of grpcio, with its own
+copy of the messages and its own version limits, and adds nothing that is needed here.
 """
 
 from __future__ import annotations
@@ -323,7 +323,7 @@ class _OipConnection(ServerConnection):
             self._check_hash(answer.parameters[POLICY_SHA256].string_param)
 
     def _check_hash(self, found: str) -> None:
-        """Raise an error unless a hash is the file's or, if unknown, the first reported one."""
+        """Raise an error unless a hash is the file's or, if that is unknown, the first reported."""
         if self._sha256 and found != self._sha256:
             raise LostError(
                 f"model {self._served.model}: expected sha256 {self._sha256}, found {found}: "

@@ -50,7 +50,7 @@ class OipModel:
 def write_oip_model(
     file: Path, model: OipModel, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]
 ) -> None:
-    """Write the file.
+    """Write an `oip` artifact.
 
     Args:
         file: File to write.
@@ -74,7 +74,7 @@ def read_oip_model(file: Path) -> tuple[OipModel, dict[str, Tensor], dict[str, T
     """Return the model that a server must provide, and its input and output rows, by name.
 
     Raises:
-        BackendError: The file is not such an artifact.
+        BackendError: The file is not an `oip` artifact.
     """
     try:
         arrays = unpacked_arrays(file, read_at_most(file, LARGEST_BYTES), None, LARGEST_BYTES)

@@ -40,8 +40,8 @@ from policy_inference.machine.machine import Finding, Machine
 
 _PACKAGES = "pip install websockets msgpack pillow, or policy_inference[remote]"
 _OTHER_BYTES = 1 << 18
-"""Maximum bytes in an answer besides the chunk (names, times, or an error text), or in the
-metadata.
+"""Maximum number of bytes in an answer besides the chunk (names, times, or an error text), or in
+the metadata.
 """
 _BYTES_PER_VALUE = 16
 """Bytes per chunk value: float64, and as much again for extra data from the server, such as the

@@ -238,10 +238,10 @@ def _tensors(described: RknnFile) -> tuple[list[TensorSpec], list[TensorSpec]]:
 
 
 def _kind(array: Tensor) -> tuple[np.dtype[np.generic], tuple[int, ...]]:
-    """Return type and shape without axes of size 1; some runtimes give every tensor four axes."""
+    """Return an array's type, and its shape without axes of size 1, which some runtimes add."""
     return array.dtype, tuple(size for size in array.shape if size != 1)
 
 
 def _channels_last(array: Tensor) -> Tensor:
-    """Return a channels-last array if `array` is an image [batch, channels, height, width]."""
+    """Return an image [batch, channels, height, width] channels-last, other arrays unchanged."""
     return np.empty_like(np.moveaxis(array, 1, -1), order="C") if array.ndim == 4 else array

@@ -217,7 +217,7 @@ DRIVER_FOLDERS = ("/proc/rknpu", "/sys/kernel/debug/rknpu")
 
 
 def read_npu(machine: Machine) -> Mapping[str, str]:
-    """Return peak core load, clock and temperature; unreadable values are omitted."""
+    """Return the peak core load, the clock and the temperature; unreadable values are omitted."""
     # "NPU load: Core0: 12%, Core1: 0%, Core2: 0%,", or "NPU load: 12%" with one core.
     loads = [int(load) for load in re.findall(r"(\d+)%", driver_text(machine, "load"))]
     found = {"npu_load_percent": str(max(loads))} if loads else {}
@@ -229,7 +229,7 @@ def read_npu(machine: Machine) -> Mapping[str, str]:
 
 
 def driver_text(machine: Machine, name: str) -> str:
-    """Return the content of a driver file; "" if none can be read."""
+    """Return the content of a driver file from the first folder that has it; "" if none does."""
     texts = (machine.text(f"{folder}/{name}") for folder in DRIVER_FOLDERS)
     return next((text for text in texts if text), "")
 

@@ -39,7 +39,7 @@ class VendorLog(logging.Handler):
         return "\n".join([*logged, *printed]).strip()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a message, unless it is the greeting."""
+        """Keep a message, unless it is the logger's greeting."""
         if not (text := record.getMessage()).startswith(_GREETING):
             self._records.append(text)
 

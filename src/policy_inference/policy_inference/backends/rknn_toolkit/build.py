@@ -46,7 +46,7 @@ def toolkit_version() -> str:
 
 
 def build(folder: Path, recipe: Recipe) -> Any:
-    """Build the model in a folder.
+    """Build the model in a recipe's folder.
 
     An attention rule in toolkit 2.5.0 breaks the cross-attention of decoders; if that happens, the
     model is built again without the rule.
@@ -109,7 +109,7 @@ def _steps(
 
 
 def call(method: Callable[..., Any], stage: str, *args: Any, **given: Any) -> Any:
-    """Call the toolkit.
+    """Call a method of the toolkit; any failure is raised as `ToolkitError`.
 
     Returns:
         The call's result: never -1, and None only for `config`.

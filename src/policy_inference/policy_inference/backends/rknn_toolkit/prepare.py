@@ -3,10 +3,10 @@
 """Convert an ONNX model to a form that the toolkit accepts; runs in the toolkit's Python or ours.
 
 Toolkit 2.5.0 accepts opsets up to 19, fixed sizes, standard ONNX operators, recurrent layers whose
-outputs all have names, and one output per value: if two outputs have the same value, it silently
-drops one. It folds a per-element factor before a Gemm into the weights, assuming that the weights
-are stored output by output (`transB=1`); otherwise it fails or, with square weights, silently
-computes wrong results. A LayerNormalization must specify its epsilon.
+outputs all have names, and one output per value: if two outputs have the same value, the toolkit
+silently drops one. It folds a per-element factor before a Gemm into the weights, assuming that the
+weights are stored output by output (`transB=1`); otherwise it fails or, with square weights,
+silently computes wrong results. A LayerNormalization must specify its epsilon.
 """
 
 from __future__ import annotations
@@ -214,7 +214,7 @@ def _state_epsilon(graph: Any) -> None:
 
 
 def _drop_unused(graph: Any, names: Collection[str]) -> None:
-    """Remove those of the named initializers that no node uses anymore."""
+    """Remove the named initializers that no node uses anymore."""
     used = {name for node in graph.node for name in node.input}
     kept = [
         tensor for tensor in graph.initializer if tensor.name in used or tensor.name not in names

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A build recipe: a folder or zip file from which the same model can be built again.
 
-It contains `recipe.json` (target, precision, settings, tensors), `model.onnx` in the form that the
-toolkit accepts, and each input's calibration rows [rows, *shape without the batch axis] in
+The recipe contains `recipe.json` (target, precision, settings, tensors), `model.onnx` in the form
+that the toolkit accepts, and each input's calibration rows [rows, *shape without the batch axis] in
 `samples/0.npy`, ...
 """
 
@@ -38,7 +38,7 @@ class Recipe:
         precision: fp16, or one of the chip's quantized types.
         inputs, outputs: Tensors, in the model's order.
         settings: Settings for `RKNN.config`, except target and precision.
-        hybrid: True to build in fp16 those layers that would otherwise lose too much accuracy.
+        hybrid: True to use fp16 for layers that would otherwise lose too much accuracy.
         tag: Text stored in the file.
     """
 

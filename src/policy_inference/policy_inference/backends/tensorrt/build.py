@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Build an engine from an ONNX file, depending on TensorRT's features rather than its version."""
+"""Build an engine from an ONNX file, checking for TensorRT's features rather than its version."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def build_plan(
     Args:
         trt: The `tensorrt` module.
         trt_log: Logger for TensorRT.
-        file: The ONNX file, for messages.
+        file: The ONNX file, as named in messages.
         model: Content of the file; external weights are rejected, since no hash covers them.
         precision: One of `PRECISIONS`.
         inputs: Inputs as in the contract, with the sizes to use for dynamic axes.

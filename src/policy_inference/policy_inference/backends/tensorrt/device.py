@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""GPU memory, a stream and copies through cuda-python: TensorRT leaves these to its caller.
+"""GPU memory, a stream and copies through cuda-python, which TensorRT leaves to its caller.
 
 Like TensorRT, the CUDA runtime uses the GPU's primary context, in any thread.
 """
@@ -47,12 +47,12 @@ class GraphError(Exception):
 
 
 class Device:
-    """The first GPU, one stream on it, and memory; everything is released by `close`.
+    """The first GPU, one stream on it, and memory; `close` releases everything.
 
     Arrays from `host` live as long as they are referenced, so late reads of an output are safe.
 
     Attributes:
-        gpu: Name of the GPU.
+        gpu: GPU name.
         compute_capability: Compute capability, such as 8.7.
         driver: CUDA version that the driver supports.
         cuda: CUDA version of the Python package.
@@ -97,7 +97,7 @@ class Device:
         self.stream = int(self._stream)
 
     def host(self, spec: TensorSpec) -> Tensor:
-        """Return a zeroed array in page-locked memory, from which GPU copies need no staging."""
+        """Return a zeroed array in page-locked memory, which the GPU can copy without staging."""
         count = math.prod(spec.shape)
         size = max(1, count * np.dtype(spec.dtype).itemsize)
         address = int(self._call("cudaHostAlloc", size, self._cuda.cudaHostAllocDefault))
@@ -140,7 +140,7 @@ class Device:
         self._checked("cudaStreamSynchronize", self._cuda.cudaStreamSynchronize(self._stream))
 
     def record(self, enqueue: Callable[[], None]) -> Callable[[], None]:
-        """Record the work that `enqueue` puts into the stream; return a function to replay it.
+        """Record the work that `enqueue` puts on the stream; return a function to replay it.
 
         Raises:
             GraphError: Recording is not possible.
@@ -199,10 +199,10 @@ class Device:
 
 
 def _cuda_error(what: str, name: str, text: str) -> BackendError:
-    """Return the error for a failed call, with the cause, and the remedy for the error's name."""
+    """Return the error for a failed call, with its cause and the remedy for its error name."""
     return BackendError(f"tensorrt: {what}: {text} ({name}); {_REMEDIES.get(name, _LOST)}")
 
 
 def _version_text(number: int) -> str:
-    """Format a CUDA version number, such as 12060 as 12.6."""
+    """Format a CUDA version number, e.g. 12060 as 12.6."""
     return f"{number // 1000}.{number % 1000 // 10}"

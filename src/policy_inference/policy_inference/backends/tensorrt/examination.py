@@ -168,7 +168,7 @@ def read_gpu(machine: Machine) -> Mapping[str, str]:
 
 
 def clock_folder(machine: Machine) -> Path | None:
-    """Return the folder of the GPU's clock."""
+    """Return the GPU's clock folder."""
     return next(
         (folder for name in _GPUS for folder in machine.glob(f"/sys/class/devfreq/{name}")), None
     )
@@ -187,7 +187,7 @@ def _load(machine: Machine) -> dict[str, str]:
 def _power(machine: Machine) -> dict[str, str]:
     """Return the module's power in W, or the sum over its rails if no total is measured.
 
-    Units: Linux, Documentation/hwmon/ina3221.rst: mV and mA.
+    Units (mV and mA): Linux, Documentation/hwmon/ina3221.rst.
     """
     watts = {}
     for label in machine.glob("/sys/class/hwmon/hwmon*/in[1-3]_label"):

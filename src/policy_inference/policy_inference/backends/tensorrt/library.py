@@ -23,7 +23,7 @@ _KEPT = 4
 
 
 def load_tensorrt() -> Any:
-    """Import the package.
+    """Import the `tensorrt` package.
 
     Raises:
         BackendError: The package or its libraries are missing.
@@ -75,7 +75,7 @@ class TensorRtLog:
         self._warnings.clear()
 
     def reasons(self) -> str:
-        """Return TensorRT's last errors, worded as the end of a message.
+        """Return TensorRT's last errors, worded to complete a message.
 
         If there are no errors, return the warnings, since 8.6 reports a missing driver only as a
         warning.
@@ -84,7 +84,7 @@ class TensorRtLog:
         return f"; TensorRT says: {' | '.join(said)}" if said else ""
 
     def made(self, make: Callable[..., Any], *args: Any) -> Any:
-        """Return a Builder, Runtime or OnnxParser.
+        """Create a TensorRT Builder, Runtime or OnnxParser with `make`.
 
         Raises:
             BackendError: The library returned no object, which its Python package reports as a

@@ -35,7 +35,7 @@ OPTIONS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
-    """Validated values of OPTIONS."""
+    """Validated values of the back end's OPTIONS."""
 
     build: bool
     workspace_mib: int | None
@@ -81,7 +81,7 @@ def find_plan(
         trt_log: Logger for TensorRT.
         device: The GPU.
         options: Build options.
-        file: The model file, for messages.
+        file: The model file, as named in messages.
         content: The model file or a copy of it.
         precision: Precision stated in the contract.
         inputs: Inputs specified in the contract.

@@ -109,7 +109,7 @@ def require_fitting(plan: Path, content: bytes, precision: str, here: Mapping[st
 
     Raises:
         BackendError: The plan was built for a different TensorRT version or GPU, or the JSON file
-            does not name these.
+            does not state them.
     """
     rebuild = (
         "compile it again on this machine from the ONNX file, or put the ONNX file into the bundle"
@@ -144,7 +144,7 @@ def require_fitting(plan: Path, content: bytes, precision: str, here: Mapping[st
 
 
 def read_model(file: Path) -> bytes:
-    """Read a model file.
+    """Return the content of a model file.
 
     Raises:
         BackendError: The file cannot be read.
