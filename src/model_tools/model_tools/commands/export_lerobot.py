@@ -156,7 +156,8 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
         help="ONNX opset, 11 to 20 (default 11 for bayes, else 19)",
     )
     parser.add_argument(
-        "--onnx-sim", action="store_true", help="simplify the graphs with onnxsim, and compare"
+        "--onnx-sim", action="store_true", help="simplify the graphs with onnxsim, and compare "
+        "their outputs"
     )
     parser.add_argument(
         "--golden",

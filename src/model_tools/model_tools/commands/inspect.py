@@ -70,7 +70,8 @@ def run(given: argparse.Namespace) -> CommandResult[InspectionReport]:
     if given.plan:
         report = _planned(path, given)
     elif given.output is not None:
-        raise ToolError("--output: expected --plan as well (it is the output), found no --plan")
+        raise ToolError("--output: expected --plan as well (only the plan is written to this "
+        "file), found no --plan")
     else:
         report = inspect_path(path)
     if given.html:

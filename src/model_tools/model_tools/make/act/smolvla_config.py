@@ -245,7 +245,7 @@ def _tokens(root: Node, language: Language, vlm: Path, words: int) -> tuple[int,
         from tokenizers import Tokenizer
     except ImportError as error:
         raise ToolError(
-            "tokenizers: expected this package (it turns --prompt into tokens), found no "
+            "tokenizers: expected this package (to turn --prompt into tokens), found no "
             "such package; run "
             "`pip install tokenizers` in the environment of model_tools"
         ) from error
