@@ -140,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
         "--samples",
         type=positive_count,
         default=10_000_000,
-        help="number of policy steps over all robots",
+        help="total number of policy steps of all robots",
     )
     parser.add_argument(
         "--robots", type=positive_count, default=ROBOTS, help="number of robots simulated at a time"
