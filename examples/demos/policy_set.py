@@ -370,7 +370,7 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
         default=48,
         help="total number of switches (default: %(default)s)",
     )
-    add("--seed", type=number, default=1, help="seed of everything random (default: %(default)s)")
+    add("--seed", type=number, default=1, help="seed for all randomness (default: %(default)s)")
     add_images(parser)
     return parser.parse_args(args)
 

@@ -144,9 +144,7 @@ def _violated(output: Path) -> Iterator[str]:
         if not flight:
             yield f"{flight.recording.path} violates {', '.join(flight.counts)}: model_tools check"
     ticks = sum(flight.ticks for flight in flights)
-    progress.info(
-        "%d recordings: %d ticks checked against the invariants", len(flights), ticks
-    )
+    progress.info("%d recordings: %d ticks checked against the invariants", len(flights), ticks)
 
 
 def emptied(folder: Path) -> Path:

@@ -418,7 +418,10 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
         "lite3_walk or go2_walk)",
     )
     parser.add_argument(
-        "--seconds", type=_positive, default=PLAN_S, help="how long to walk (default: %(default)g)"
+        "--seconds",
+        type=_positive,
+        default=PLAN_S,
+        help="how long to walk, s (default: %(default)g)",
     )
     parser.add_argument(
         "--lockstep",

@@ -131,8 +131,9 @@ class EpisodeSidecar:
     policy: PolicyRan | None = entry("policy that drove; null: a person", default=None)
     ended: str = entry("why the episode ended", default="")
     lost: int = entry(
-        "number of messages lost because they arrived faster than the disk could "
-        "write", default=0, minimum=0
+        "number of messages lost because they arrived faster than the disk could write",
+        default=0,
+        minimum=0,
     )
     not_received: dict[str, int] = entry(
         "number of messages that were sent but did not arrive, by topic", default={}

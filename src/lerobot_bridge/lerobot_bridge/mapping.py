@@ -107,7 +107,7 @@ class Source(Channel):
         "joint quantity to read", default="position"
     )
     resample: Literal["hold", "as_of", "drop"] = entry(
-        "rule for the messages that may fill a frame", default="as_of"
+        "rule that selects the message for a frame", default="as_of"
     )
     tolerance_s: float | None = entry(
         "maximum age of a message with as_of, s; two periods if absent",
@@ -147,7 +147,7 @@ class CameraSource:
     width: int = entry("width of the images, pixels", minimum=1, maximum=8192)
     resize: bool = entry("true: images of a different size are stretched to fit", default=False)
     resample: Literal["hold", "as_of", "drop"] = entry(
-        "rule for the images that may fill a frame", default="as_of"
+        "rule that selects the image for a frame", default="as_of"
     )
     tolerance_s: float | None = entry(
         "maximum age of an image with as_of, s; two periods if absent",
@@ -179,7 +179,7 @@ class RobotMapping:
     rate_hz: int = entry("frames per second", minimum=1, maximum=1000)
     joints: dict[str, Joint] = entry("joints by LeRobot's names, without .pos", default={})
     vectors: dict[str, tuple[Source, ...]] = entry(
-        "features of numbers: observation.state, action, others", minProperties=1
+        "numeric features: observation.state, action, others", minProperties=1
     )
     cameras: dict[str, CameraSource] = entry(
         "cameras by name: the feature is observation.images.NAME", default={}

@@ -102,7 +102,7 @@ PARAMETERS = (
             minimum=-1,
             maximum=_HIGHEST_GAIN,
             doc=f"{letter.upper()} of the servos' own position loop, in their unit; -1: LeRobot's "
-            f"value",
+            "value",
         )
         for letter in "pid"
     ),

@@ -97,7 +97,7 @@ def add_episodes(parser: argparse.ArgumentParser) -> None:
         "--episodes",
         type=_numbers,
         metavar="0,2,5-8",
-        help=f"comma-separated numbers of episodes, or `{ALL}` (default)",
+        help=f"comma-separated episode numbers, or `{ALL}` (default)",
     )
 
 

@@ -50,9 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="USER/NAME",
         help="name of the dataset (default: local/ and the output folder's name)",
     )
-    parser.add_argument(
-        "--task", default="", help="task for episodes whose recording names none"
-    )
+    parser.add_argument("--task", default="", help="task for episodes whose recording names none")
     parser.add_argument("--tags", default="", help="tags of the dataset: arm,cube")
     add_reading(parser)
     parser.add_argument("--codec", choices=CODECS, default=CODECS[0], help="of the videos")

@@ -202,8 +202,7 @@ def _judged(episodes: Sequence[Episode]) -> tuple[str, ...]:
             ]
             _log.warning(
                 "the dataset has no %s, because it is unknown for %s; write it into episode.json "
-                "beside "
-                "the recording",
+                "beside the recording",
                 name,
                 ", ".join(unknown),
             )

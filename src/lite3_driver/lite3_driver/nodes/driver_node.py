@@ -53,7 +53,7 @@ PARAMETERS = (
         name="interface_address",
         type=str,
         default=_DEFAULT.interface_address,
-        doc="IPv4 address of this machine to receive on; 0.0.0.0: all of them",
+        doc="IPv4 address of this machine to receive on; 0.0.0.0: all addresses",
     ),
     Spec(
         name="state_port",

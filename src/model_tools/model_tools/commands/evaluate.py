@@ -66,12 +66,13 @@ def add_trials(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ray",
         metavar="ADDRESS",
-        help="run the trials on a Ray cluster instead: its address, HOST:PORT; needs the package "
-        "ray (model_tools[ray])",
+        help="run the trials on a Ray cluster instead: its address, HOST:PORT; needs the ray "
+        "package (model_tools[ray])",
     )
     parser.add_argument(
-        "--resume", action="store_true", help="keep the results in the output folder, and run only "
-        "the remaining trials"
+        "--resume",
+        action="store_true",
+        help="keep the results in the output folder, and run only the remaining trials",
     )
     parser.add_argument(
         "--trial-limit-s",

@@ -96,7 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
         "--n-action-steps",
         type=int,
         metavar="N",
-        help="executed steps of a chunk (default: the checkpoint's)",
+        help="number of steps to execute of each chunk (default: the checkpoint's)",
     )
     parser.add_argument(
         "--resize",
@@ -146,7 +146,7 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
         type=int,
         default=6,
         metavar="N",
-        help="processes of the BPU's compiler (default 6)",
+        help="number of processes for the BPU's compiler (default 6)",
     )
     parser.add_argument(
         "--opset",
@@ -156,8 +156,9 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
         help="ONNX opset, 11 to 20 (default 11 for bayes, else 19)",
     )
     parser.add_argument(
-        "--onnx-sim", action="store_true", help="simplify the graphs with onnxsim, and compare "
-        "their outputs"
+        "--onnx-sim",
+        action="store_true",
+        help="simplify the graphs with onnxsim, and compare their outputs",
     )
     parser.add_argument(
         "--golden",

@@ -70,8 +70,10 @@ def run(given: argparse.Namespace) -> CommandResult[InspectionReport]:
     if given.plan:
         report = _planned(path, given)
     elif given.output is not None:
-        raise ToolError("--output: expected --plan as well (only the plan is written to this "
-        "file), found no --plan")
+        raise ToolError(
+            "--output: expected --plan as well (only the plan is written to this "
+            "file), found no --plan"
+        )
     else:
         report = inspect_path(path)
     if given.html:

@@ -304,7 +304,7 @@ def _private_folder(file: Path) -> PrivateFolder:
     except OSError as error:
         raise BackendError(
             f"{file}: expected a temporary folder for a copy, found: {error}; choose one with "
-            f"TMPDIR"
+            "TMPDIR"
         ) from error
 
 

@@ -48,7 +48,7 @@ def listen(path: Path, backlog: int, group: str = "") -> socket.socket:
         listening.close()
         raise PolicyError(
             f"{path}: expected the folder {path.parent}, found none; make it, or choose another "
-            f"path"
+            "path"
         ) from error
     except OSError as error:
         listening.close()

@@ -231,7 +231,7 @@ def _channel(
     reference = repository.reference
     if trusted is None or reference.tag or reference.digest:
         raise PolicyError(
-            f"--channel: expected public keys, and a reference without a tag or digest, found "
+            "--channel: expected public keys, and a reference without a tag or digest, found "
             f"{reference} and {'keys' if trusted else 'no keys (--public-key)'}"
         )
     if not re.fullmatch(CHANNEL_NAME, name):

@@ -127,8 +127,8 @@ def parameters(model: UnitreeFigures) -> tuple[Spec, ...]:
             default=defaults.lowcmd_publishers,
             minimum=0,
             maximum=10,
-            doc="Number of publishers on lowcmd, excluding ROS nodes, that the robot itself has "
-            "when it is released",
+            doc="Number of the robot's own publishers on lowcmd, excluding ROS nodes, when it is "
+            "released",
         ),
         Spec(
             name="release_timeout_s",

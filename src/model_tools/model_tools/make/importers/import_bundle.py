@@ -168,7 +168,7 @@ def _copy_model(draft: Draft, file: Path) -> None:
     except onnx.checker.ValidationError as error:
         raise ToolError(
             f"{model.path}: expected its weights beside it in {', '.join(model.external_files)}, "
-            f"found {error}; copy everything that the training exported"
+            f"found {error}; copy everything that the training run exported"
         ) from error
     artifact = draft.find(("model", "artifacts", "onnx"))
     artifact["sha256"] = sha256_file(file)

@@ -189,8 +189,9 @@ def _repeat_verdict(file: Path, bundle: JointBundle) -> None:
     if kept is None:
         return
     if kept.bundle != bundle.contract.name:
-        _log.warning("%s: contains rows for %s, not for "
-        "%s", file, kept.bundle, bundle.contract.name)
+        _log.warning(
+            "%s: contains rows for %s, not for %s", file, kept.bundle, bundle.contract.name
+        )
     for gap in kept.verdict.warnings:
         _log.warning("%s: %s", file, gap)
 

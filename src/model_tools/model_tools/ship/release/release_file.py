@@ -241,7 +241,7 @@ def write_new_release(release: Release, file: Path) -> None:
     if file.exists():
         raise ToolError(
             f"{file}: expected a path that does not exist yet, found a file; choose another "
-            f"--output"
+            "--output"
         )
     _write(release, file)
 
