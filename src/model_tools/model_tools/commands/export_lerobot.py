@@ -133,8 +133,8 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
         "--type",
         choices=TYPES,
         metavar="MARCH",
-        help=f"type of BPU ({', '.join(TYPES)}); in addition, a workspace for D-Robotics' compiler "
-        "is made; needs --dataset",
+        help=f"type of BPU ({', '.join(TYPES)}); also makes a workspace for D-Robotics' compiler; "
+        "needs --dataset",
     )
     add_samples(
         parser,

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--html",
         type=Path,
         metavar="FILE",
-        help="HTML page to write in addition, with a drawing of height scan points",
+        help="also write an HTML page to this file, with a drawing of height scan points",
     )
     parser.add_argument("--force", action="store_true", help="replace an existing output")
 

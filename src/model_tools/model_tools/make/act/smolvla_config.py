@@ -231,8 +231,8 @@ def _vlm_folder(checkpoint: Path, name: str, given: Path | None) -> Path:
 def _prompt(language: Language) -> str:
     if not (language.prompt or "").strip():
         raise ToolError(
-            "--prompt: expected the task in words (those of the training dataset), found "
-            "none; the exported graphs contain the prompt, so each task needs its own export"
+            "--prompt: expected the task in the words of the training dataset, found none; the "
+            "exported graphs contain the prompt, so each task needs its own export"
         )
     assert language.prompt is not None
     return language.prompt

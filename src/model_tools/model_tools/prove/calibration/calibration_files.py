@@ -45,7 +45,7 @@ def choose_format(output: Path, asked: str | None, contract: JointContract) -> s
     found = asked or named
     if found not in (*FILES, *FOLDERS) or (found in FILES and named != found):
         raise ToolError(
-            f"{output}: expected a file .npz or .npy, or --format "
+            f"{output}: expected a .npz or .npy file, or --format "
             f"{' or '.join(FOLDERS)} and a folder, found "
             f"{f'--format {asked} and this name' if asked else 'another name'}"
         )
