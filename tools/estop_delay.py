@@ -157,7 +157,7 @@ def _parser() -> argparse.ArgumentParser:
         "--priority",
         type=int,
         default=0,
-        help="realtime.priority of driver and policy node (default %(default)d: none)",
+        help="realtime.priority of the driver and the policy node (default %(default)d: none)",
     )
     return parser
 

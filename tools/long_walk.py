@@ -145,7 +145,7 @@ class LongWalk:
         status = self._robot.operator.status
         _log.info("%d ticks, %d missed", status.ticks, status.ticks_missed - self._missed)
         _log.info(
-            "%d faults injected; stopped without one: %s", self._faults, self._stops or "never"
+            "%d faults injected; stopped without a fault: %s", self._faults, self._stops or "never"
         )
         gaps_ms = np.diff(np.array(self._stamps_ns)) * 1e-6
         _log.info(

@@ -28,7 +28,7 @@ class OnnxReferenceBackend(BackendBase):
             import onnx
             from onnx.reference import ReferenceEvaluator
         except ImportError as error:
-            raise BackendError(f"{self.name}: {error}; install the package onnx") from error
+            raise BackendError(f"{self.name}: {error}; install the onnx package") from error
         try:
             model = onnx.load(str(file))
             self._evaluator: Any = ReferenceEvaluator(model)

@@ -138,7 +138,7 @@ def image_size(contract: ChunkContract) -> tuple[int, int]:
     sizes = {(camera.height, camera.width) for camera in contract.cameras.values()}
     if len(sizes) > 1:
         raise SimError(
-            "bundle: expected images of one size (all that the simulated arm supports), "
+            "bundle: expected all images to have one size (the simulated arm supports only that), "
             f"found {' and '.join(f'{h} x {w}' for h, w in sorted(sizes))}"
         )
     return sizes.pop() if sizes else IMAGE_SIZE

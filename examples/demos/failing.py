@@ -64,7 +64,10 @@ def _forward_place(member: JointBundle) -> tuple[str, int]:
             if term.term == "velocity_command":
                 return name, place
             place += len(term_names(term, member.contract))
-    raise SimError(f"{member.path}: expected a policy that observes the velocity command")
+    raise SimError(
+        f"{member.path}: expected a policy that observes the velocity command, found "
+        "one that does not"
+    )
 
 
 def _answer_nan(file: Path, place: tuple[str, int], output: str) -> None:

@@ -235,7 +235,7 @@ def _way_to(bundle: SetBundle, begin: str, end: str) -> list[str]:
             return way[1:]
         known = {state for each in ways for state in each}
         ways += [[*way, to] for to in bundle.contract.states[way[-1]].to if to not in known]
-    raise SimError(f"{bundle.path}: expected a way from {begin} to {end}, found none")
+    raise SimError(f"{bundle.path}: expected a path from {begin} to {end}, found none")
 
 
 def _pushes(random: np.random.Generator) -> dict[float, str]:
@@ -372,7 +372,7 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
         default=48,
         help="total number of switches (default: %(default)s)",
     )
-    add("--seed", type=number, default=1, help="seed of everything random (default: %(default)s)")
+    add("--seed", type=number, default=1, help="seed for all randomness (default: %(default)s)")
     add_images(parser)
     return parser.parse_args(args)
 

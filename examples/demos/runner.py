@@ -64,7 +64,7 @@ def demo_parser(name: str, description: str | None, *, backend_options: bool) ->
         "--output",
         type=Path,
         default=Path("out", {"walk": "demo", "policy_set": "demo-set"}.get(name, f"demo-{name}")),
-        help="folder for results; those of an earlier run are replaced (default: %(default)s)",
+        help="folder for results; results of an earlier run are replaced (default: %(default)s)",
     )
     if backend_options:
         parser.add_argument(
@@ -127,7 +127,7 @@ def run_demo(
         progress.error("%s: %s", name, describe_error(error))
         return PolicyError.exit_status
     except KeyboardInterrupt:
-        progress.error("%s: interrupted; the nodes have ended", name)
+        progress.error("%s: interrupted; the nodes have exited", name)
         return _INTERRUPTED
     made = [file for file in (SUMMARY, *files) if (given.output / file).exists()]
     progress.info("%s: %s", given.output, ", ".join(made))
@@ -144,9 +144,7 @@ def _violated(output: Path) -> Iterator[str]:
         if not flight:
             yield f"{flight.recording.path} violates {', '.join(flight.counts)}: model_tools check"
     ticks = sum(flight.ticks for flight in flights)
-    progress.info(
-        "%d recordings, %d ticks were checked against the invariants", len(flights), ticks
-    )
+    progress.info("%d recordings: %d ticks checked against the invariants", len(flights), ticks)
 
 
 def emptied(folder: Path) -> Path:

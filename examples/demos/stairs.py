@@ -147,7 +147,7 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--lockstep",
         action="store_true",
-        help="run in simulated time at half speed, which waits for each command",
+        help="run at half speed in simulated time, where the simulator waits for each command",
     )
     add_images(parser)
     return parser.parse_args(args)

@@ -413,7 +413,7 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--robot",
         default="lite3",
-        help="which robot: lite3, go2, g1 (with --bundle), go2_emulator (behind its driver), or a "
+        help="which robot: lite3, go2, g1 (with --bundle), go2_emulator (with its driver), or a "
         "folder of figures (default: %(default)s)",
     )
     parser.add_argument(
@@ -422,12 +422,16 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
         "lite3_walk or go2_walk)",
     )
     parser.add_argument(
-        "--seconds", type=_positive, default=PLAN_S, help="how long to walk (default: %(default)g)"
+        "--seconds",
+        type=_positive,
+        default=PLAN_S,
+        help="how long to walk, s (default: %(default)g)",
     )
     parser.add_argument(
         "--lockstep",
         action="store_true",
-        help="run in simulated time, which waits for each command, instead of in real time",
+        help="run in simulated time, where the simulator waits for each command, instead of in "
+        "real time",
     )
     add_images(parser)
     given = parser.parse_args(args)
@@ -439,7 +443,7 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     try:
         load_robot(simulated)
     except SimError as error:
-        parser.error(f"--robot: {error}; {', '.join(EMULATED)} is a robot behind its driver")
+        parser.error(f"--robot: {error}; {', '.join(EMULATED)} is an emulator, run with its driver")
     if given.bundle is None and simulated not in BUNDLES:
         parser.error(
             f"--bundle: expected the bundle of a policy for {given.robot}, found none; the suite "

@@ -34,7 +34,7 @@ def require_python(
         names = ", ".join(f"{major}.{minor}" for major, minor in offered)
         raise SetupError(
             f"expected Python {names} for {what}, found {version[0]}.{version[1]} at "
-            f"{sys.executable}; name one with `{remedy}`"
+            f"{sys.executable}; choose one with `{remedy}`"
         )
     return f"{version[0]}.{version[1]}"
 

@@ -34,7 +34,7 @@ def ensure_layer(venv: Path, base: Path, name: str) -> None:
     if venv.exists() and not _is_ours(venv):
         raise SetupError(f"{venv} was not made by this command; move it away and try again")
     shutil.rmtree(venv, ignore_errors=True)
-    _log.info("setup: making %s (some minutes on first use)", venv)
+    _log.info("setup: making %s (a few minutes on first use)", venv)
     shared = "include-system-site-packages = true" in config
     site = ["--system-site-packages"] if shared else []
     run([(base / "bin/python").resolve(), "-m", "venv", *site, venv])

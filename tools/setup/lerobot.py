@@ -52,7 +52,7 @@ def ensure_lerobot(venv: Path, version: tuple[int, int], ros: Ros) -> None:
     )
     if stamp.matches(venv, key):
         return
-    _log.info("setup: making %s with LeRobot (2.4 GB, some minutes on first use)", venv)
+    _log.info("setup: making %s with LeRobot (2.4 GB, a few minutes on first use)", venv)
     pip = make_apart(venv, _OURS, python, lock)
     if wheels:
         ros_lock = venv / "ros.txt"

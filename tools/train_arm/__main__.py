@@ -139,9 +139,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="BUNDLE",
         help="take the image encoder from this bundle (of an earlier run) instead of training one",
     )
-    parser.add_argument(
-        "--seed", type=seed, default=1, help="seed of everything random (default 1)"
-    )
+    parser.add_argument("--seed", type=seed, default=1, help="seed for all randomness (default 1)")
     parser.add_argument(
         "--steps",
         type=positive_count,

@@ -224,7 +224,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except (PolicyError, OSError) as error:
         _log.error("train_arm.success: %s", error)
         return 1
-    _log.info("%s: %d of %d episodes reached", episodes, sum(reached), len(reached))
+    _log.info("%s: %d of %d episodes reached the target", episodes, sum(reached), len(reached))
     return 0
 
 

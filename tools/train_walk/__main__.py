@@ -135,12 +135,12 @@ def _parser() -> argparse.ArgumentParser:
         "--robot", default="lite3", help="name of a file in tools/train_walk/robots"
     )
     parser.add_argument("--task", default="walk", help="name of a file in tools/train_walk/tasks")
-    parser.add_argument("--seed", type=seed, default=1, help="seed of everything random")
+    parser.add_argument("--seed", type=seed, default=1, help="seed for all randomness")
     parser.add_argument(
         "--samples",
         type=positive_count,
         default=10_000_000,
-        help="number of policy steps over all robots",
+        help="total number of policy steps of all robots",
     )
     parser.add_argument(
         "--robots", type=positive_count, default=ROBOTS, help="number of robots simulated at a time"

@@ -178,8 +178,8 @@ class Interrupter:
         )
         self.aftermaths.append(found)
         progress.info(
-            "%5.0f s  roll-out of %s ended with status %d; %d of %d robots on a known version, "
-            "%d walk",
+            "%5.0f s  roll-out of %s ended with status %d; %d of %d robots on a known version, %d "
+            "walking",
             fleet.timeline.now_s,
             candidate.version,
             status,

@@ -123,18 +123,20 @@ class EpisodeSidecar:
     tags: tuple[str, ...] = entry("words to search for", default=())
     success: bool | None = entry("true if the task succeeded; null: not judged", default=None)
     interventions: tuple[tuple[int, ...], ...] | None = entry(
-        "[begin, end) of each time that a person drove instead of the policy, ns of the log; "
-        "null: not watched",
+        "[begin, end) of each period in which a person drove instead of the policy, log time in "
+        "ns; null: not watched",
         default=None,
     )
     rate_hz: int = entry("frames per second of the mapping", minimum=1)
     policy: PolicyRan | None = entry("policy that drove; null: a person", default=None)
     ended: str = entry("why the episode ended", default="")
     lost: int = entry(
-        "messages that arrived faster than the disk could write", default=0, minimum=0
+        "number of messages lost because they arrived faster than the disk could write",
+        default=0,
+        minimum=0,
     )
     not_received: dict[str, int] = entry(
-        "messages that were sent but did not arrive, by topic", default={}
+        "number of messages that were sent but did not arrive, by topic", default={}
     )
     problems: tuple[str, ...] = entry("reasons to keep the episode out of datasets", default=())
 

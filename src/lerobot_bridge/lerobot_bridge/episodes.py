@@ -222,7 +222,7 @@ def find_episodes(
         if not episode.task and not episode.problem:
             raise ToolError(
                 f"{episode.name}: expected a task, found none "
-                f"in its {'marks' if how == 'marks' else SIDECAR}; name it with --task"
+                f"in its {'marks' if how == 'marks' else SIDECAR}; pass it with --task"
             )
     return found
 

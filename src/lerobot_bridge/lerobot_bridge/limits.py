@@ -77,7 +77,7 @@ class ActionLimits:
                 if names
             ]
             raise RobotError(
-                f"action: expected a value for each of ({', '.join(self.names)}) and no other, "
+                f"action: expected a value for each of ({', '.join(self.names)}) and no others, "
                 f"found {' and '.join(found)}"
             )
         for name in self.names:

@@ -46,10 +46,10 @@ class Joint(JointUnit):
     """
 
     ros_name: str | None = entry("name in ROS messages; the same if absent", default=None)
-    position_min: float | None = entry("lowest position that is commanded, rad", default=None)
-    position_max: float | None = entry("highest position that is commanded, rad", default=None)
+    position_min: float | None = entry("lowest position to command, rad", default=None)
+    position_max: float | None = entry("highest position to command, rad", default=None)
     max_relative_target: float | None = entry(
-        "largest distance of a commanded position from the measured one, rad",
+        "largest distance between a commanded position and the measured one, rad",
         default=None,
         exclusiveMinimum=0,
     )
@@ -71,7 +71,7 @@ class Channel:
     topic: str = entry("topic, relative or absolute", pattern=_TOPIC)
     type: str = entry("type of its messages: sensor_msgs/msg/JointState", pattern=_TYPE)
     joints: tuple[str, ...] | None = entry(
-        "joints, in the order of the values; all if neither these nor fields are given",
+        "joints, in the order of the values; all if neither joints nor fields are given",
         default=None,
         minItems=1,
     )
@@ -82,7 +82,8 @@ class Channel:
         minProperties=1,
     )
     degrees: tuple[str, ...] = entry(
-        "values of `fields` that LeRobot gives in degrees or degrees/s, but ROS in rad or rad/s",
+        "values of `fields` that are in degrees or degrees/s in LeRobot, but in rad or rad/s in "
+        "ROS",
         default=(),
     )
 
@@ -103,10 +104,10 @@ class Source(Channel):
     """
 
     quantity: Literal["position", "velocity", "effort"] = entry(
-        "quantity of the joints that is read", default="position"
+        "joint quantity to read", default="position"
     )
     resample: Literal["hold", "as_of", "drop"] = entry(
-        "rule for the messages that may fill a frame", default="as_of"
+        "rule that selects the message for a frame", default="as_of"
     )
     tolerance_s: float | None = entry(
         "maximum age of a message with as_of, s; two periods if absent",
@@ -114,7 +115,8 @@ class Source(Channel):
         exclusiveMinimum=0,
     )
     stamp: Literal["header", "received"] = entry(
-        "time of a message; without a header or a stamp it is the time of arrival",
+        "source of a message's time; header falls back to the arrival time if the message has no "
+        "stamp",
         default="header",
     )
     timeout_s: float = entry(
@@ -130,7 +132,7 @@ class CommandChannel(Channel):
 
     limits: dict[str, tuple[float, ...]] = entry(
         "lowest and highest value to send for each of `fields`, in LeRobot's units: "
-        "{x.vel: [-0.3, 0.3]}; needed for all of a Twist, which nothing else limits",
+        "{x.vel: [-0.3, 0.3]}; required for every value of a Twist, which nothing else limits",
         default={},
         length=2,
     )
@@ -145,7 +147,7 @@ class CameraSource:
     width: int = entry("width of the images, pixels", minimum=1, maximum=8192)
     resize: bool = entry("true: images of a different size are stretched to fit", default=False)
     resample: Literal["hold", "as_of", "drop"] = entry(
-        "rule for the images that may fill a frame", default="as_of"
+        "rule that selects the image for a frame", default="as_of"
     )
     tolerance_s: float | None = entry(
         "maximum age of an image with as_of, s; two periods if absent",
@@ -177,7 +179,7 @@ class RobotMapping:
     rate_hz: int = entry("frames per second", minimum=1, maximum=1000)
     joints: dict[str, Joint] = entry("joints by LeRobot's names, without .pos", default={})
     vectors: dict[str, tuple[Source, ...]] = entry(
-        "features of numbers: observation.state, action, others", minProperties=1
+        "numeric features: observation.state, action, others", minProperties=1
     )
     cameras: dict[str, CameraSource] = entry(
         "cameras by name: the feature is observation.images.NAME", default={}

@@ -209,7 +209,7 @@ def _joint_command(
         rows = {"velocity": zero, "effort": zero, **gains, **columns}
         if not np.isfinite(rows.get("position", np.nan)).all():
             raise RobotError(
-                "expected a position for each joint of a JointCommand, found some without"
+                "expected a position for each joint of a JointCommand, found joints without one"
             )
         for field, row in rows.items():
             _set_numbers(message, field, row)

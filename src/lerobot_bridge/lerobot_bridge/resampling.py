@@ -124,8 +124,8 @@ def _ticks(times_ns: Mapping[str, Times], first: int, period_ns: int) -> Times:
     if said[min(longest + 1, len(said) - 1)] - said[longest] > _SILENT_NS:
         raise ToolError(
             "expected no gap of more than an hour between messages, found one that begins at time "
-            f"{said[longest] * 1e-9:.3f} s: the clock was probably set forward; set it (NTP) "
-            "before recording"
+            f"{said[longest] * 1e-9:.3f} s: the clock was probably set forward; synchronize it "
+            "(NTP) before recording"
         )
     return np.arange(first, int(said[-1]) + 1, period_ns, dtype=np.int64)
 

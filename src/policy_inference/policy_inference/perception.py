@@ -122,7 +122,7 @@ class ImageSource:
         factors = None
         if self.needs_rays:
             if self._rays is None:
-                raise RobotError("expected a camera_info that can be used, found none so far")
+                raise RobotError("expected a usable camera_info, found none yet")
             factors = self._rays[1]
         size = self.image.camera_size
         if isinstance(self.processor, DepthProcessor):

@@ -190,7 +190,7 @@ def add_backend_options(parser: argparse._ActionsContainer) -> None:
         action="append",
         default=[],
         metavar="BACKEND.OPTION=VALUE",
-        help="option of a back end, such as rknn.core_mask=0_1; may be given several times",
+        help="option of a back end, such as rknn.core_mask=0_1; may be repeated",
     )
 
 

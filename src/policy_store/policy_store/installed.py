@@ -52,7 +52,7 @@ def model_folder(root: Path, name: str) -> Path:
         checked = f"; `model_tools inspect {name}` checks a folder" if is_folder else ""
         raise PolicyError(
             f"{root}: expected an installed bundle ({', '.join(known) or 'none'}), "
-            f"found {name!r}; install it with `policy_store install`, or name another "
+            f"found {name!r}; install it with `policy_store install`, or choose another "
             f"--root{checked}"
         )
     return root / name

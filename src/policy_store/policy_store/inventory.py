@@ -78,7 +78,7 @@ def verify(
     if not models:
         raise PolicyError(
             f"{root}: expected at least one installed bundle, found none; install one "
-            "with `policy_store install`, or name another --root"
+            "with `policy_store install`, or choose another --root"
         )
     found = list[Verified]()
     for model in models:

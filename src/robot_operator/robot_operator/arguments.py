@@ -123,7 +123,7 @@ def _add_without_driver(parser: argparse.ArgumentParser) -> None:
         "--without-driver",
         action="store_true",
         default=False,
-        help="do not require that a driver or simulator is found",
+        help="do not require a driver or simulator",
     )
 
 

@@ -43,7 +43,7 @@ PARAMETERS = (
         name="port",
         type=str,
         default=_DEFAULT.port,
-        doc="Serial port of the servo bus; for two arms, the left one's",
+        doc="Serial port of the servo bus; for two arms, that of the left arm",
     ),
     Spec(
         name="right_port",
@@ -62,7 +62,7 @@ PARAMETERS = (
         name="calibration_dir",
         type=str,
         default=_DEFAULT.calibration_dir,
-        doc="Folder of the calibration; empty: where LeRobot keeps it",
+        doc="Calibration folder; empty: LeRobot's default",
     ),
     Spec(
         name="lerobot_python",
@@ -101,7 +101,8 @@ PARAMETERS = (
             default=-1,
             minimum=-1,
             maximum=_HIGHEST_GAIN,
-            doc=f"{letter.upper()} of the servos' own position loop, in their unit; -1: LeRobot's",
+            doc=f"{letter.upper()} of the servos' own position loop, in their unit; -1: LeRobot's "
+            "value",
         )
         for letter in "pid"
     ),
@@ -111,7 +112,7 @@ PARAMETERS = (
         default=_DEFAULT.command_rate_hz,
         minimum=20.0,
         maximum=200.0,
-        doc="Rate at which the servos are read and receive goals, Hz",
+        doc="Rate at which the driver reads the servos and sends goals, Hz",
     ),
     Spec(
         name="joint_state_rate_hz",

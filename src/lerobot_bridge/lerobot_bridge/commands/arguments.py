@@ -58,8 +58,8 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         type=_how,
         default="bag",
         metavar="bag|marks|SECONDS",
-        help="division into episodes: whole recordings, parts between marks, or parts of this "
-        "length",
+        help="what becomes an episode: each recording, each part between marks, or each part of "
+        "this length",
     )
     parser.add_argument(
         "--topic",
@@ -67,13 +67,14 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="TOPIC=TOPIC",
-        help="topic of the mapping and its name in the recordings; may be given several times",
+        help="topic of the mapping and its name in the recordings; may be repeated",
     )
     parser.add_argument(
         "--gaps",
         choices=("leave-out", "split"),
         default="leave-out",
-        help="treatment of an episode with a gap: it is left out, or its parts become episodes",
+        help="what to do with an episode that has a gap: leave it out, or make each part an "
+        "episode",
     )
 
 
@@ -96,7 +97,7 @@ def add_episodes(parser: argparse.ArgumentParser) -> None:
         "--episodes",
         type=_numbers,
         metavar="0,2,5-8",
-        help=f"comma-separated numbers of episodes, or `{ALL}` (default)",
+        help=f"comma-separated episode numbers, or `{ALL}` (default)",
     )
 
 

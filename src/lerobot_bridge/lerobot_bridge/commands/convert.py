@@ -48,11 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--repo-id",
         metavar="USER/NAME",
-        help="name of the dataset (default: local/NAME of the output)",
+        help="name of the dataset (default: local/ and the output folder's name)",
     )
-    parser.add_argument(
-        "--task", default="", help="task of episodes whose recording does not name it"
-    )
+    parser.add_argument("--task", default="", help="task for episodes whose recording names none")
     parser.add_argument("--tags", default="", help="tags of the dataset: arm,cube")
     add_reading(parser)
     parser.add_argument("--codec", choices=CODECS, default=CODECS[0], help="of the videos")
@@ -136,7 +134,7 @@ def require_lerobot() -> None:
         version = importlib.metadata.version("lerobot")
     except importlib.metadata.PackageNotFoundError as error:
         raise ToolError(
-            f"{sys.executable}: expected LeRobot (it writes the dataset), found no such package; "
+            f"{sys.executable}: expected LeRobot (to write the dataset), found no such package; "
             f"{remedy}"
         ) from error
     if ".".join(re.findall(r"\d+", version)[:3]) not in LEROBOTS:

@@ -36,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--every",
         type=number_above_0,
         metavar="FRAMES",
-        help="frames from chunk to chunk (default: chunk.steps of the policy; 1: "
-        "the first step of each frame's chunk)",
+        help="compute a chunk every FRAMES frames (default: chunk.steps of the policy; 1: a chunk "
+        "for each frame, of which only the first step is compared)",
     )
     parser.add_argument(
         "--with-interventions",

@@ -201,8 +201,8 @@ def _judged(episodes: Sequence[Episode]) -> tuple[str, ...]:
                 episode.name for episode, said in zip(episodes, each, strict=True) if not said
             ]
             _log.warning(
-                "the dataset has no %s, which is unknown for %s; write it into episode.json beside "
-                "the recording",
+                "the dataset has no %s, because it is unknown for %s; write it into episode.json "
+                "beside the recording",
                 name,
                 ", ".join(unknown),
             )

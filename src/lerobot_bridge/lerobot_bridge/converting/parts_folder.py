@@ -70,7 +70,7 @@ def locked(folder: Path) -> Iterator[None]:
     if folder.exists() and not file.is_file():
         raise ToolError(
             f"{folder}: expected a new path, or the folder from an earlier run of this command, "
-            f"found a folder without {LOCK}; move it away, or name another --output"
+            f"found a folder without {LOCK}; move it away, or choose another --output"
         )
     folder.mkdir(parents=True, exist_ok=True)
     with file.open("a") as lock:
@@ -79,7 +79,7 @@ def locked(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             raise ToolError(
                 f"{folder}: expected no other command converting into the same "
-                "folder, found such a command; wait until it ends, or name another --output"
+                "folder, found one; wait until it ends, or choose another --output"
             ) from None
         try:
             yield

@@ -70,7 +70,7 @@ PARAMETERS = (
         type=float,
         default=5.0,
         minimum=0.0,
-        doc="Time before the first episode, with auto, s",
+        doc="Time before the first episode if auto is true, s",
     ),
     Spec(
         name="episode_s",
@@ -103,7 +103,7 @@ PARAMETERS = (
         type=float,
         default=500.0,
         minimum=0.0,
-        doc="Space to leave free on the disk, MB",
+        doc="Disk space to leave free, MB",
     ),
     Spec(
         name="buffer_mb",
@@ -161,7 +161,7 @@ class EpisodeRecorder(ServedNode):
         except OSError as error:
             raise PolicyError(
                 f"{output}: expected a writable folder, found: "
-                f"{error.strerror}; name another output"
+                f"{error.strerror}; choose another output"
             ) from error
         node = values["policy_node"].rstrip("/")
         wanted = wanted_topics(mapping, _words(values["extra_topics"]), node)
@@ -234,7 +234,7 @@ class EpisodeRecorder(ServedNode):
             )
         self.get_logger().info(
             f"{folder.path}: {session.done} of {session.course.episodes} episodes exist; "
-            f"{self.get_fully_qualified_name()}/start begins"
+            f"{self.get_fully_qualified_name()}/start begins the next one"
         )
 
     def _create_requests(self) -> None:

@@ -146,7 +146,7 @@ class RobotLink:
 
     def _troubles(self) -> list[str]:
         if self._failure:
-            raise RobotError(f"the thread that takes messages has failed:\n{self._failure}")
+            raise RobotError(f"the thread that receives messages has failed:\n{self._failure}")
         now_ns = time.monotonic_ns()
         found = [trouble for topic in self._topics if (trouble := topic.trouble(now_ns))]
         return found if self._sender is None else [*found, *self._sender.troubles()]

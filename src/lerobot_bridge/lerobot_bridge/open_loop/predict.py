@@ -138,7 +138,7 @@ def _check_names(source: DatasetSource, feature: DatasetFeature, joints: Sequenc
     if plain & set(joints):
         raise ToolError(
             f"{where}: expected the joints of {contract.name} ({', '.join(joints)}), found "
-            f"{', '.join(found)}; name the training dataset"
+            f"{', '.join(found)}; pass the training dataset"
         )
     pairs = ", ".join(
         f"{name} is {joint}"

@@ -62,21 +62,20 @@ class SessionFolder:
         except BlockingIOError:
             raise PolicyError(
                 f"{self.path}: expected a session that no recorder uses, found one "
-                "that another recorder has open; stop that recorder, or name "
-                "another output"
+                "that another recorder has open; stop that recorder, or choose another output"
             ) from None
         file = self.path / MAPPING
         if file.is_file():
             if load_mapping(file) != mapping:
                 raise PolicyError(
                     f"{file}: expected the mapping that the recorder uses, found a "
-                    "different mapping; name another output, or use that file as the mapping"
+                    "different mapping; choose another output, or use that file as the mapping"
                 )
             return
         if foreign := sorted(entry.name for entry in self.path.iterdir()):
             raise PolicyError(
                 f"{self.path}: expected an empty folder, or a session with "
-                f"{MAPPING}, found {', '.join(foreign[:6])}; name another output"
+                f"{MAPPING}, found {', '.join(foreign[:6])}; choose another output"
             )
         with whole_file(file, mode=0o644) as opened:
             opened.write(mapping_text)

@@ -210,7 +210,7 @@ class Recorder:
             return ""
         return (
             f"{self._folder.path}: expected {need_mb:.0f} MB of free space, found "
-            f"{free_mb:.0f} MB; move episodes away, or name another output"
+            f"{free_mb:.0f} MB; move episodes away, or choose another output"
         )
 
     def begin(self, number: int, now_ns: int) -> None:

@@ -46,7 +46,7 @@ def make_typestore(mapping: RobotMapping) -> Typestore:
         if name not in types.types:
             raise ToolError(
                 f"expected message types from ROS 2 or {_OURS.rstrip('/')}, found {name} "
-                "in the mapping; remove its source"
+                "in the mapping; remove the source with this type"
             )
     return types
 

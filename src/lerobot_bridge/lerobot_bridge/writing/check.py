@@ -44,7 +44,7 @@ def check_dataset(path: Path, lengths: Sequence[int]) -> None:
             if np.abs(rows[name].ravel() - values).max() > TOLERANCE_S:
                 raise ToolError(
                     f"{episode.data}: episode {episode.index}: expected {name} {values[0]:g} to "
-                    f"{values[-1]:g} in even steps, found values that do not fit"
+                    f"{values[-1]:g} in even steps, found other values"
                 )
         for camera, (file, begin_s) in episode.videos.items():
             if file not in times_s:

@@ -53,7 +53,7 @@ PARAMETERS = (
         name="interface_address",
         type=str,
         default=_DEFAULT.interface_address,
-        doc="IPv4 address of this machine to receive on; 0.0.0.0: all of them",
+        doc="IPv4 address of this machine to receive on; 0.0.0.0: all addresses",
     ),
     Spec(
         name="state_port",
@@ -124,7 +124,7 @@ PARAMETERS = (
         default=_DEFAULT.obeyed_torque_nm,
         minimum=0.0,
         maximum=24.0,
-        doc="Largest torque of a drive that damps at rest, N m; a larger torque shows that "
+        doc="Largest torque of a damped drive at rest, N m; a larger torque shows that "
         "another controller commands the drive; 0: no check",
     ),
     *COMMON_PARAMETERS,

@@ -17,7 +17,7 @@ def add_topics(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="INPUT=TOPIC",
-        help="recorded topic of a policy input, where the names differ, such as "
+        help="recorded topic of a policy input, if its name differs, such as "
         "joint_states=/robot/joints; may be repeated",
     )
 

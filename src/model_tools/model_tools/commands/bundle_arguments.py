@@ -120,7 +120,9 @@ def read_robot(given: argparse.Namespace, asked_by: str) -> SimulatedRobot:
     """
     simulates = getattr(given, asked_by.removeprefix("--").replace("-", "_"))
     if given.robot_model is not None and not simulates:
-        raise ToolError(f"--robot-model: expected {asked_by} (it simulates the robot), found none")
+        raise ToolError(
+            f"--robot-model: expected {asked_by} (which simulates the robot), found none"
+        )
     from model_tools.simulation.robot import SimulatedRobot
     from robot_sim.figures import figures_file
 

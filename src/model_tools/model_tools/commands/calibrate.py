@@ -91,7 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch",
         type=number_within(1, 65536),
         default=32,
-        help="rows that are buffered and then written together (default 32)",
+        help="number of rows to buffer and write together (default 32)",
     )
     parser.add_argument(
         "--every", type=number_above_0, default=1, help="take every Nth tick (default 1)"
@@ -118,7 +118,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="seed of the sampling, and of an environment's first episode (default 0)",
     )
     parser.add_argument(
-        "--output", type=Path, required=True, help="file, .npz or .npy, or folder for a --format"
+        "--output", type=Path, required=True, help=".npz or .npy file, or folder (see --format)"
     )
     parser.add_argument(
         "--format",

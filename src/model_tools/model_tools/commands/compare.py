@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--closed-loop",
         action="store_true",
-        help="in addition, let the simulated robot walk with each artifact",
+        help="also let the simulated robot walk with each artifact",
     )
     add_robot(parser)
     parser.add_argument(

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--instances",
         type=number_above_0,
         default=1,
-        help="concurrent runs of a model (default 1)",
+        help="number of concurrent runs of a model (default 1)",
     )
     parser.add_argument(
         "--device", choices=("cpu", "gpu", "auto"), default="auto", help="default: auto"

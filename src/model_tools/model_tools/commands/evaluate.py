@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=2,
         metavar="N",
-        help="videos of the worst trials in the report (default %(default)d)",
+        help="number of videos of the worst trials in the report (default %(default)d)",
     )
 
 
@@ -67,11 +67,13 @@ def add_trials(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ray",
         metavar="ADDRESS",
-        help="run the trials on a Ray cluster instead: its address, HOST:PORT; needs the package "
-        "ray (model_tools[ray])",
+        help="run the trials on a Ray cluster instead: its address, HOST:PORT; needs the ray "
+        "package (model_tools[ray])",
     )
     parser.add_argument(
-        "--resume", action="store_true", help="keep the results in the output folder, and continue"
+        "--resume",
+        action="store_true",
+        help="keep the results in the output folder, and run only the remaining trials",
     )
     parser.add_argument(
         "--trial-limit-s",
@@ -156,7 +158,7 @@ def _require_new(folder: Path, resume: bool) -> None:
         remedy = (
             "--resume continues the evaluation"
             if (folder / ROWS).exists()
-            else "name another --output"
+            else "choose another --output"
         )
         raise ToolError(
             f"{folder}: expected a path that does not exist yet, found a folder with files; "

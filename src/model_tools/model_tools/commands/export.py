@@ -46,9 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--check",
         type=Path,
         metavar="NPZ",
-        help="observations (key obs, one per row) to compare on, in addition to random ones, and "
-        "the training's actions for them (key actions); for a state dict, only such actions verify "
-        "the activations",
+        help="observations to compare on in addition to random ones (key obs, one per row), with "
+        "the actions that the training code computed for them (key actions); for a state dict, "
+        "only such actions verify the activations",
     )
     parser.add_argument(
         "--trust-code",

@@ -96,7 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
         "--n-action-steps",
         type=int,
         metavar="N",
-        help="executed steps of a chunk (default: the checkpoint's)",
+        help="number of steps to execute of each chunk (default: the checkpoint's)",
     )
     parser.add_argument(
         "--resize",
@@ -133,8 +133,8 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
         "--type",
         choices=TYPES,
         metavar="MARCH",
-        help=f"type of BPU ({', '.join(TYPES)}); in addition, a workspace for D-Robotics' compiler "
-        "is made; needs --dataset",
+        help=f"type of BPU ({', '.join(TYPES)}); also makes a workspace for D-Robotics' compiler; "
+        "needs --dataset",
     )
     add_samples(
         parser,
@@ -146,7 +146,7 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
         type=int,
         default=6,
         metavar="N",
-        help="processes of the BPU's compiler (default 6)",
+        help="number of processes for the BPU's compiler (default 6)",
     )
     parser.add_argument(
         "--opset",
@@ -156,7 +156,9 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
         help="ONNX opset, 11 to 20 (default 11 for bayes, else 19)",
     )
     parser.add_argument(
-        "--onnx-sim", action="store_true", help="simplify the graphs with onnxsim, and compare"
+        "--onnx-sim",
+        action="store_true",
+        help="simplify the graphs with onnxsim, and compare their outputs",
     )
     parser.add_argument(
         "--golden",

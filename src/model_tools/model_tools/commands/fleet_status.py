@@ -56,7 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="repeat until all robots are healthy or one robot is bad, for at most this time",
     )
-    parser.add_argument("--html", type=Path, metavar="FILE", help="HTML page to write in addition")
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="also write an HTML page to this file"
+    )
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:

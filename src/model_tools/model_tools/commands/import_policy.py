@@ -71,8 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--robot",
         type=Path,
         metavar="ROBOT",
-        help="source of joint limits and of the chain to a motion's anchor, if not stated: URDF "
-        "or MJCF file, folder of figures, or go2, g1 or lite3 of robot_sim",
+        help="source of joint limits and of the chain to a motion's anchor, if the training files "
+        "state none: URDF or MJCF file, folder of figures, or go2, g1 or lite3 of robot_sim",
     )
     parser.add_argument(
         "--motion",

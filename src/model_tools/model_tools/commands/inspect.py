@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--html",
         type=Path,
         metavar="FILE",
-        help="HTML page to write in addition, with a drawing of height scan points",
+        help="also write an HTML page to this file, with a drawing of height scan points",
     )
     parser.add_argument("--force", action="store_true", help="replace an existing output")
 
@@ -70,7 +70,10 @@ def run(given: argparse.Namespace) -> CommandResult[InspectionReport]:
     if given.plan:
         report = _planned(path, given)
     elif given.output is not None:
-        raise ToolError("--output: expected --plan as well (it is the output), found no --plan")
+        raise ToolError(
+            "--output: expected --plan as well (only the plan is written to this "
+            "file), found no --plan"
+        )
     else:
         report = inspect_path(path)
     if given.html:

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--joints", metavar="NAMES", help="joints of a source without names, comma-separated"
     )
     parser.add_argument(
-        "--bodies", metavar="NAMES", help="bodies of a source without names; for a .csv the base"
+        "--bodies", metavar="NAMES", help="bodies of a source without names; for a .csv, the base"
     )
     parser.add_argument("--frames", metavar="FIRST:END", help="range of source frames")
     parser.add_argument(

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--again",
         action="store_true",
-        help="for revocations: allow versions again that are currently revoked",
+        help="for revocations: allow currently revoked versions again",
     )
     add_public_key(parser)
     add_registry_access(parser)

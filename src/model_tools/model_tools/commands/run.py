@@ -47,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="bundle whose ONNX is the baseline (default: the bundle itself)",
     )
     parser.add_argument("--seed", type=int, help="seed of the first episode")
-    parser.add_argument("--output", type=Path, metavar="NPZ", help="file for a row per step")
+    parser.add_argument(
+        "--output", type=Path, metavar="NPZ", help="file to write, with one row per step"
+    )
     parser.add_argument("--force", action="store_true", help="replace an existing output")
 
 

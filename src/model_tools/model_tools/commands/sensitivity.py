@@ -38,8 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_errors,
         default=_errors(ERRORS_MPS),
         metavar="A,B",
-        help="errors to try, root mean square of their length, m/s; they replace the plan's "
-        f"velocity_error_mps, and 0 is always tried (default {ERRORS_MPS})",
+        help="velocity errors to try, RMS magnitude, m/s; they replace the plan's "
+        f"velocity_error_mps; 0 is always tried (default {ERRORS_MPS})",
     )
     parser.add_argument(
         "--record",

@@ -100,7 +100,7 @@ def _sentences(found: Sequence[SetTransitionResult]) -> Iterator[str]:
             yield f"{one.edge}: never granted; the most frequent reason: {one.refusal}"
         if one.failed:
             remedy = (
-                "name another fallback, or none, so that the guard stops the robot"
+                "choose another fallback, or none, so that the guard stops the robot"
                 if one.edge.is_fallback
                 else "try stricter conditions (`when`), a longer `blend_s`, or no such transition"
             )

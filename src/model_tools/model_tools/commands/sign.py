@@ -68,6 +68,6 @@ def _password(key: Path) -> bytes:
         return getpass(f"Password of {key}: ").encode()
     except EOFError as error:
         raise ToolError(
-            f"{key}: expected the password of this key, found no terminal to ask at; set "
+            f"{key}: expected the password of this key, found no terminal to ask for it; set "
             f"{PASSWORD_VARIABLE}"
         ) from error

@@ -40,7 +40,7 @@ def open_source(
         if path.exists() and not path.is_dir():
             raise ToolError(
                 f"{path}: expected a LeRobot dataset or a rosbag2 recording, found a file that is "
-                "neither; name the folder"
+                "neither; pass the folder"
             )
         return DatasetSource(contract, path)
     return ChunkBagSource(contract, path, topics or {})

@@ -120,7 +120,7 @@ def copy_folder(source: Path, target: Path) -> None:
     if target.resolve().is_relative_to(source.resolve()):
         raise ToolError(
             f"{source}: expected an output outside this folder (its files are copied "
-            "to the output), found an output inside it; name another --output"
+            "to the output), found an output inside it; choose another --output"
         )
     signature = source / SIGNATURE_FILE
     for file in (file for file in source.rglob("*") if file.is_file() and file != signature):
@@ -159,7 +159,7 @@ def _refuse_foreign(path: Path, marker: str, owned: Sequence[str], kept: Path | 
         more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
         raise ToolError(
             f"{path}: expected only this command's files in the folder that --force replaces, "
-            f"found {', '.join(map(str, foreign[:_SHOWN]))}{more}; move them away, or name "
+            f"found {', '.join(map(str, foreign[:_SHOWN]))}{more}; move them away, or choose "
             "another folder"
         )
 
@@ -188,7 +188,7 @@ def _scratch(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise ToolError(
             f"{path.parent}: expected a writable folder, found: "
-            f"{error.strerror}; name another --output"
+            f"{error.strerror}; choose another --output"
         ) from error
     try:
         yield folder
@@ -197,7 +197,7 @@ def _scratch(path: Path) -> Iterator[Path]:
             raise
         raise ToolError(
             f"{path}: expected enough free disk space, found: {error.strerror}; free some, "
-            "or name another --output"
+            "or choose another --output"
         ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)

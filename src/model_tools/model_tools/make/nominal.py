@@ -105,12 +105,12 @@ def check_guard(contract: JointContract, measured: MeasuredRuns) -> None:
         raise ToolError(
             f"{contract.name}: expected a guard that does not alter a healthy robot's commands, "
             f"found {found}; check that the order of joints.names and the scale and offset of the "
-            "action match those used in training, and that this policy made the run; keep the "
-            "robot's own limits"
+            "action match those used in training, and that this policy made the run; leave the "
+            "robot's own limits unchanged"
         )
     _log.warning(
         "%s: note %s; up to %.0f%% is accepted, since the robot's drives would stop there as well; "
-        "`compare` and acceptance call a walk poor beyond 0.1%% altered ticks",
+        "`compare` and acceptance rate a walk as poor above 0.1%% altered ticks",
         contract.name,
         found,
         100.0 * LARGEST_SHARE,

@@ -33,7 +33,7 @@ def require_onnxsim() -> None:
     """Raise unless onnxsim is installed, which training environments may lack."""
     if importlib.util.find_spec("onnxsim") is None:
         raise ToolError(
-            "onnxsim: expected this package (it simplifies models), found no such package; run "
+            "onnxsim: expected this package (to simplify models), found no such package; run "
             "`pip install onnxsim` in the environment of model_tools"
         )
 

@@ -102,7 +102,7 @@ class LiveSource:
             wanted: Always None, since tick numbers are not known beforehand.
         """
         if wanted is not None:
-            raise ValueError("live topics have no tick numbers that are known in advance")
+            raise ValueError("the tick numbers of live topics are not known in advance")
         with _node() as node, self._until_interrupted():
             heard = _Topics(
                 node,

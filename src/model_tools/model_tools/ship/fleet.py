@@ -400,7 +400,8 @@ def _parsed(text: str) -> Iterator[Sample]:
 def _fetch(url: str, largest_bytes: int) -> bytes:
     if not url.startswith(("http://", "https://")):
         raise NoAnswerError(
-            f"{url}: expected a URL such as http://robot:9090, found neither http:// nor https://"
+            f"{url}: expected a URL such as http://robot:9090, found one without http:// or "
+            "https://"
         )
 
     def get() -> bytes:

@@ -182,7 +182,9 @@ def push_bundle(
     name, version = bundle.contract.name, bundle.contract.version
     _require_name(name, reference, folder)
     if reference.digest:
-        raise ToolError(f"{reference}: expected a tag or nothing to push to, found a digest")
+        raise ToolError(
+            f"{reference}: expected a repository to push to, with or without a tag, found a digest"
+        )
     tag = reference.tag or version_tag(version)
     layers = bundle_layers(bundle)
     digest = PushRepository(reference, access).push(BUNDLE_TYPE, layers, tag, progress, force=force)

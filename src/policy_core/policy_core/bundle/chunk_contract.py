@@ -115,7 +115,7 @@ class Camera:
         "maximum age of a frame, s", default=0.5, exclusiveMinimum=0, maximum=60
     )
     camera_frozen_s: float | None = entry(
-        "how long, in s, the camera may repeat an image while the robot moves before HOLD; if "
+        "time for which the camera may repeat an image while the robot moves before HOLD, s; if "
         "absent, only a warning",
         default=None,
         exclusiveMinimum=0,

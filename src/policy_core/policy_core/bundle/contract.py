@@ -258,7 +258,7 @@ class History:
 
     length: int = entry("number of frames, including the newest", default=1, minimum=1)
     layout: Literal["per_frame", "per_term"] = entry(
-        "per_frame: one whole frame after the other; per_term: all frames of a term together",
+        "per_frame: one whole frame after another; per_term: all frames of a term together",
         default="per_frame",
     )
     order: Literal["oldest_first", "newest_first"] = entry(
@@ -593,7 +593,7 @@ class Safety:
         "age of the velocity command at which it begins to fade, s", default=0.5, exclusiveMinimum=0
     )
     command_ramp_s: float = entry(
-        "time in which the velocity command fades to zero, s", default=0.5, minimum=0
+        "time over which the velocity command fades to zero, s", default=0.5, minimum=0
     )
     margin: float = entry(
         "multiple of the `nominal` values that the guard allows", default=1.5, minimum=1

@@ -132,8 +132,8 @@ def _arrays(section: type) -> frozenset[str]:
     }
     if hidden := [name for name, kinds in collections.items() if PerJoint in kinds]:
         raise TypeError(
-            f"{section.__name__}.{hidden[0]}: expected values per joint in a field of their own, "
-            "found a collection of them; give each a section"
+            f"{section.__name__}.{hidden[0]}: expected each set of per-joint values in its own "
+            "field, found a collection; define a section for each"
         )
     return found
 

@@ -83,7 +83,7 @@ def verified_copy(folder: Path, entry: Artifact, place: Path) -> Path:
     except OSError as error:
         raise BackendError(
             f"{folder / entry.file}: expected room for a copy in {place.parent}, "
-            f"found: {error.strerror}; name another folder with TMPDIR"
+            f"found: {error.strerror}; choose another folder with TMPDIR"
         ) from error
     return copy
 

@@ -91,7 +91,7 @@ class OnnxBackend(BackendBase):
         try:
             import onnxruntime
         except ImportError as error:
-            raise BackendError(f"onnx: {error}; install the package onnxruntime") from error
+            raise BackendError(f"onnx: {error}; install the onnxruntime package") from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL

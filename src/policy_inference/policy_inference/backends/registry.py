@@ -304,7 +304,8 @@ def _private_folder(file: Path) -> PrivateFolder:
         return PrivateFolder()
     except OSError as error:
         raise BackendError(
-            f"{file}: expected a temporary folder for a copy, found: {error}; name one with TMPDIR"
+            f"{file}: expected a temporary folder for a copy, found: {error}; choose one with "
+            "TMPDIR"
         ) from error
 
 

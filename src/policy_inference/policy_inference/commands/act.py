@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.0,
         metavar="SECONDS",
-        help="how long the policy runs; then the arm is held (default: no end)",
+        help="how long the policy runs before the arm is held (default: no limit)",
     )
     parser.add_argument(
         "--backend",

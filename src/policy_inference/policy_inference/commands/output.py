@@ -53,13 +53,13 @@ def _refuse_existing(path: Path, force: bool) -> None:
         return
     if not is_file:
         raise PolicyError(
-            f"{path}: expected a file to write, found something that is not a regular file; name "
+            f"{path}: expected a file to write, found something that is not a regular file; choose "
             "a different path"
         )
     if not force:
         raise PolicyError(
-            f"{path}: expected a path that does not exist yet, found a file; name "
-            "a different path, or replace the file with --force"
+            f"{path}: expected a path that does not exist yet, found a file; choose a different "
+            "path, or replace the file with --force"
         )
 
 

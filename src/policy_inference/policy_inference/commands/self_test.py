@@ -38,13 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seconds",
         type=_seconds,
         default=10.0,
-        help="time at the policy's rate, s (default 10); 0 examines only",
+        help="duration of the run at the policy's rate, s (default 10); 0: examine only",
     )
     parser.add_argument(
         "--output",
         type=Path,
         metavar="FILE",
-        help="JSON file for the result (default, where the policy runs: "
+        help="JSON file for the result (default, if the policy runs: "
         "self_test_BUNDLE_BACKEND.json in this folder)",
     )
     parser.add_argument("--force", action="store_true", help="replace an existing file")

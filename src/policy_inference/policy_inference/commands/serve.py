@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=number_within(0, 1_000_000),
         default=32,
         metavar="N",
-        help="warm-up inferences before the first client, for at most 5 s (default 32)",
+        help="number of warm-up inferences before the first client, for at most 5 s (default 32)",
     )
 
     places = parser.add_argument_group("endpoints")

@@ -612,4 +612,6 @@ class FlightRecorder:
 def _require_none(place: Path | None) -> None:
     """Raise RefusedError while a requested recording is being written; requests are not queued."""
     if place is not None:
-        raise RefusedError(f"{place} is being written already; request another when it is finished")
+        raise RefusedError(
+            f"{place} is being written already; request another recording when it is finished"
+        )

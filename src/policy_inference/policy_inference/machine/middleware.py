@@ -40,7 +40,7 @@ def examine_ros(machine: Machine, environment: Mapping[str, str]) -> Iterator[Fi
         yield Finding.warning(
             "distribution",
             f"{distribution or 'none'}, rclpy {rclpy}",
-            "source ROS 2's setup.bash; without it only commands that need no ROS run",
+            "source ROS 2's setup.bash; without it, only commands that do not need ROS run",
         )
         return
     yield Finding(name="distribution", found=distribution)

@@ -217,7 +217,7 @@ def encoder_plan(kind: str, contract: HostedContract, valid_for_s: float) -> dic
     if data[:2] != PLAIN_LITTLE_ENDIAN:
         raise PolicyError(
             f"output {kind!r}: expected plain little-endian CDR, found the encoding "
-            f"{data[:2].hex()}; use another RMW_IMPLEMENTATION than "
+            f"{data[:2].hex()}; use an RMW_IMPLEMENTATION other than "
             f"{get_rmw_implementation_identifier()}"
         )
     return {

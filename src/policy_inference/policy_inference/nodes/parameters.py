@@ -81,7 +81,7 @@ REALTIME = (
         name="realtime.lock_memory",
         type=bool,
         default=False,
-        doc="Lock the memory of the process, so that the system swaps nothing out",
+        doc="Lock the memory of the process, so that none of it is swapped out",
     ),
 )
 """Parameters of `machine.scheduling.RealTime`, for every node that commands a robot."""

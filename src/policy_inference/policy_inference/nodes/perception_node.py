@@ -150,7 +150,7 @@ class PerceptionNode(ServedNode):
         self._scans = make_scans(contracts, values["frozen_after_m"])
         if not (self._scans or self._cameras):
             raise PolicyError(
-                f"bundle: expected a policy with a term height_scan, depth or image, found none in "
+                "bundle: expected a policy with a height_scan, depth or image term, found none in "
                 f"{values['bundle']}"
             )
         self._labels = {

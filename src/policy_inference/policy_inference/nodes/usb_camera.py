@@ -235,7 +235,7 @@ def list_cameras(output: Path | None, force: bool) -> Iterator[str]:
         there = [file for number, _ in devices if (file := _file(output, number)).exists()]
         if there and not force:
             raise CameraError(
-                f"{there[0]}: expected a path that does not exist yet, found a file; name "
+                f"{there[0]}: expected a path that does not exist yet, found a file; choose "
                 "another folder, or replace the file with --force"
             )
     for number, path in devices:

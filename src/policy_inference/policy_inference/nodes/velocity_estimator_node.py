@@ -69,7 +69,7 @@ class VelocitySource:
         """
         if contract.estimation is None:
             raise PolicyError(
-                f"{contract.name}: expected a term base_lin_vel with source: estimator, found none"
+                f"{contract.name}: expected a base_lin_vel term with source: estimator, found none"
             )
         joints = contract.joints
         self.estimator: Any = VelocityEstimator(contract.estimation, joints.names)

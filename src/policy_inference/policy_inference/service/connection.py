@@ -174,7 +174,7 @@ class RawConnection(Connection):
         if got > self._size:
             raise ServiceError(
                 Code.NOT_IN_TURN,
-                f"sent more than one request ({self._size} bytes) before its answer",
+                f"sent a second request before the first ({self._size} bytes) was answered",
             )
         return False
 

@@ -130,7 +130,9 @@ class FramedConnection(Connection):
         if got < size:
             return False
         if got > size:
-            raise ServiceError(Code.NOT_IN_TURN, "sent more than one frame before its answer")
+            raise ServiceError(
+                Code.NOT_IN_TURN, "sent a second frame before the first was answered"
+            )
         self._got, session = 0, self.session
         if session is None:
             self._greet(Hello.unpack(bytes(self._request[HEADER.size : size])))

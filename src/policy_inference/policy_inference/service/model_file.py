@@ -94,7 +94,7 @@ def _closed(file: Path, spec: TensorSpec, size: int | None, option: str) -> Tens
     if size is not None and math.prod(shape) != size:
         raise BackendError(
             f"{file}: expected {size} values as in {option}, found "
-            f"{spec}; leave {option} out, or name the file that was meant"
+            f"{spec}; leave {option} out, or pass the intended file"
         )
     return TensorSpec(name=spec.name, shape=tuple(shape), dtype=spec.dtype)
 

@@ -68,8 +68,7 @@ class _Fence:
             raise ServiceError(
                 Code.FULL,
                 "shared memory: expected a 64-bit "
-                f"{', '.join(_FUTEX_CALLS)}, found {platform.machine()}; connect "
-                "by the socket alone",
+                f"{', '.join(_FUTEX_CALLS)}, found {platform.machine()}; use only the socket",
             )
         self._word = ctypes.c_uint32()
         # PyDLL: releasing the GIL would take longer than the call.

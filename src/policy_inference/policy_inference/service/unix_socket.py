@@ -47,7 +47,8 @@ def listen(path: Path, backlog: int, group: str = "") -> socket.socket:
     except FileNotFoundError as error:
         listening.close()
         raise PolicyError(
-            f"{path}: expected the folder {path.parent}, found none; make it, or name another place"
+            f"{path}: expected the folder {path.parent}, found none; make it, or choose another "
+            "path"
         ) from error
     except OSError as error:
         listening.close()

@@ -73,8 +73,8 @@ def add_use(parser: argparse.ArgumentParser) -> None:
         "--backend",
         type=lambda names: names.split(",") if names else None,
         metavar="A,B",
-        help="only the models of these back ends, comma-separated; the installed version then "
-        "supports only them (default: all that the bundle has)",
+        help="install only the models of these back ends, comma-separated; the installed version "
+        "then supports no others (default: all in the bundle)",
     )
     parser.add_argument("--activate", action="store_true", help="put the version into use at once")
     add_trial(parser)

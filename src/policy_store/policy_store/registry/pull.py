@@ -85,7 +85,7 @@ def pull_to_folder(
     output = output.resolve()
     if os.path.lexists(output):
         raise PolicyError(
-            f"{output}: expected a path that does not exist yet; name another --output"
+            f"{output}: expected a path that does not exist yet; choose another --output"
         )
     found = find_bundle(request, access, None, trusted)
     absent = absent_backends(found.contract, request.backends, str(request.reference))

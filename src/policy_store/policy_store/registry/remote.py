@@ -142,7 +142,7 @@ def remote_bundle(
     manifest = repository.manifest(asked)
     if manifest is None:
         raise RegistryError(
-            f"{reference.place}: expected {asked}, found nothing; check name and tag"
+            f"{reference.place}: expected {asked}, found nothing; check the name and tag"
         )
     layers = parse_manifest(manifest, BUNDLE_TYPE, f"{reference.place} {asked}")
     file = Path(reference.place, SET_FILE if SET_FILE in layers else CONTRACT_FILE)
@@ -231,7 +231,7 @@ def _channel(
     reference = repository.reference
     if trusted is None or reference.tag or reference.digest:
         raise PolicyError(
-            f"--channel: expected public keys, and a reference without tag and digest, found "
+            "--channel: expected public keys, and a reference without a tag or digest, found "
             f"{reference} and {'keys' if trusted else 'no keys (--public-key)'}"
         )
     if not re.fullmatch(CHANNEL_NAME, name):

@@ -311,8 +311,7 @@ class DriverProcess:
         figures, names = self._case.figures, self.robot.joint_names
         if set(names) != set(figures.joint_names):
             raise AssertionError(
-                f"names of joints: the robot has {names}, the driver's figures "
-                f"{figures.joint_names}"
+                f"joint names: the robot has {names}, the driver's figures {figures.joint_names}"
             )
         rows = [figures.joint_names.index(name) for name in names]
         arrays = ("lowest_rad", "highest_rad", "fastest_rad_s", "largest_torque_nm")

@@ -267,7 +267,7 @@ def _confirm(what: str, confirm: bool) -> None:
         termios.tcflush(sys.stdin, termios.TCIFLUSH)
     answer = sys.stdin.readline() if sys.stdin is not None else ""
     if not answer:
-        raise OperatorError("try_faults: expected Enter, found no terminal; or give --yes")
+        raise OperatorError("try_faults: expected Enter, found no terminal; pass --yes")
     if answer.strip():
         raise OperatorError(f"try_faults: expected Enter, found '{answer.strip()}'")
 

@@ -91,7 +91,7 @@ PARAMETERS = (
         type=str,
         default=STOP,
         choices=(STOP, ESTOP),
-        doc="Reaction to the loss of the joystick: velocity zero, or an e-stop as well",
+        doc="Reaction to the loss of the joystick: zero velocity, or an e-stop as well",
     ),
     Spec(
         name="deadband",
@@ -134,7 +134,7 @@ PARAMETERS = (
         default=0.5,
         minimum=0.1,
         maximum=1.0,
-        doc="Initial velocity of a key, as a share of the largest",
+        doc="Initial velocity of a key, as a share of the largest velocity",
     ),
     Spec(
         name="screen",

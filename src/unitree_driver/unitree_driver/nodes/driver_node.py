@@ -127,8 +127,8 @@ def parameters(model: UnitreeFigures) -> tuple[Spec, ...]:
             default=defaults.lowcmd_publishers,
             minimum=0,
             maximum=10,
-            doc="Number of publishers on lowcmd, excluding ROS nodes, that the robot itself has "
-            "when it is released",
+            doc="Number of the robot's own publishers on lowcmd, excluding ROS nodes, when it is "
+            "released",
         ),
         Spec(
             name="release_timeout_s",
@@ -152,7 +152,7 @@ def parameters(model: UnitreeFigures) -> tuple[Spec, ...]:
             default=defaults.obeyed_torque_nm,
             minimum=0.0,
             maximum=50.0,
-            doc="Largest torque of a drive that damps at rest, N m; a larger torque shows that "
+            doc="Largest torque of a damped drive at rest, N m; a larger torque shows that "
             "another controller commands the drive; 0: no check",
         ),
         *COMMON_PARAMETERS,

@@ -207,7 +207,7 @@ def _compared(
     )
     if not difference <= limit:
         raise ToolError(
-            "model: expected the same chunks when simplified, found a difference of "
+            "model: expected the same chunks after simplifying, found a difference of "
             f"{difference:.2g}; leave out --onnx-sim"
         )
     return f"simplified: {difference:.2g} in {len(found)} rows"

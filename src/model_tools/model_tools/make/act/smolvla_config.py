@@ -231,8 +231,8 @@ def _vlm_folder(checkpoint: Path, name: str, given: Path | None) -> Path:
 def _prompt(language: Language) -> str:
     if not (language.prompt or "").strip():
         raise ToolError(
-            "--prompt: expected the task in words (those of the training dataset), found "
-            "none; the exported graphs contain the prompt, so each task needs its own export"
+            "--prompt: expected the task in the words of the training dataset, found none; the "
+            "exported graphs contain the prompt, so each task needs its own export"
         )
     assert language.prompt is not None
     return language.prompt
@@ -245,7 +245,7 @@ def _tokens(root: Node, language: Language, vlm: Path, words: int) -> tuple[int,
         from tokenizers import Tokenizer
     except ImportError as error:
         raise ToolError(
-            "tokenizers: expected this package (it turns --prompt into tokens), found no "
+            "tokenizers: expected this package (to turn --prompt into tokens), found no "
             "such package; run "
             "`pip install tokenizers` in the environment of model_tools"
         ) from error

@@ -14,7 +14,7 @@ def require_torch() -> None:
     """Raise unless PyTorch is installed."""
     if importlib.util.find_spec("torch") is None:
         raise ToolError(
-            "torch: expected PyTorch (it reads checkpoints), found no such package; run "
+            "torch: expected PyTorch (to read checkpoints), found no such package; run "
             "`pip install torch`; in a checkout, run `make setup-torch`, then "
             "`.venv-torch/bin/python -m model_tools` instead of `model_tools`"
         )

@@ -100,7 +100,7 @@ def build_policy(checkpoint: TorchCheckpoint, config: ExportConfig) -> Checkpoin
             actor = rebuild(checkpoint, config)
         except ToolError as error:
             raise ToolError(
-                f"{error}; a program without state is exported as it is if the configuration has "
+                f"{error}; a program without state is exported unchanged if the configuration has "
                 "no hidden_sizes"
             ) from error
         return replace(_described(actor, config), program=program)

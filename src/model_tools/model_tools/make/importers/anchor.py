@@ -59,7 +59,7 @@ def find_base(robot: Path) -> str:
     model = _model(robot)
     roots = [model.body(i).name for i in range(1, model.nbody) if not model.body_parentid[i]]
     if len(roots) != 1:
-        raise ToolError(f"{robot}: expected one body that carries all, found {', '.join(roots)}")
+        raise ToolError(f"{robot}: expected one root body, found {', '.join(roots)}")
     return str(roots[0])
 
 

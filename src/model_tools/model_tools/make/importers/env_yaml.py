@@ -319,8 +319,9 @@ def _refuse_sorted(root: Node, group: Node) -> None:
         if len(names) < _FEWEST_SORTED or names != sorted(names):
             return
     raise ToolError(
-        f"{root.file}: expected keys in the training's order (the observation follows it), found "
-        "alphabetical order (YAML tools sort keys); use the file that the training run wrote"
+        f"{root.file}: expected keys in the training's order (which is the observation's order), "
+        "found alphabetical order (YAML tools sort keys); use the file that the training run "
+        "wrote"
     )
 
 

@@ -142,7 +142,7 @@ def import_bundle(
 def _put_scene(draft: Draft, file: Path) -> None:
     terms = [path for path, term in draft.terms() if term.get("term") == "height_scan"]
     if len(terms) != 1:
-        raise ToolError(f"--scene {file}: expected one term height_scan, found {len(terms)}")
+        raise ToolError(f"--scene {file}: expected one height_scan term, found {len(terms)}")
     draft.keep((*terms[0], "scene"), SCENE_FILE, file.read_bytes(), file.name)
 
 
@@ -168,7 +168,7 @@ def _copy_model(draft: Draft, file: Path) -> None:
     except onnx.checker.ValidationError as error:
         raise ToolError(
             f"{model.path}: expected its weights beside it in {', '.join(model.external_files)}, "
-            f"found {error}; copy everything that the training exported"
+            f"found {error}; copy everything that the training run exported"
         ) from error
     artifact = draft.find(("model", "artifacts", "onnx"))
     artifact["sha256"] = sha256_file(file)

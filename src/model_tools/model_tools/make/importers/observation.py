@@ -283,7 +283,10 @@ def _history(
     common = lengths.pop() if len(lengths) == 1 else 1
     if common == 1:
         if layout.layout != "per_term":
-            raise ToolError("history: expected one length for whole frames, found several lengths")
+            raise ToolError(
+                "history: expected the same length for all terms of whole frames, "
+                "found several lengths"
+            )
         for term, entry in zip(terms, entries, strict=True):
             entry["history_length"] = term.history
     return {

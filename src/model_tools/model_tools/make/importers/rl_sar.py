@@ -127,8 +127,8 @@ def _names(draft: Draft, source: TrainingSource, root: Node, given: Given) -> li
         on_robot = given.joints.in_listed_order("joint_mapping (indices of the robot's motors)")
     else:
         raise ToolError(
-            f"{source.path}: expected the robot's {_BASE} (with joint_names) in a folder "
-            "above, found none; copy it there, or give the joints in the robot's order with "
+            f"{source.path}: expected the robot's {_BASE} (with joint_names) in a parent folder, "
+            "found none; copy it there, or give the joints in the robot's order with "
             "--joints"
         )
     places = root["joint_mapping"].elements()

@@ -284,7 +284,7 @@ def put_estimation(draft: Draft, robot: Path | None) -> None:
         )
     terms = [path for path, term in draft.terms() if term.get("term") == "base_lin_vel"]
     if not terms:
-        raise ToolError("--estimator: expected a term base_lin_vel, found none")
+        raise ToolError("--estimator: expected a base_lin_vel term, found none")
     if isinstance(renamed := draft.find(_ROBOT_NAMES), Mapping) and TODO in renamed:
         draft.ask("estimation", f"answer {_ROBOT_NAMES}, then import again with --estimator")
         return

@@ -79,8 +79,8 @@ def find_model(source: TrainingSource, given: Given) -> OnnxModel:
     if source.model is not None:
         if given.model not in (None, source.path):
             raise ToolError(
-                f"--model: expected none beside {source.path} (it is the model itself), "
-                f"found {given.model}"
+                f"--model: expected none beside {source.path} (which is the model itself), found "
+                f"{given.model}"
             )
         return source.model
     if given.model is None:

@@ -45,7 +45,7 @@ def choose_format(output: Path, asked: str | None, contract: JointContract) -> s
     found = asked or named
     if found not in (*FILES, *FOLDERS) or (found in FILES and named != found):
         raise ToolError(
-            f"{output}: expected a file .npz or .npy, or --format "
+            f"{output}: expected a .npz or .npy file, or --format "
             f"{' or '.join(FOLDERS)} and a folder, found "
             f"{f'--format {asked} and this name' if asked else 'another name'}"
         )
@@ -189,7 +189,9 @@ def _repeat_verdict(file: Path, bundle: JointBundle) -> None:
     if kept is None:
         return
     if kept.bundle != bundle.contract.name:
-        _log.warning("%s: rows for %s, not for %s", file, kept.bundle, bundle.contract.name)
+        _log.warning(
+            "%s: contains rows for %s, not for %s", file, kept.bundle, bundle.contract.name
+        )
     for gap in kept.verdict.warnings:
         _log.warning("%s: %s", file, gap)
 

@@ -59,7 +59,7 @@ def calibrate_chunks(
     """
     if form not in FORMATS:
         raise ToolError(
-            f"expected a format among {', '.join(FORMATS)} for a chunk policy, found {form!r}"
+            f"expected one of the formats {', '.join(FORMATS)} for a chunk policy, found {form!r}"
         )
     count = sample_count(source, wanted)
     owned = (MARKER, *(f"{name}/**" for name in bundle.contract.graphs))

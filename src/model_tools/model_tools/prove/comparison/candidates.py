@@ -95,8 +95,8 @@ def candidates(
     ]
     if len(found) < 2:
         raise ToolError(
-            "expected two or more artifacts to compare, found one; name a second "
-            "bundle, or a second back end with --backend"
+            "expected two or more artifacts to compare, found one; add a second bundle, or a "
+            "second back end with --backend"
         )
     if len({type(bundle) for bundle in bundles}) > 1:
         raise ToolError(
@@ -110,7 +110,7 @@ def candidates(
                 raise ToolError(
                     f"{other.bundle.path}: expected artifacts that differ from those of "
                     f"{one.bundle.path}, found the same files on the same back end "
-                    f"({other.backend}), which proves nothing; name another back end "
+                    f"({other.backend}), which proves nothing; choose another back end "
                     "with --backend, or a bundle with another model"
                 )
     if len({one.label for one in found}) == len(found):

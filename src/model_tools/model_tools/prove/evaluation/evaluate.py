@@ -100,7 +100,7 @@ def evaluated_policies(
         found += [_evaluated(bundle, each, options) for each in dict.fromkeys(plan.backends)]
     if len({(one.sha256, one.backend) for one in found}) < len(found):
         raise ToolError(
-            "expected different policies, found a bundle named twice; a comparison with itself "
+            "expected different policies, found a bundle listed twice; a comparison with itself "
             "proves nothing"
         )
     if len({one.label for one in found}) == len(found):
@@ -208,7 +208,7 @@ def trial_store(folder: Path) -> Iterator[TrialStore]:
         except BlockingIOError as error:
             raise ToolError(
                 f"{path}: expected a file that no other evaluation writes, found one in use; wait "
-                "until that evaluation has ended, or name another --output"
+                "until that evaluation has ended, or choose another --output"
             ) from error
         file.seek(0)
         content = file.read()

@@ -173,7 +173,7 @@ class Plan:
         maximum=3600,
     )
     backends: tuple[str, ...] = entry(
-        "back ends with which each bundle is run", default=("onnx",), minItems=1
+        "back ends on which each bundle is run", default=("onnx",), minItems=1
     )
     estimator: bool = entry(
         "run the base velocity estimator in each walk and measure its error; always true if the "

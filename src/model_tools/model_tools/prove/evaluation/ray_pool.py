@@ -150,7 +150,7 @@ def _imported() -> Any:
         import ray
     except ImportError as error:
         raise ToolError(
-            f"--ray: expected the package ray, found no such package ({error}); install "
+            f"--ray: expected the ray package, found no such package ({error}); install "
             "it with `pip install "
             "ray`, or leave out --ray to use this machine's processors"
         ) from error

@@ -229,8 +229,8 @@ def artifacts(
     if baseline.entry.precision != REFERENCE_PRECISION:
         raise ToolError(
             f"{baseline.bundle.path}: expected a reference in {REFERENCE_PRECISION}, "
-            f"found {baseline.entry.precision}, which would be compared with itself; name the "
-            "bundle with the reference model with --reference"
+            f"found {baseline.entry.precision}, which would be compared with itself; pass the "
+            "bundle with the reference model as --reference"
         )
     check_same_function(baseline.bundle, model.bundle)
     return model, baseline

@@ -392,7 +392,7 @@ class FlightRecording:
                 if result.tick not in numbers:
                     raise self._problem(
                         group.ticks[0],
-                        "the result of an inference in the tick of its time",
+                        "an inference result for a tick at the same time",
                         f"one of tick {result.tick}; the recording was changed",
                     )
             for message, stamp in zip(group.ticks, stamps, strict=True):

@@ -386,7 +386,7 @@ def _chunk_shadow(
             return compute(sensed)
         if found is None or found.chunk is None:
             raise ToolError(
-                f"{recording.path}: shadow_inference: expected one of the observation at "
+                f"{recording.path}: shadow_inference: expected one for the observation at "
                 f"{sensed.time_ns} ns, found none; the recording was changed"
             )
         return found.chunk

@@ -79,7 +79,7 @@ def recorded_set(recording: FlightRecording, bundle: Bundle) -> HostedContract:
         raise ToolError(
             f"{bundle.file}: expected the set that ran, {info.policy} with sha256 "
             f"{info.bundle_sha256}, found {bundle.contract.name} {bundle.contract.version} with "
-            f"{bundle.sha256}; a set is replayed with itself only"
+            f"{bundle.sha256}; a set can be replayed only with itself"
         )
     return bundle.contract
 

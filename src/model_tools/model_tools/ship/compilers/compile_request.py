@@ -57,9 +57,8 @@ def check(request: CompileRequest, compiler: Compiler) -> None:
     if request.precision not in compiler.precisions:
         now = getattr(compiler, "former_precisions", {}).get(request.precision)
         raise ToolError(
-            f"{request.compiler}: expected a precision among "
-            f"{', '.join(compiler.precisions)}, found {request.precision!r}"
-            + (f", which is called {now} now" if now else "")
+            f"{request.compiler}: expected one of the precisions {', '.join(compiler.precisions)}, "
+            f"found {request.precision!r}" + (f", which is called {now} now" if now else "")
         )
     if request.target not in (compiler.targets or (None,)):
         offered = ", ".join(compiler.targets) or "none: its files run on any machine"

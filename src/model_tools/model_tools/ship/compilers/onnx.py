@@ -61,7 +61,7 @@ def refusals_named(order: CompileOrder) -> Iterator[None]:
     except Exception as error:  # the runtime's exceptions share no other base
         raise ToolError(
             f"{order.model}: expected a model that ONNX Runtime "
-            f"{onnxruntime.__version__} turns into {order.precision}, found: "
+            f"{onnxruntime.__version__} can convert to {order.precision}, found: "
             f"{error}"
         ) from error
 

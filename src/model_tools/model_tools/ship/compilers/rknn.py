@@ -84,7 +84,7 @@ def _compiled(order: CompileOrder, settings: RknnSettings, folder: Path) -> Made
     result, complaints = run_toolkit(order.model, folder, analyse=settings.analyse)
     for text in complaints:
         _log.warning(
-            "rknn: %s: the toolkit says: %s; such layers may be slow on the chip, or not run",
+            "rknn: %s: the toolkit says: %s; such layers may be slow on the chip, or fail to run",
             order.model.name,
             text,
         )

@@ -223,7 +223,7 @@ def halt(file: Path, reason: str, by: str = "") -> Release:
     release = read_release(file)
     _require_open(release, file)
     if not reason.strip():
-        raise ToolError("--reason: expected the reason of the halt, found nothing")
+        raise ToolError("--reason: expected the reason for the halt, found nothing")
     user = by or getpass.getuser()
     return add_event(file, "halted", release.stage, user, reason=reason, seen=release)
 

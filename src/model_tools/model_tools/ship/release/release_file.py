@@ -240,7 +240,8 @@ def write_new_release(release: Release, file: Path) -> None:
     """Write the file of a release."""
     if file.exists():
         raise ToolError(
-            f"{file}: expected a path that does not exist yet, found a file; name another --output"
+            f"{file}: expected a path that does not exist yet, found a file; choose another "
+            "--output"
         )
     _write(release, file)
 

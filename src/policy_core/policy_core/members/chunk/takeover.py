@@ -439,7 +439,7 @@ class TakeoverRequests:
     def _require_person(self, request: str) -> PersonTakeover:
         if self.person is None:
             raise RefusedError(
-                f"{request} refused: expected takeover:=true, found false; start the node with it"
+                f"{request} refused: expected takeover:=true, found false; restart the node with it"
             )
         return self.person
 

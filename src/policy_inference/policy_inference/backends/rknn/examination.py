@@ -147,7 +147,7 @@ def _library_finding(machine: Machine, file: Path | None, artifact: Artifact | N
             LIBRARY,
             "not in /usr/lib",
             _in_container(machine)
-            or f"sudo cp {LIBRARY} /usr/lib/, the one from RKNN Toolkit2 for this board",
+            or f"sudo cp {LIBRARY} /usr/lib/ (take the one from RKNN Toolkit2 for this board)",
         )
     content = _content(file)
     if content is None:

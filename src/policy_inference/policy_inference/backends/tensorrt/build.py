@@ -86,8 +86,8 @@ def build_plan(
         plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise BackendError(
-            f"{file}: TensorRT {trt.__version__} cannot build an engine in {precision} from "
-            f"it{trt_log.reasons()}"
+            f"{file}: TensorRT {trt.__version__} cannot build an engine in {precision} from this "
+            f"file{trt_log.reasons()}"
         )
     return bytes(plan)
 

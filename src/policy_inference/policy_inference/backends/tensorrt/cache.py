@@ -120,5 +120,5 @@ class PlanCache:
         except OSError as error:
             raise BackendError(
                 f"{self.folder}: expected a writable folder for built engines, "
-                f"found: {error.strerror}; name another in XDG_CACHE_HOME"
+                f"found: {error.strerror}; set another in XDG_CACHE_HOME"
             ) from error

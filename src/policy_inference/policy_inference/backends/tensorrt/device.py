@@ -75,7 +75,8 @@ class Device:
             raise BackendError(
                 f"tensorrt: cuda-python is installed but does not load: {error}; if "
                 "libcuda.so is missing, there is no driver (in a container: run it with the NVIDIA "
-                "runtime); for another library, install the package for the driver's CUDA version"
+                "runtime); if another library is missing, install the cuda-python for the driver's "
+                "CUDA version"
             ) from error
         self._cuda: Any = runtime
         self._ok = runtime.cudaError_t.cudaSuccess

@@ -97,7 +97,7 @@ def find_plan(
     }
     if precision not in PRECISIONS:
         raise BackendError(
-            f"{file}: expected a precision among {', '.join(PRECISIONS)}, "
+            f"{file}: expected one of the precisions {', '.join(PRECISIONS)}, "
             f"found {precision!r} in policy.yaml"
         )
     if file.suffix in PLAN_SUFFIXES:
