@@ -106,7 +106,9 @@ def main() -> int:
     parser.add_argument("--physics", action="store_true", help="simulate the robot in MuJoCo")
     parser.add_argument("--jobs", type=positive_count, default=1, help="number of processes")
     parser.add_argument("--mutants", type=positive_count, metavar="COUNT")
-    parser.add_argument("--soak", type=float, metavar="HOURS", help="one long run of the first seed")
+    parser.add_argument(
+        "--soak", type=float, metavar="HOURS", help="one long run of the first seed"
+    )
     given = parser.parse_args()
     options = Options(seconds=given.seconds, core=given.core, physics=given.physics)
     if given.mutants:

@@ -101,6 +101,7 @@ class VirtualLink:
         return True
 
     def damp(self, reason: str) -> bool:
+        self._watch.damped()
         self.link.damp(reason, self._clock.monotonic_ns())
         return True
 

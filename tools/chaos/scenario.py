@@ -76,6 +76,8 @@ _TWIST = struct.Struct("<4s6d")
 _COMPARED_S = 0.1
 _SAVED_TICKS = 10
 """Number of ticks between saved states that are included in the digest."""
+_SCALES = {"effort": 15.0, "velocity": 4.0}
+"""Scales of a policy that commands efforts, N m, and velocities, rad/s; the guard clips some."""
 _CLOCK_OFFSETS_S = (0.0, 0.0, 0.0, 0.03, -0.03, -0.7, 5.0)
 """How far the clock of the driver's computer is ahead of the host's, s. If it is behind by more
 than a timeout but less than 0.5 s, no policy starts, because the inputs look stale.
@@ -130,7 +132,7 @@ def _mixed_kinds(contract: Any) -> Any:
             term,
             joints=tuple(term.joints[at] for at in places),
             kind=kind,
-            scale=np.broadcast_to(term.scale, 12)[places] if kind == "position" else 1.0,
+            scale=np.broadcast_to(term.scale, 12)[places] if kind == "position" else _SCALES[kind],
             offset=np.broadcast_to(term.offset, 12)[places] if kind == "position" else 0.0,
         )
         for kind, places in cut.items()
@@ -313,6 +315,10 @@ def rogue_command(data: bytes, kind: str) -> bytes:
     elif kind == "weak":
         position[1] += 0.01
         effort[1], limit[1] = 2.0, 0.5
+    elif kind == "slack":
+        command[_MODE_AT] = JointCommand.MODE_RUN
+        velocity[2] = effort[2] = stiffness[2] = 0.0
+        damping[2] = 0.5
     elif kind == "limp":
         command[_MODE_AT] = JointCommand.MODE_RUN
         velocity[2] = effort[2] = stiffness[2] = damping[2] = 0.0

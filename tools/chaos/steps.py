@@ -36,11 +36,13 @@ _ROBOT = (
     "noise:joint_states.position=0.05",
     "bias:joint_states.position=0.4",
     "bias:joint_states.position=0.05",
+    "bias:joint_states.position=1.2",
     "bias:joint_states.position=1.7",
     "bias:joint_states.velocity=60.0",
     "bias:joint_states.velocity=182.0",
     "bias:joint_states.velocity=275.0",
     "bias:joint_states.effort=15.0",
+    "zero:joint_states.effort",
     "occupied:host",
     "stuck:FL_Knee_joint",
     "restart:host",
@@ -84,9 +86,12 @@ ROGUES = (
     "stiff_damp",
     "weak",
     "limp",
+    "slack",
 )
 """Commands from a second sender of `joint_command`; see `scenario.rogue_command`."""
 _LASTS_S = (0.02, 0.05, 0.1, 0.15, 0.3, 0.6, 2.0)
+_ASKED_MEANWHILE = 0.25
+"""Share of faults and second senders during which something is requested."""
 _COMPUTERS = ("host", "driver")
 
 
@@ -129,7 +134,9 @@ def draw_steps(seed: int, seconds: float) -> tuple[ChaosStep, ...]:
     begin_s = chance.choice([0.0, 4.5])
     seconds -= min(QUIET_S + max(_LASTS_S), 0.5 * seconds)  # so that all of them have ended
     for _ in range(round(chance.choice([0.0, 0.1, 0.3, 0.6]) * seconds)):
-        steps.append(_draw_fault(chance, chance.uniform(begin_s, seconds)))
+        steps.append(fault := _draw_fault(chance, chance.uniform(begin_s, seconds)))
+        if chance.random() < _ASKED_MEANWHILE:
+            steps.append(_draw_request(chance, fault.at_s + chance.uniform(0.0, fault.for_s)))
     for _ in range(round(chance.choice([0.0, 0.1, 0.3]) * seconds)):
         steps.append(_draw_request(chance, chance.uniform(begin_s, seconds)))
     for _ in range(round(0.1 * seconds)):
@@ -149,6 +156,10 @@ def draw_steps(seed: int, seconds: float) -> tuple[ChaosStep, ...]:
         at_s, target = round(chance.uniform(begin_s, seconds), 3), chance.choice(ROGUES)
         for_s = chance.choice([0.0, 0.0, 0.6, 2.0])
         steps.append(ChaosStep(at_s=at_s, kind="rogue", target=target, for_s=for_s))
+        if chance.random() < _ASKED_MEANWHILE:
+            # The operator takes control again meanwhile.
+            before_s = max(0.0, at_s - 1.0)
+            steps.append(ChaosStep(at_s=before_s, kind="ask", target="release_control"))
     return tuple(sorted(steps, key=lambda step: step.at_s))
 
 

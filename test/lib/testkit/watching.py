@@ -224,9 +224,14 @@ def _watch_links() -> None:
         _links[self].commanded(command)
         real(self, command, now_ns)
 
+    def damp(real: Any, self: Link[Any], reason: str, now_ns: int) -> None:
+        _links[self].damped()
+        real(self, reason, now_ns)
+
     wrap(Link, "__init__", make)
     wrap(Link, "step", step, _links)
     wrap(Link, "follow", follow, _links)
+    wrap(Link, "damp", damp, _links)
 
 
 def _watch_stages() -> None:

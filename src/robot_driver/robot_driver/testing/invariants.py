@@ -56,8 +56,11 @@ DRIVER_INVARIANTS: Mapping[str, str] = {
     "lost_robot_is_not_followed": "No command is followed while the robot state is older than its "
     "timeout, or while the robot reports a fault.",
     "estop_is_not_followed": "No command is followed while the e-stop is pressed.",
-    "newest_is_followed": "In FOLLOWING, each joint gets its position from the newest command, or "
-    "the values that bring it to rest.",
+    "newest_is_followed": "In FOLLOWING, each joint gets its position from the newest command, or, "
+    "if it would have almost no stiffness and damping, the values that bring it to rest.",
+    "following_ends_for_cause": "The driver stops following only if asked to, if the newest "
+    "command expires, is invalid in the rest mode, comes from a new sender or starts too far from "
+    "the measured pose, or if the robot state is too old or reports a fault.",
     "frame_is_finite": "Each value of a frame is finite, and no gain is negative.",
     "frame_in_figures": "In FOLLOWING, the position, stiffness and damping in a frame are within "
     "the robot's limits.",
@@ -190,7 +193,7 @@ class LinkWatch:
         self._newest: WireCommand | None = None
         self._invalid_ns: int | None = None
         self._received = self._invalid = 0
-        self._rested = False
+        self._rested = self._asked_to_damp = False
         self._frames: list[F64] = []
         self._stiffness = np.zeros(len(robot.figures.joint_names))
         self._accepted = self._stiffness
@@ -218,6 +221,10 @@ class LinkWatch:
         self._accepted = self._accepted if self._rested else accepted
         self._rested &= self._starts_at_the_robot(command)
         self._accepted = command.values[:, STIFFNESS] if self._rested else accepted
+
+    def damped(self) -> None:
+        """Record that the link was asked to bring the robot to rest."""
+        self._asked_to_damp = True
 
     def _starts_at_the_robot(self, command: WireCommand) -> bool:
         state, before = self._robot.reception.state, self._accepted
@@ -272,7 +279,7 @@ class LinkWatch:
         if phase is DriverPhase.FOLLOWING:
             yield "newest_is_followed", link.newest is self._newest, "an invalid or older one"
             yield from self._following(now_ns)
-        self._phase, self._last_ns = phase, now_ns
+        self._phase, self._last_ns, self._asked_to_damp = phase, now_ns, False
 
     def _changed(
         self, before: DriverPhase, phase: DriverPhase, now_ns: int
@@ -299,6 +306,10 @@ class LinkWatch:
             braked_s = (now_ns - self._taken_ns) / NS_PER_S
             yield "checked_before_following", braked_s >= _BRAKES_S, f"{braked_s:.3f} s"
             yield "checked_before_following", not self._is_foreign, "the joints were driven"
+        if (before, phase) == (DriverPhase.FOLLOWING, DriverPhase.DAMPING):
+            may_follow = all(holds for _, holds, _ in self._following(now_ns))
+            has_cause = self._asked_to_damp or not may_follow
+            yield "following_ends_for_cause", has_cause, self._newest
         self._since_ns = self._last_ns  # it was requested after the last step
         if before is DriverPhase.FOLLOWING:
             self._rested = False
@@ -342,10 +353,12 @@ class LinkWatch:
         if command is None or state is None:
             yield "newest_is_followed", False, "there is none"
             return
-        resting = (values == self._robot.rest(state)).all(axis=1)
+        limit = np.minimum(command.effort_limit, self._figures.largest_torque_nm)
+        demand = np.maximum(np.abs(_law_torque(command.values, state)), _ROUNDING_NM)
+        gains = command.values[:, [STIFFNESS, DAMPING]].sum(axis=1) * np.minimum(limit / demand, 1)
+        resting = (values == self._robot.rest(state)).all(axis=1) & (gains < _CARRYING + _ROUNDING)
         same = (values[:, POSITION] == command.values[:, POSITION]) | resting
         yield "newest_is_followed", bool(same.all()), values[:, POSITION]
-        limit = np.minimum(command.effort_limit, self._figures.largest_torque_nm)
         excess = np.abs(_law_torque(values, state)) - limit
         within = bool((excess <= _ROUNDING_NM)[~resting].all())
         yield "torque_in_limits", within, f"{excess.max():.3f} N m more"
