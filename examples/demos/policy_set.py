@@ -365,7 +365,7 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
         default="lite3_gaits",
         help="folder of a policy set, or name of an installed one (default: %(default)s)",
     )
-    add("--backend", default="onnx", help="backend, or several in order of preference: a,b")
+    add("--backend", default="onnx", help="back end, or several in order of preference: a,b")
     add(
         "--switches",
         type=number,

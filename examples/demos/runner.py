@@ -68,7 +68,7 @@ def demo_parser(name: str, description: str | None, *, backend_options: bool) ->
     )
     if backend_options:
         parser.add_argument(
-            "--backend", default="onnx", help="backend, or several in order of preference: a,b"
+            "--backend", default="onnx", help="back end, or several in order of preference: a,b"
         )
         add_backend_options(parser)
     return parser

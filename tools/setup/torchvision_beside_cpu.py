@@ -21,7 +21,10 @@ _SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 
 class _BeforeTorchvision(MetaPathFinder):
-    """Finds nothing; prepares PyTorch when torchvision is first looked up."""
+    """An import hook that finds no modules itself.
+
+    On the first import of torchvision, it declares the operators that PyTorch lacks.
+    """
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None

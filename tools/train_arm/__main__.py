@@ -128,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
         "--dataset-only",
         type=Path,
         metavar="FOLDER",
-        help="write the demonstrations as a LeRobot dataset instead",
+        help="only write the demonstrations, as a LeRobot dataset; do not train",
     )
     parser.add_argument(
         "--kind", choices=tuple(_STEPS), default="act", help="kind of policy (default act)"

@@ -140,8 +140,8 @@ class EpisodeFrames:
     def frames(self, part: int = 0, *, pixels: bool = True) -> Iterator[DatasetFrame]:
         """Yield the frames of a part; their arrays are valid until the next frame.
 
-        A message that cannot be read counts as missing, so its frame is left out; at most
-        `max_gap_frames` frames in a row may be.
+        A message that cannot be read counts as missing, and each frame that needs it is left out.
+        Raises an error if more than `max_gap_frames` consecutive frames are left out.
 
         Args:
             part: Index in `parts`.

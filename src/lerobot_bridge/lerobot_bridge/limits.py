@@ -26,10 +26,12 @@ class Sent(NamedTuple):
 
 
 class ActionLimits:
-    """The limits that a mapping sets on commands: on joint positions and on fields.
+    """The limits that a mapping sets on commands.
+
+    They apply to joint positions, to their distance from the measured positions, and to fields.
 
     Attributes:
-        names: Names of the values of an action, in the order of the `action` feature if it exists.
+        names: Names of an action's values, in the order of the `action` feature if there is one.
     """
 
     def __init__(self, mapping: RobotMapping) -> None:

@@ -31,7 +31,7 @@ using std::int64_t;
 constexpr auto kLookEvery = std::chrono::microseconds(100);
 constexpr auto kLongestRequest = std::chrono::milliseconds(500);
 constexpr double kSilentS = 1.0;
-constexpr const char* kHangs = "a tick has not returned; the backend hangs";
+constexpr const char* kHangs = "a tick has not returned; the back end hangs";
 // Same as in `policy_inference.messages.readers`.
 constexpr const char* kLabel = "contract:";
 constexpr const char* kMadeByAnother =

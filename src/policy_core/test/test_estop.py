@@ -21,7 +21,7 @@ PATIENCE_S = 30.0
 
 
 class HangingTick:
-    """A tick that hangs in the backend until `release`."""
+    """A tick that hangs in the back end until `release`."""
 
     def __init__(self, robot: Robot) -> None:
         self._robot = robot

@@ -128,7 +128,7 @@ OBSERVED = {
 
 @pytest.fixture
 def speaking() -> ScriptedBackend:
-    """Return a backend whose outputs are 1, 2, 3, ... in its runs."""
+    """Return a back end whose outputs are 1, 2, 3, ... in its runs."""
     backend = ScriptedBackend(contract_of(OBSERVED))
     backend.during_run = lambda: backend.answers.update(
         speed=[backend.runs, -backend.runs], actions=[backend.runs, 0.0, 0.0]

@@ -76,7 +76,10 @@ class Families:
         self._add(InfoMetricFamily, name, text, cut, labels)
 
     def telemetry(self, values: Mapping[str, str], **labels: str) -> None:
-        """Add telemetry, converted to base units; any other unit stays in the value's name.
+        """Add telemetry.
+
+        Values with a known unit are converted to base units; otherwise, the key, unit included,
+        becomes the `name` label.
 
         Args:
             values: Values as reported by a back end, with the unit in each key; non-numbers are

@@ -1,14 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Run the suite's child processes, which end together with their parent process.
+"""Run a module or a command as a worker: a child process that ends when its parent ends.
 
     python -m policy_inference.worker_process LIFELINE -m MODULE ARGUMENT ...
     python -m policy_inference.worker_process LIFELINE COMMAND ARGUMENT ...
 
-runs a module or a command. LIFELINE is the file descriptor of the read end of a pipe whose write
-end the parent process holds. When the parent ends, for whatever reason, the worker gets SIGIO,
-which ends it immediately. A worker that must finish something handles SIGIO: a node ends as it does
-on SIGTERM, and the link process of a driver gives control of the robot back.
+LIFELINE is the file descriptor of the read end of a pipe whose write end the parent process holds.
+When the parent ends, for whatever reason, the worker gets SIGIO, which ends it immediately. A
+worker that must finish something first handles SIGIO: a node shuts down as on SIGTERM, and a
+driver's link process gives back control of the robot.
 """
 
 from __future__ import annotations

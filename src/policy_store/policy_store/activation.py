@@ -229,9 +229,10 @@ def settle(model: Path) -> None:
 
 
 def settled(recorded: Sequence[str], current: str | None) -> list[str]:
-    """Return the record with each version listed once; only the last entry may be a duplicate.
+    """Return the record without its duplicate, if it has one.
 
-    The version in use shows whether the last activation took place.
+    Only the last entry of `recorded` can repeat an earlier one. If it is the version in use, its
+    activation took place, so the earlier entry is removed; otherwise, the last one is.
     """
     *before, last = recorded or ("",)
     if last not in before:

@@ -26,7 +26,10 @@ _files = FilesCompleter()
 
 
 def complete(parser: argparse.ArgumentParser) -> None:
-    """Print the possible completions of the command line in the environment, and exit."""
+    """If the shell asked for completions, print them and exit; otherwise, return.
+
+    The shell asks through argcomplete's environment variables.
+    """
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             _nest(action)

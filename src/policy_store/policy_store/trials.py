@@ -65,7 +65,7 @@ def begin_trial(
         current = current_version(model)
         if current is None:
             raise PolicyError(
-                f"{model}: expected a version in use, to which a failed trial returns, found "
+                f"{model}: expected a version in use (the fallback if the trial fails), found "
                 f"none; activate one without --trial: `policy_store activate {name} VERSION`"
             )
         if current == version:

@@ -127,7 +127,8 @@ class Emulator:
         self.ask(change)
 
     def _on_event(self, event: HostEvent) -> None:
-        self._log.info(f"{event.what.replace('_', ' ')}: {event.who or 'without a request'}")
+        what = event.what.replace("_", " ")
+        self._log.info(f"{what}: {event.who}" if event.who else what)
         if self._events is not None:
             line = {
                 "time_s": event.time_ns / NS_PER_S,

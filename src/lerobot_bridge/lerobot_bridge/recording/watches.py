@@ -50,7 +50,7 @@ def wanted_topics(
     """Return the topics to record.
 
     Args:
-        mapping: Mapping whose features are required; its commands are recorded if they exist.
+        mapping: Mapping whose features are required; its commands are recorded if there are any.
         extra: Additional topics of any type, which must have a publisher.
         policy_node: Node whose status and command are recorded; empty for no node.
     """

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Drive the simulated robot with the real controller, in lockstep and without ROS.
 
-`robot_sim.walk.walk` accepts a `ControlledPolicy`. Guard, modes and observation are the same as on
-a robot; only the topics are left out.
+`robot_sim.walk.walk` accepts a `ControlledPolicy`. The guard, modes and observations are the same
+as on a real robot; only the topics are left out.
 """
 
 from __future__ import annotations

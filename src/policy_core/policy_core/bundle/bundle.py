@@ -49,7 +49,7 @@ class ModelFiles:
         if backend not in artifacts:
             of = "" if self.key == "model" else f" in {self.key}"
             raise BackendError(
-                f"{self.folder / CONTRACT_FILE}: no artifact for the backend {backend!r}{of}; "
+                f"{self.folder / CONTRACT_FILE}: no artifact for the back end {backend!r}{of}; "
                 f"this bundle has {', '.join(artifacts)}; compile one (`model_tools compile`), or "
                 "choose another back end"
             )

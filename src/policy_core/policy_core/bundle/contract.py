@@ -536,7 +536,7 @@ class Graph:
 
     inputs: dict[str, Tensor] = entry("input tensors by name", minProperties=1)
     outputs: dict[str, Tensor] = entry("output tensors by name", minProperties=1)
-    artifacts: dict[str, Artifact] = entry("model files by backend", minProperties=1)
+    artifacts: dict[str, Artifact] = entry("model files by back end", minProperties=1)
 
     @property
     def input_specs(self) -> tuple[TensorSpec, ...]:

@@ -42,8 +42,8 @@ class ScanGrid:
         "center of the grid in the scan frame, [x, y] in m", length=2
     )
     order: Literal["x_fastest", "y_fastest"] = entry(
-        "coordinate that changes between successive values: x_fastest for Isaac Lab's ordering "
-        "xy and for mjlab, y_fastest for Isaac Lab's ordering yx and for legged_gym"
+        "coordinate that varies fastest: x_fastest for Isaac Lab's ordering xy and for mjlab, "
+        "y_fastest for Isaac Lab's ordering yx and for legged_gym"
     )
     x: Literal["ascending", "descending"] = entry("order of x with increasing index")
     y: Literal["ascending", "descending"] = entry("order of y with increasing index")

@@ -59,7 +59,7 @@ class _SetValidator:
             )
 
     def initial(self) -> None:
-        """Check that RUN begins in a state from which the robot may stand up."""
+        """Check that the initial state has `stand: true`."""
         name = self._stated.initial
         if self._known("initial", name):
             self._expect(

@@ -31,8 +31,8 @@ from policy_core.observation.state import StateVector
 FADE_COMMAND = "fade_command"
 """Name of the fade request in recordings."""
 LOCK_TIMEOUT_S = 0.5
-TICK_HANGS = "a tick has not returned; the backend hangs"
-RESTART = "a tick still hangs in the backend; restart the process"
+TICK_HANGS = "a tick has not returned; the back end hangs"
+RESTART = "a tick still hangs in the back end; restart the process"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

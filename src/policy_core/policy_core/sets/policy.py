@@ -411,7 +411,7 @@ class PolicySet(Stateful):
         self._entered = words.SWITCHED.format(begin=before.name, end=state.name, why=why)
 
     def _freeze(self) -> None:
-        """Make the blend start from the last command, without the members that produced it."""
+        """Make the blend start from the last command; the members that produced it stop running."""
         self._left = None
         self._from.command[...] = self.action.command
         self._from.gains[...] = self.action.gains

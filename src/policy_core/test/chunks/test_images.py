@@ -303,7 +303,7 @@ def formula(scaling: Scaling, x: F64) -> F64:
 
 
 def normalised_image(scaling: Scaling, image: Image, dtype: str = "float32") -> F64:
-    """Return what reaches a backend of a camera of 48 rows and 64 columns, [3, 48, 64]."""
+    """Return what reaches a back end of a camera of 48 rows and 64 columns, [3, 48, 64]."""
     out = np.full((1, 3, 48, 64), np.nan, dtype)
     ImageNormaliser(camera_of(48, 64, scaling=scaling), out).apply(image)
     found: F64 = out[0].astype(np.float64)

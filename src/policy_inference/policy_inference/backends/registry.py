@@ -105,7 +105,7 @@ def parse_options(texts: Iterable[str]) -> Options:
         backend, dot, option = name.partition(".")
         if not (equals and dot and backend and option):
             raise BackendError(
-                "backend options: expected BACKEND.OPTION=VALUE (such as "
+                "back end options: expected BACKEND.OPTION=VALUE (such as "
                 f"rknn.core_mask=0_1), found {text!r}"
             )
         options.setdefault(backend, {})[option] = value
@@ -229,7 +229,7 @@ def _known(models: Sequence[ModelFiles], names: Sequence[str]) -> dict[str, Entr
     if unknown or not names:
         installed = ", ".join(known) or "none; build and source the workspace"
         raise BackendError(
-            f"expected names of installed backends ({installed}), "
+            f"expected names of installed back ends ({installed}), "
             f"found {unknown or 'nothing'}; the bundle {models[0].folder} has "
             f"artifacts for {', '.join(models[0].model.artifacts)}"
         )

@@ -94,7 +94,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_place,
         metavar="HOST:PORT",
         help="gRPC, Open Inference Protocol version 2: the tensors of the model, or of each "
-        "graph of a chunk policy; needs grpcio and protobuf, and is the only endpoint",
+        "graph of a chunk policy; needs grpcio and protobuf; cannot be combined with "
+        "another endpoint",
     )
     places.add_argument(
         "--socket-group",

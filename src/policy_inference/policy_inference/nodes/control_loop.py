@@ -440,7 +440,7 @@ class NativeLoop(Loop):
             period_ns: Time between two ticks.
             trigger: One of the topics, whose messages start ticks as for `TriggerPacer`, and a wait
                 set for its messages; None to start ticks at deadlines.
-            ticked: Called on one Python thread to show the tick in the controller's `latest_tick`.
+            ticked: Called on one Python thread after each tick, see the controller's `latest_tick`.
             failed: Called on the same thread with an error from `ticked`; must not raise.
             controller: Same as for `host`.
             sampler: Same as for `host`.
@@ -534,7 +534,7 @@ class NativeLoop(Loop):
 
     @contextmanager
     def exchanging(self) -> Iterator[None]:
-        """Show all earlier ticks to observers, then hold off ticks while the context is open."""
+        """Pass earlier ticks to the observers, then hold off ticks while the context is open."""
         with self._showing, self.between_ticks():
             self._show_all()
             self._controller.runs_ahead = False

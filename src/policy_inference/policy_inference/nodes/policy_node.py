@@ -528,7 +528,7 @@ class PolicyNode(LifecycleBase):
         return {os.getpid(), *(backend.pid for backend in self.policy.models.values())}
 
     def tick(self, due: DueTick) -> None:
-        """Sample, run the controller, publish, and show the tick to observers (control thread)."""
+        """Sample, run the controller, publish, and pass the tick to observers (control thread)."""
         if due.repeated and self.controller.mode in (Mode.RUN, Mode.HOLD):
             # A paused simulator must not advance the policy. A simulator that starts waits for the
             # first command, which may be the first command of standing up.
@@ -551,7 +551,10 @@ class PolicyNode(LifecycleBase):
         self._show()
 
     def _show(self) -> None:
-        """Show the latest tick to observers, and execute their requests."""
+        """Pass the latest tick to the observers; continue actions that span several ticks.
+
+        End the run if an observer's verdict says so.
+        """
         controller, policy = self.controller, self.policy
         tick = controller.latest_tick
         policy.latency.add(tick.duration_ns)
@@ -597,7 +600,7 @@ class PolicyNode(LifecycleBase):
             self.controller.stop(STOPS)
         else:
             self.controller.estop(STOPS)
-            self.get_logger().error("a tick hangs in the backend; its thread is left running")
+            self.get_logger().error("a tick hangs in the back end; its thread is left running")
         for _ in range(_LEAVING_TIMES):
             self._publish(self.controller.safe_targets())
         if not self._output.publisher.wait_for_all_acked(_ACKNOWLEDGED_WITHIN):

@@ -52,7 +52,7 @@ POLICY = (
         name="backend_options",
         type=str,
         default="",
-        doc="Options of backends, comma-separated: rknn.core_mask=0_1,tensorrt.build=yes",
+        doc="Options of back ends, comma-separated: rknn.core_mask=0_1,tensorrt.build=yes",
     ),
     Spec(
         name="output",
@@ -82,7 +82,7 @@ SHADOW = (
         name="shadow_backend",
         type=str,
         default="",
-        doc="Backends of the shadow, same format as `backend`; empty: the same backends",
+        doc="Back ends of the shadow, same format as `backend`; empty: the same back ends",
     ),
     Spec(
         name="shadow_mode",

@@ -314,7 +314,8 @@ class StatusReporter:
         if silent_s < _SILENT_S:
             return ""
         return (
-            f"no tick for {silent_s:.1f} s; the simulator's clock has stopped, or the backend hangs"
+            f"no tick for {silent_s:.1f} s; the simulator's clock has stopped, or the back end "
+            "hangs"
         )
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A backend in a process of its own: the same answers, and nothing of its troubles is ours."""
+"""A back end in a process of its own: the same answers, and nothing of its troubles is ours."""
 
 import os
 import re

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The conformance suite over every backend of this package."""
+"""The conformance suite over every back end of this package."""
 
 from dataclasses import replace
 from functools import partial

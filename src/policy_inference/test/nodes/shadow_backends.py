@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A backend of shadows that goes wrong when a test asks for it; a test registers it."""
+"""A back end of shadows that goes wrong when a test asks for it; a test registers it."""
 
 import ctypes
 import os

@@ -200,7 +200,7 @@ def battery_lines(battery: BatteryState) -> Lines:
 def next_step(
     policy: PolicyStatus | None, driver: RobotStatus | None
 ) -> tuple[OperatorRequest | None, list[str]]:
-    """Return the next possible request on the way to walking, and the reasons blocking it."""
+    """Return the next request needed to start walking, and whatever currently blocks it."""
     if policy is None:
         return None, ["no status arrives from the policy node"]
     troubles = [entry.text for entry in policy.inputs if entry.text]  # each begins with its input

@@ -31,7 +31,7 @@ CAMERAS = ("laptop", "phone")
 
 
 class ScriptedGraph:
-    """A backend without model: `during_run` reads its inputs and writes its outputs."""
+    """A back end without model: `during_run` reads its inputs and writes its outputs."""
 
     name = "scripted"
 

@@ -28,7 +28,7 @@ TILTED = quat_xyzw(0.0, 1.2, 0.0)
 
 
 class ScriptedBackend:
-    """A backend without model: `answers` are its outputs, `during_run` happens in each run."""
+    """A back end without model: `answers` are its outputs, `during_run` happens in each run."""
 
     name = "scripted"
 

@@ -57,7 +57,9 @@ def read_robot(path: Path) -> dict[str, JointFigures]:
         return _figures(_legged(path).bodies)
     root = _parsed(path.read_bytes(), str(path))
     if root.tag not in ("robot", "mujoco"):
-        raise ToolError(f"{path}: expected a URDF or MJCF file, found the element {root.tag}")
+        raise ToolError(
+            f"{path}: expected a URDF or MJCF file, found the root element <{root.tag}>"
+        )
     return _some(_urdf(root, str(path)) if root.tag == "robot" else _mjcf(path), str(path))
 
 
@@ -65,7 +67,7 @@ def read_urdf(text: str, origin: str) -> dict[str, JointFigures]:
     """Return the single-DOF joints of a URDF from `origin`, in its order."""
     root = _parsed(text.encode(), origin)
     if root.tag != "robot":
-        raise ToolError(f"{origin}: expected a URDF, found the element {root.tag}")
+        raise ToolError(f"{origin}: expected a URDF, found the root element <{root.tag}>")
     return _some(_urdf(root, origin), origin)
 
 

@@ -85,8 +85,8 @@ def find_model(source: TrainingSource, given: Given) -> OnnxModel:
         return source.model
     if given.model is None:
         raise ToolError(
-            f"{source.path.name}: expected the model too (names and shapes of "
-            "tensors are read from it), found none; give --model policy.onnx"
+            f"{source.path.name}: expected --model policy.onnx (for the names and shapes of its "
+            "tensors), found none"
         )
     return read_onnx(given.model)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the missing trials of a plan."""
+"""Runs the trials of a plan that have no result yet."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ INVARIANTS: Mapping[str, str] = {
 """Statements about a control path, by name."""
 RECORDER_INVARIANTS: Mapping[str, str] = {
     "numbers_rise": "Recorded tick numbers increase and never repeat.",
-    "shadow_answers_once": "A shadow answers each tick at most once, in order.",
+    "shadow_answers_once": "A shadow gives at most one result per tick, in tick order.",
     "shadow_compares_numbers": "Both targets in a comparison are finite.",
 }
 """Statements about a recording, by name."""

@@ -275,9 +275,9 @@ class FlightRecording:
         ):
             if missing := sorted(wanted - self._bag.fields(topic)):
                 raise ToolError(
-                    f"{path}: {topic}: expected messages as this version records them, "
-                    f"found some without {', '.join(missing)}; replay it with the "
-                    "version that recorded it"
+                    f"{path}: {topic}: expected messages as this policy_inference version records "
+                    f"them, found some without {', '.join(missing)}; replay this recording with "
+                    "the policy_inference version that recorded it"
                 )
         if not self._bag.topics[self._tick_topic].count:
             raise ToolError(f"{path}: expected ticks of a policy, found an empty recording")
@@ -293,7 +293,8 @@ class FlightRecording:
         if not self._states:
             raise ToolError(
                 f"{path}: expected controller states ({STATE}; a replay starts from one), "
-                "found none; replay it with the version that recorded it"
+                "found none; replay this recording with the policy_inference version that "
+                "recorded it"
             )
 
     @property

@@ -89,8 +89,8 @@ class Replayer:
         self._body, self._make = contract, make
         self._recorded = Recorded(bundle, info, state)
         if seeded:
-            _require_recorded(bundle, "ages", inputs, info.inputs)
-            _require_recorded(bundle, "fields of the state", state.slices, info.fields)
+            _require_recorded(bundle, "the ages of the inputs", inputs, info.inputs)
+            _require_recorded(bundle, "state fields", state.slices, info.fields)
         self.joints, self._slices = info.joints, state.slices
         names = contract.joints.names
         self._names = {
@@ -259,6 +259,6 @@ def _require_recorded(
 ) -> None:
     if unknown := [name for name in needed if name not in found]:
         raise ToolError(
-            f"{bundle.path}: expected a recording of everything that the policy needs, found no "
-            f"{what} for {', '.join(unknown)}"
+            f"{bundle.path}: the recording lacks some of what this policy needs: {what} "
+            f"{', '.join(unknown)}"
         )

@@ -315,8 +315,8 @@ class ReplayedRobot:
         ]
         if missing:
             raise ToolError(
-                f"{self._recorded.policy}: tick {tick.number}: expected a recording of everything "
-                f"that the policy observes, found no {', '.join(missing)}"
+                f"{self._recorded.policy}: tick {tick.number}: the recording lacks state fields "
+                f"that this policy observes: {', '.join(missing)}"
             )
 
     def _late_ns(self, tick: RecordedTick, deadline_ns: int) -> int | None:

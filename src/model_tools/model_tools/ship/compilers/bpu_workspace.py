@@ -240,8 +240,8 @@ def prepare_workspace(
     )
     if (bundle_folder / RECORD).exists():
         raise ToolError(
-            f"{bundle_folder}: expected no workspace there yet, found {RECORD}; choose another "
-            "folder"
+            f"{bundle_folder}: expected a folder without a workspace, found {RECORD}; choose "
+            "another folder"
         )
     source = open_source(bundle.contract, dataset)
     count = sample_count(source, wanted)

@@ -168,7 +168,7 @@ class ChunkPolicy(Stateful):
 
     @property
     def chunk_policy(self) -> ChunkPolicy:
-        """The policy itself; a set member has the same property."""
+        """The policy itself; named as in `MemberPolicy`, so that callers can use either."""
         return self
 
     @property

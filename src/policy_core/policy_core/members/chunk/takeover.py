@@ -166,7 +166,10 @@ class PersonTakeover(Stateful):
 
     @property
     def chunk_policy(self) -> ChunkPolicy:
-        """The policy that executes the chunks; a set member has the same property."""
+        """The policy that executes the chunks.
+
+        Named as in `MemberPolicy`, so that callers can use either.
+        """
         return self.policy
 
     @property
