@@ -19,6 +19,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from policy_inference.testing.domains import claimed_domain_id
+from robot_operator.nodes.client import Operator
+from robot_operator.nodes.own_node import own_node
 from robot_sim.arm_servos import ArmServos
 from robot_sim.servo_bus import ServoPort
 
@@ -38,14 +40,17 @@ UNITREE = ("domain_id:={domain}", "joy_rate_hz:=50.0")
 
 
 def allowed() -> dict[str, dict[str, set[str]]]:
-    """Return, per node, the absolute names of `publish`, `subscribe`, `reply`, `request`."""
+    """Return, per enclave, the absolute names of `publish`, `subscribe`, `reply`, `request`."""
     found: dict[str, dict[str, set[str]]] = {}
-    for profile in ElementTree.parse(POLICY).getroot().iter("profile"):
-        node = profile.get("node", "")
-        found[node] = {kind: set() for kind in ("publish", "subscribe", "reply", "request")}
-        for group in profile:
-            for kind in found[node].keys() & group.attrib.keys():
-                found[node][kind] |= {(one.text or "").replace("~", f"/{node}") for one in group}
+    for enclave in ElementTree.parse(POLICY).getroot().iter("enclave"):
+        kinds = found[enclave.get("path", "").lstrip("/")] = {
+            kind: set[str]() for kind in ("publish", "subscribe", "reply", "request")
+        }
+        for profile in enclave.iter("profile"):
+            node = profile.get("node", "")
+            for group in profile:
+                for kind in kinds.keys() & group.attrib.keys():
+                    kinds[kind] |= {(one.text or "").replace("~", f"/{node}") for one in group}
     return found
 
 
@@ -137,8 +142,59 @@ def test_policy_allows_what_a_node_does(
             executor.spin_once(timeout_sec=0.1)
         found = graph_of(looker, name)
 
-    missing = {kind: names - allowed()[name][kind] for kind, names in found.items()}
-    assert not any(missing.values()), missing
+    assert not beyond(name, found)
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize(
+    ("name", "enclaves"),
+    [
+        ("operator_looks_around", ("operator_node", "maintenance")),
+        ("operator_stops", ("operator_node",)),
+    ],
+)
+def test_policy_allows_the_brief_nodes_of_the_command_line(
+    name: str, enclaves: tuple[str, ...]
+) -> None:
+    with claimed_domain_id(), own_node(name, silent=True):
+        found = seen_graph(name)
+    for enclave in enclaves:
+        assert not beyond(enclave, found)
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize(("enclave", "requests"), [("operator_node", True), ("maintenance", False)])
+@pytest.mark.parametrize("policy", ["joint_policy_node", "act_policy_node", "policy_set_node"])
+def test_policy_allows_the_command_line(enclave: str, requests: bool, policy: str) -> None:
+    driver = "lite3_driver" if requests else None
+    with (
+        claimed_domain_id(),
+        Operator(policy_node=policy, driver_node=driver, drives=requests, requests=requests),
+    ):
+        found = seen_graph("operator")
+    assert f"/{policy}/status" in found["subscribe"]
+    assert bool(found["request"]) == requests
+    assert not beyond(enclave, found)
+
+
+def seen_graph(name: str) -> dict[str, set[str]]:
+    """Return the names that a node of this process uses, once no more appear."""
+    with looking() as (looker, executor):
+        ends_s = time.monotonic() + 30.0
+        before, found = dict[str, set[str]](), dict[str, set[str]]()
+        while not found.get("publish") or found != before:
+            assert time.monotonic() < ends_s, f"no {name}"
+            executor.spin_once(timeout_sec=0.5)
+            before = found
+            if (name, "/") in looker.get_node_names_and_namespaces():
+                found = graph_of(looker, name)
+        return found
+
+
+def beyond(enclave: str, found: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Return the names that an enclave does not allow."""
+    kinds = allowed()[enclave]
+    return {kind: more for kind, names in found.items() if (more := names - kinds[kind])}
 
 
 def test_policy_lets_policies_and_driver_alone_command() -> None:

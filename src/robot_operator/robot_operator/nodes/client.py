@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -25,7 +26,7 @@ from std_srvs.srv import SetBool, Trigger
 from policy_inference.nodes.lifecycle import PeerGuard
 from robot_operator.nodes.found import find_namespace, full, require_sole_publisher
 from robot_operator.nodes.own_node import own_node
-from robot_operator.nodes.services import RobotServices
+from robot_operator.nodes.services import Reach, RobotServices
 from robot_operator.nodes.words import MODES
 from robot_operator.requests import (
     ANSWER_TIMEOUT_S,
@@ -70,6 +71,7 @@ class Operator:
         policy_node: str | None = "joint_policy_node",
         driver_node: str | None = None,
         drives: bool = True,
+        requests: bool = True,
         use_sim_time: bool = False,
         answer_timeout_s: float = ANSWER_TIMEOUT_S,
         watch: Callable[[], None] = lambda: None,
@@ -81,6 +83,8 @@ class Operator:
                 driver. `cmd_vel` and `estop` are in its namespace.
             driver_node: Full name of the robot's driver, if it is to receive requests too.
             drives: True to publish `cmd_vel`, which one node at a time may do.
+            requests: False to prepare only for `load`, `record` and `record_run`: an SROS 2 enclave
+                that may call these may not request modes.
             use_sim_time: True if velocities and waits are to follow `/clock`.
             answer_timeout_s: Maximum wait for a service, an answer or the first status.
             watch: Called often during each wait; an exception from it ends the wait.
@@ -104,18 +108,24 @@ class Operator:
         self._executor = SingleThreadedExecutor(context=self.node.context)
         self._executor.add_node(self.node)
         self._spinner = threading.Thread(target=self._spin, name="operator")
-        self._spinner.start()
         self._status: PolicyStatus | None = None
         self._velocity: Twist | None = None
         self._values: dict[str, tuple[Publisher, Float32MultiArray]] = {}
-        self._services = RobotServices(self.node, policy_node, driver_node)
-        self._driver_node = driver_node
+        self._policy_node, self._driver_node = policy_node, driver_node
+        self._maintenance: dict[str, Any] = {}
+        if requests:
+            _ = self._services  # its clients find the nodes from now on
         if policy_node is not None:
-            self._join_policy(policy_node)
+            self.node.create_subscription(
+                PolicyStatus, f"{policy_node}/status", self._on_status, _LATCHED
+            )
         if drives:
             self._cmd_vel = self.node.create_publisher(Twist, "cmd_vel", _NEWEST)
+            self._reach = Reach(self.node, self._cmd_vel)
         # a timer keeps to absolute deadlines, on any clock
         self.node.create_timer(COMMAND_PERIOD_S, self._on_timer, clock=self.clock)
+        # last: after an error above, the thread would keep the process from ending
+        self._spinner.start()
 
     def __enter__(self: P) -> P:
         return self
@@ -191,8 +201,7 @@ class Operator:
     @property
     def heard(self) -> bool:
         """True if `cmd_vel` has a subscriber and all subscribers receive it."""
-        subscribers = self.node.count_subscribers(self._cmd_vel.topic_name)
-        return bool(0 < subscribers <= self._cmd_vel.get_subscription_count())
+        return self._reach.is_complete()
 
     @property
     def makes_chunks(self) -> bool:
@@ -265,12 +274,12 @@ class Operator:
         return heard[-1]
 
     def record(self) -> str:
-        return self.call(self._record, "record")
+        return self.call(self._service(Trigger, "record"), "record")
 
     def record_run(self, on: bool) -> str:
         name, request = "record_run", SetBool.Request(data=on)
-        timeout_s = self.answer_timeout_s
-        return granted(name, *self.ask(self._record_run, name, request, timeout_s))
+        service, timeout_s = self._service(SetBool, name), self.answer_timeout_s
+        return granted(name, *self.ask(service, name, request, timeout_s))
 
     def load(self, bundle: str, backend: str = "") -> str:
         """Make the policy node load another bundle; return its answer.
@@ -280,7 +289,8 @@ class Operator:
             backend: Back ends in order of preference; unchanged if empty.
         """
         request = LoadBundle.Request(bundle=bundle, backend=backend)
-        return granted("load", *self.ask(self._load, "load", request, _LOADED_WITHIN_S))
+        service = self._service(LoadBundle, "load")
+        return granted("load", *self.ask(service, "load", request, _LOADED_WITHIN_S))
 
     def switch(self, state: str) -> tuple[bool, str]:
         """Ask a policy set to switch states.
@@ -384,12 +394,18 @@ class Operator:
         services.announce(OperatorRequest.RESET)
         services.wait_for_acknowledgement()
 
-    def _join_policy(self, policy_node: str) -> None:
-        node, self._policy_node = self.node, policy_node
-        self._record = node.create_client(Trigger, f"{policy_node}/record")
-        self._record_run = node.create_client(SetBool, f"{policy_node}/record_run")
-        self._load = node.create_client(LoadBundle, f"{policy_node}/load")
-        node.create_subscription(PolicyStatus, f"{policy_node}/status", self._on_status, _LATCHED)
+    @cached_property
+    def _services(self) -> RobotServices:
+        return RobotServices(self.node, self._policy_node, self._driver_node)
+
+    def _service(self, kind: Any, name: str) -> Any:
+        """Return the client for a service of the policy node that only maintenance may call.
+
+        Created when first used: an SROS 2 enclave without this permission could not create it.
+        """
+        if name not in self._maintenance:
+            self._maintenance[name] = self.node.create_client(kind, f"{self._policy_node}/{name}")
+        return self._maintenance[name]
 
     def _fed(self) -> bool:
         required = (

@@ -50,6 +50,7 @@ _OF_BOTH = (_RESET, STATUS)
 """Actions for the policy node and the driver, or for whichever exists."""
 _FOLLOWED = (OperatorRequest.STAND.value, OperatorRequest.RUN.value, TRY_FAULTS)
 """Actions that are refused if there is a driver that does not follow commands."""
+_OF_MAINTENANCE = (RECORD, "record_run", "load")
 _OF_CHUNKS = tuple(request.value for request in OF_CHUNKS)
 _OF_DRIVER = tuple(request.value for request in OF_DRIVER)
 _REACHED: dict[str, tuple[str, Callable[[Operator], bool]]] = {
@@ -79,6 +80,7 @@ def main(given: argparse.Namespace) -> int:
             driver_node=given.driver,
             use_sim_time=given.sim_time,
             drives=given.action == "drive",
+            requests=given.action not in _OF_MAINTENANCE,
             answer_timeout_s=given.timeout,
         ) as operator:
             result: CommandResult[FaultTrialResult] | CommandResult[OperatorResult]

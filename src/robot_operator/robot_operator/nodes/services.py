@@ -8,12 +8,15 @@ has its own latched e-stop to release. An e-stop is published on `estop` before 
 reset publishes its release.
 """
 
+import os
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from policy_msgs.srv import SetAuthority, SwitchState
 from rclpy.duration import Duration
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
@@ -29,11 +32,34 @@ from robot_operator.requests import (
 )
 
 _ACKNOWLEDGE_TIMEOUT_S = 1.0
+_SETTLED_S = 2.0
 _KINDS = {
     **{request: (SwitchState, request.value) for request in OF_SET},
     **dict.fromkeys(OF_DIAL, (SetAuthority, "set_authority")),
 }
 """Type and name of each service that is not a Trigger with the request's name."""
+
+
+class Reach:
+    """Whether a publisher reaches all subscribers of its topic.
+
+    With SROS 2, Cyclone DDS 0.10 also lists subscriptions that were deleted before this process
+    joined. They never match; so with SROS 2, a number of matches unchanged for 2 s also counts.
+    """
+
+    def __init__(self, node: Node, publisher: Publisher) -> None:
+        self._node, self._publisher = node, publisher
+        self._matched, self._since_s = 0, time.monotonic()
+        self._secured = os.environ.get("ROS_SECURITY_ENABLE") == "true"
+
+    def is_complete(self) -> bool:
+        """Return whether there are subscribers and they all receive what is published."""
+        matched, now_s = self._publisher.get_subscription_count(), time.monotonic()
+        if matched != self._matched:
+            self._matched, self._since_s = matched, now_s
+        settled = self._secured and now_s - self._since_s > _SETTLED_S
+        listed = self._node.count_subscribers(self._publisher.topic_name)
+        return bool(matched and (matched >= listed or settled))
 
 
 class RobotServices:
@@ -52,6 +78,7 @@ class RobotServices:
             }
         # Transient local: late subscribers receive a press too, until a reset is requested.
         self._estop = node.create_publisher(Bool, "estop", qos.STATUS)
+        self._reach = Reach(node, self._estop)
 
     @property
     def reaches_policy(self) -> bool:
@@ -78,8 +105,7 @@ class RobotServices:
     def is_heard_by(self, name: str) -> bool:
         """Return whether the node with this full name and all other subscribers receive `estop`."""
         infos = self._node.get_subscriptions_info_by_topic(self._estop.topic_name)
-        count = self._estop.get_subscription_count()
-        return name in map(full_name, infos) and bool(count >= len(infos))
+        return self._reach.is_complete() and name in map(full_name, infos)
 
     def wait_for_acknowledgement(self) -> None:
         self._estop.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGE_TIMEOUT_S))
