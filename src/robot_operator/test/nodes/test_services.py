@@ -34,8 +34,8 @@ def test_all_subscribers_are_reached_or_with_sros2_all_that_still_match(
     monkeypatch.setenv("ROS_SECURITY_ENABLE", secured)
     monkeypatch.setattr(services, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
     reach = Reach(
-        SimpleNamespace(count_subscribers=lambda _: listed),  # type: ignore[arg-type]
-        SimpleNamespace(topic_name="/estop", get_subscription_count=lambda: matched),  # type: ignore[arg-type]
+        SimpleNamespace(count_subscribers=lambda _: listed),
+        SimpleNamespace(topic_name="/estop", get_subscription_count=lambda: matched),
     )
     reach.is_complete()
     now_s[0] += wait_s
