@@ -108,7 +108,7 @@ FAULTS: Mapping[str, tuple[str, Mapping[str, str | bytes | None], Any, str, Seve
     "no package: tensorrt": ("Orin", {}, [], "tensorrt", ERROR),
     "no package: runtime": ("S100", {}, [], "runtime", ERROR),
     "a clock that follows the load": ("Orin", {GPU_LOW: "306000000"}, None, "GPU clock", WARNING),
-    "CUDA of another JetPack": ("Orin", {}, OTHER_CUDA, "CUDA for Python", WARNING),
+    "CUDA of another JetPack": ("Orin", {}, OTHER_CUDA, "CUDA Python", WARNING),
     "no GPU": ("Orin", {**dict.fromkeys(ORIN), "/.dockerenv": ""}, None, "GPU", ERROR),
     "no BPU driver": ("S100", S100P, None, "BPU driver", ERROR),
     "model for another BPU": ("S100", {}, replace(HBM, target="nash-m"), "model", ERROR),

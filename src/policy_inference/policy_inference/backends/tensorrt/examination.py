@@ -114,16 +114,16 @@ def _tensorrt() -> Finding:
 def _cuda(release: str) -> Finding:
     """Check that cuda-python is installed and matches the system's CUDA."""
     if not module_found("cuda"):
-        return Finding.error("CUDA for Python", "no cuda-python", INSTALL_CUDA)
+        return Finding.error("CUDA Python", "no cuda-python", INSTALL_CUDA)
     version, jetpack = installed_version(*_CUDA) or "", _jetpack(release)
     numbers = parse_version(f"{version}.0")  # "12" alone is also a version
     if numbers and jetpack and numbers[0] != jetpack[1]:
         return Finding.warning(
-            "CUDA for Python",
+            "CUDA Python",
             f"cuda-python {version}, but JetPack {jetpack[0]} has CUDA {jetpack[1]}",
             INSTALL_CUDA,
         )
-    return Finding(name="CUDA for Python", found=f"cuda-python {version}")
+    return Finding(name="CUDA Python", found=f"cuda-python {version}")
 
 
 def _engine(artifact: Artifact) -> Finding:
