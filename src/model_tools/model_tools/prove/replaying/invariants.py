@@ -40,8 +40,8 @@ INVARIANTS: Mapping[str, str] = {
     "no_motion_unasked": "The robot leaves DAMP only if `stand` was granted since the previous "
     "tick.",
     "run_only_from_ready": "`run` is granted only in READY.",
-    "modes_in_order": "Without a request, the mode changes only from STAND to READY, from any "
-    "motion to HOLD or DAMP, and from HOLD back to the previous mode.",
+    "modes_in_order": "Without a request, the mode changes only from STAND to READY; from STAND, "
+    "READY or RUN to HOLD; from HOLD back to the previous mode; and from any mode to DAMP.",
     "latched_until_reset": "After a latched fault, the mode stays DAMP until `reset` is granted.",
     "changes_have_reasons": "Each mode change states its reason.",
     "hold_ends": "HOLD lasts no longer than `damp_after_s`.",
