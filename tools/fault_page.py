@@ -33,7 +33,7 @@ entries were measured, but an emulator is not a real robot
 | --- | --- |
 | goes on | the robot keeps walking or reaching for 5 s |
 | `held_too_long` | the policy node damps because of this [rule](safety.md#the-guards-rules) |
-| 98 / 250 ms | measured time until the drives only damp / limit of the test |
+| 98 / 250 ms | measured time until the drives only damp / test limit |
 | (`old`) | the driver rejects the robot's data for this reason |
 | driver | the driver damps |
 | requested, started | the policy node damps on request, or because it was restarted |
@@ -43,15 +43,15 @@ entries were measured, but an emulator is not a real robot
 | empty | not tested |
 
 The limit is 250 ms (for the arm, up to 1.8 s) if data is missing or rejected, or if commands are
-not renewed: a driver tolerates either for 100 ms; a walking policy tolerates missing data for
-40 ms, then holds for 100 ms. The limit is 5 s if only the robot's motion reveals the fault, or if
-one process has to damp on behalf of another.
+not renewed: a driver tolerates each of these for 100 ms; a walking policy tolerates missing data
+for 40 ms, then holds for 100 ms. The limit is 5 s if only the robot's motion reveals the fault, or
+if one process has to damp on behalf of another.
 """
 ROBOTS = {"lite3": "Lite3", "go2": "Go2", "arm": "SO-101 arm", "my_robot": "my_robot"}
 NOTES = {
     "lite3": "The robot walks at 0.5 m/s. Its own computer damps after 1 s without commands.",
     "go2": """The robot walks at 0.5 m/s. Its own computer keeps executing the last command. When
-the driver exits, it lowers the robot for 2 s; then the drives only damp.""",
+the driver exits, its link process lowers the robot for 2 s; then the drives only damp.""",
     "arm": """The arm reaches for a cube. There is no driver between policy and arm: here, *driver*
 means that a command expired, 200 ms after it was sent. The policy node tolerates missing
 images for 500 ms, keeps its last target for 1 s, and then holds the measured pose, which counts as

@@ -46,9 +46,9 @@ DRIVER_INVARIANTS: Mapping[str, str] = {
     "nothing_sent_unasked": "The drives receive nothing before control is requested, or while "
     "the robot's own controller is preparing or lowering the robot.",
     "nothing_sent_after": "The drives receive nothing after control has been given back.",
-    "rest_mode_first": "After control was taken, and after each stop, the driver follows no "
-    "command until it has received one in the rest mode. An invalid command in the rest mode, "
-    "a new sender, and a start too far from the measured pose also count as stops.",
+    "rest_mode_first": "After taking control, and after each stop, the driver follows no command "
+    "until it has received one in the rest mode. These also count as stops: an invalid command "
+    "whose mode is the rest mode, a new sender, or a first command too far from the measured pose.",
     "control_is_taken_from_rest": "Control is not taken while the newest command is invalid, or "
     "while it is unexpired but not in the rest mode.",
     "expired_is_not_followed": "No command is followed once its `valid_for` has passed: the next "
@@ -56,11 +56,13 @@ DRIVER_INVARIANTS: Mapping[str, str] = {
     "lost_robot_is_not_followed": "No command is followed while the robot state is older than its "
     "timeout, or while the robot reports a fault.",
     "estop_is_not_followed": "No command is followed while the e-stop is pressed.",
-    "newest_is_followed": "In FOLLOWING, each joint gets its position from the newest command, or, "
-    "if it would have almost no stiffness and damping, the values that bring it to rest.",
-    "following_ends_for_cause": "The driver stops following only if asked to, if the newest "
-    "command expires, is invalid in the rest mode, comes from a new sender or starts too far from "
-    "the measured pose, or if the robot state is too old or reports a fault.",
+    "newest_is_followed": "In FOLLOWING, each joint gets its position from the newest command or, "
+    "if that would leave the joint almost without stiffness and damping, the values that bring it "
+    "to rest.",
+    "following_ends_for_cause": "The driver stops following only for one of these causes: a "
+    "request, an expired command, an invalid command whose mode is the rest mode, a new sender, a "
+    "first command too far from the measured pose, or a robot state that is too old or reports a "
+    "fault.",
     "frame_is_finite": "Each value of a frame is finite, and no gain is negative.",
     "frame_in_figures": "In FOLLOWING, the position, stiffness and damping in a frame are within "
     "the robot's limits.",
@@ -69,8 +71,8 @@ DRIVER_INVARIANTS: Mapping[str, str] = {
     "starts_at_the_robot": "A joint without stiffness is first given stiffness only at a position "
     "within `max_start_error_rad` of the measured one; before that, its torque is at most "
     "`first_torque_nm`.",
-    "checked_before_following": "With `obeyed_torque_nm`, no command is followed until the drives "
-    "have braked for 0.5 s after control was taken and then exert less than that torque.",
+    "checked_before_following": "With `obeyed_torque_nm`, after taking control, the driver follows "
+    "no command until the drives have braked for 0.5 s and then exert less than that torque.",
     "disobedience_ends_control": "With `obeyed_torque_nm`, control is given back when two joints "
     "have ignored their commands for 0.3 s, and not before.",
     "no_joint_is_limp": "In FOLLOWING, each joint has stiffness or damping, except on a robot "

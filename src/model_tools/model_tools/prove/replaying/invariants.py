@@ -40,8 +40,8 @@ INVARIANTS: Mapping[str, str] = {
     "no_motion_unasked": "The robot leaves DAMP only if `stand` was granted since the previous "
     "tick.",
     "run_only_from_ready": "`run` is granted only in READY.",
-    "modes_in_order": "Without a request, the mode changes only from STAND to READY, from any "
-    "motion to HOLD or DAMP, and from HOLD back to the previous mode.",
+    "modes_in_order": "Without a request, the mode changes only from STAND to READY; from STAND, "
+    "READY or RUN to HOLD; from HOLD back to the previous mode; and from any mode to DAMP.",
     "latched_until_reset": "After a latched fault, the mode stays DAMP until `reset` is granted.",
     "changes_have_reasons": "Each mode change states its reason.",
     "hold_ends": "HOLD lasts no longer than `damp_after_s`.",
@@ -53,7 +53,7 @@ INVARIANTS: Mapping[str, str] = {
     "fault_command": "In DAMP, the command is the one that `on_fault` defines: its gains, zero "
     "velocity, zero effort.",
     "position_in_limits": "Outside DAMP, the commanded position of a joint with stiffness is "
-    "within its limits; in STAND it may exceed them by 0.1 rad.",
+    "within its limits; in STAND it may exceed them by up to 0.1 rad.",
     "effort_in_limits": "The effort limit in a command does not exceed the limit in force.",
     "gains_not_negative": "No stiffness or damping is negative.",
     "hold_repeats": "HOLD repeats the last command sent before HOLD began.",
@@ -70,7 +70,7 @@ INVARIANTS: Mapping[str, str] = {
 """Statements about a control path, by name."""
 RECORDER_INVARIANTS: Mapping[str, str] = {
     "numbers_rise": "Recorded tick numbers increase and never repeat.",
-    "shadow_answers_once": "A shadow gives at most one result per tick, in tick order.",
+    "shadow_answers_once": "A shadow produces at most one result per tick, in tick order.",
     "shadow_compares_numbers": "Both targets in a comparison are finite.",
 }
 """Statements about a recording, by name."""
