@@ -226,9 +226,7 @@ def _drive(
     place = _middle_of_best(residuals)
     count = total[int(place), 3, 3]
     if not np.isfinite(values[int(place)]).all() or count == 0:
-        raise ToolError(
-            f"{joint}: expected a joint that moves below its torque limit, found one that does not"
-        )
+        raise ToolError(f"{joint}: expected motion with torque below the limit, found none")
     random = np.random.default_rng(SEED)
     draws = random.integers(0, len(moments), (_RESAMPLES, len(moments)))
     delays, gains = list[float](), list[F64]()
