@@ -179,7 +179,7 @@ class RobotMapping:
     schema_version: Literal[1] = entry("1")
     robot_type: str = entry("robot_type of datasets: so_follower", pattern=NAME)
     rate_hz: int = entry("frames per second", minimum=1, maximum=1000)
-    joints: dict[str, Joint] = entry("joints by LeRobot's names, without .pos", default={})
+    joints: dict[str, Joint] = entry("joints, by their names in LeRobot without .pos", default={})
     vectors: dict[str, tuple[Source, ...]] = entry(
         "numeric features: observation.state, action, others", minProperties=1
     )

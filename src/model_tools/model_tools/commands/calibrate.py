@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--duration",
         type=float,
         metavar="SECONDS",
-        help="duration of --live, on the clock of the stamps; default: until Ctrl-C, or until all "
+        help="duration of --live, on the stamps' clock; default: until Ctrl-C, or until all "
         "publishers are gone",
     )
     add_topics(parser)

@@ -152,7 +152,7 @@ def _of_bag(contract: ChunkContract, bag: Path) -> JudgedEpisode | None:
     except (OSError, ValueError, KeyError, TypeError):
         verdict = None
     if not isinstance(verdict, bool):
-        _log.warning("%s: left out: its %s has no verdict", bag, SIDECAR)
+        _log.warning("%s: left out, because its %s has no verdict", bag, SIDECAR)
         return None
 
     def observations(every: int) -> Iterator[RecordedObservation]:

@@ -158,7 +158,7 @@ class _DriveRows:
         self._motion = motion
         ran_s = motion.command_s[motion.running]
         if not len(ran_s):
-            raise ToolError("joint_command: expected commands of a policy in RUN, found none")
+            raise ToolError("joint_command: expected commands from a policy in RUN, found none")
         # One command is still in transit when the policy starts, and one when it ends.
         rows = (motion.state_s > ran_s[0] + _LONGEST_S) & (motion.state_s < ran_s[-1])
         self._rows = np.flatnonzero(rows)
