@@ -138,8 +138,8 @@ def image_size(contract: ChunkContract) -> tuple[int, int]:
     sizes = {(camera.height, camera.width) for camera in contract.cameras.values()}
     if len(sizes) > 1:
         raise SimError(
-            "bundle: expected all images to have one size (the simulated arm supports only that), "
-            f"found {' and '.join(f'{h} x {w}' for h, w in sorted(sizes))}"
+            "bundle: expected all images to have the same size (the simulated arm supports only "
+            f"one), found {' and '.join(f'{h} x {w}' for h, w in sorted(sizes))}"
         )
     return sizes.pop() if sizes else IMAGE_SIZE
 

@@ -75,7 +75,7 @@ def _answer_nan(file: Path, place: tuple[str, int], output: str) -> None:
     try:
         import onnx
     except ImportError as error:
-        raise SimError("onnx: expected the package, found none; pip install onnx") from error
+        raise SimError("onnx: expected the package, found none; run `pip install onnx`") from error
     from onnx import TensorProto, helper
 
     model = onnx.load(file)

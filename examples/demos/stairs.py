@@ -141,8 +141,8 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--bundle",
         default=BUNDLE,
-        help="folder of a bundle, or name of an installed one, for a Lite3 with a height scan "
-        "(default: %(default)s)",
+        help="policy for a Lite3 with a height scan: folder of a bundle, or name of an installed "
+        "one (default: %(default)s)",
     )
     parser.add_argument(
         "--lockstep",

@@ -443,11 +443,14 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     try:
         load_robot(simulated)
     except SimError as error:
-        parser.error(f"--robot: {error}; {', '.join(EMULATED)} is an emulator, run with its driver")
+        parser.error(
+            f"--robot: {error}; {', '.join(EMULATED)} is accepted as well (an emulator, run with "
+            "its driver)"
+        )
     if given.bundle is None and simulated not in BUNDLES:
         parser.error(
-            f"--bundle: expected the bundle of a policy for {given.robot}, found none; the suite "
-            f"includes one only for {', '.join(BUNDLES)}"
+            f"--bundle: expected a policy bundle for {given.robot}, found none; the suite includes "
+            f"bundles only for {', '.join(BUNDLES)}"
         )
     given.bundle = given.bundle or BUNDLES[simulated]
     return given

@@ -154,8 +154,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--start",
         type=Path,
-        help="checkpoint of another training run to start from, instead of from scratch, for a "
-        "robot that walks similarly",
+        help="checkpoint to start from, instead of from scratch: from a training run for a robot "
+        "that walks similarly",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder for the results")
     return parser

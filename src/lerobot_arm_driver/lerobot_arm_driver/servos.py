@@ -251,7 +251,8 @@ class Servos:
             reasons = "; ".join(different[:_SHOWN]) or "the file names other joints"
             more = f" and {len(different) - _SHOWN} more" if len(different) > _SHOWN else ""
             raise DriverError(
-                f"{port}: expected servos calibrated as in {robot.calibration_fpath}, found "
+                f"{port}: expected servos with the calibration from {robot.calibration_fpath}, "
+                "found "
                 f"a different arm or calibration: {reasons}{more}; " + self._calibrate(robot, port)
             )
 

@@ -293,9 +293,9 @@ def _cut(bag: Bag, whole: Episode, length_s: float) -> FoundEpisodes:
     )
     if bag.duration_ns > _MOST * length_ns:
         raise ToolError(
-            f"{bag.path}: expected at most {_MOST} episodes of {length_s:g} s, found a "
-            f"recording of {bag.duration_ns * 1e-9:.0f} s; if less time passed, the clock "
-            "was set forward during the recording: cut the recording at that point"
+            f"{bag.path}: expected at most {_MOST} episodes of {length_s:g} s, found a recording "
+            f"of {bag.duration_ns * 1e-9:.0f} s; if the recording took less time, the clock was "
+            "set forward during the recording: cut the recording at that point"
         )
     for number, begin_ns in enumerate(range(bag.start_ns, end_ns, length_ns)):
         span = Span(begin_ns, min(begin_ns + length_ns, end_ns))

@@ -45,7 +45,9 @@ class Joint(JointUnit):
     only in radians and degrees. Efforts are in N·m on both sides.
     """
 
-    ros_name: str | None = entry("name in ROS messages; the same if absent", default=None)
+    ros_name: str | None = entry(
+        "name in ROS messages; if absent, the name in LeRobot", default=None
+    )
     position_min: float | None = entry("lowest position to command, rad", default=None)
     position_max: float | None = entry("highest position to command, rad", default=None)
     max_relative_target: float | None = entry(
@@ -110,7 +112,7 @@ class Source(Channel):
         "rule that selects the message for a frame", default="as_of"
     )
     tolerance_s: float | None = entry(
-        "maximum age of a message with as_of, s; two periods if absent",
+        "maximum age of a message under the rule as_of, s; two periods if absent",
         default=None,
         exclusiveMinimum=0,
     )
@@ -150,7 +152,7 @@ class CameraSource:
         "rule that selects the image for a frame", default="as_of"
     )
     tolerance_s: float | None = entry(
-        "maximum age of an image with as_of, s; two periods if absent",
+        "maximum age of an image under the rule as_of, s; two periods if absent",
         default=None,
         exclusiveMinimum=0,
     )
@@ -177,7 +179,7 @@ class RobotMapping:
     schema_version: Literal[1] = entry("1")
     robot_type: str = entry("robot_type of datasets: so_follower", pattern=NAME)
     rate_hz: int = entry("frames per second", minimum=1, maximum=1000)
-    joints: dict[str, Joint] = entry("joints by LeRobot's names, without .pos", default={})
+    joints: dict[str, Joint] = entry("joints, by their names in LeRobot without .pos", default={})
     vectors: dict[str, tuple[Source, ...]] = entry(
         "numeric features: observation.state, action, others", minProperties=1
     )
@@ -185,7 +187,7 @@ class RobotMapping:
         "cameras by name: the feature is observation.images.NAME", default={}
     )
     pairing: Pairing = entry(
-        "which images and values form a frame, as in the contract of a policy", default=Pairing()
+        "which images and values form a frame; same as in a policy's contract", default=Pairing()
     )
     command: tuple[CommandChannel, ...] = entry(
         "topics to which LeRobot's actions are sent; absent if LeRobot only observes", default=()

@@ -261,7 +261,7 @@ def _set_field(message: Any, steps: Sequence[tuple[str, int | None]], value: flo
             _set_numbers(message, name, np.append(np.asarray(old, np.float64), value))
         else:
             raise RobotError(
-                f"field {path}: expected the elements before it to be set, found {len(old)} set"
+                f"field {path}: expected the preceding elements to be set, found {len(old)} set"
             )
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise RobotError(

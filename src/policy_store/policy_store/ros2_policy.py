@@ -36,7 +36,7 @@ class PolicyCommand:
             "words",
             nargs=argparse.REMAINDER,
             metavar="VERB",
-            help=f"one of those below; `{cli_name} VERB --help` describes it",
+            help=f"one of the verbs below; `{cli_name} VERB --help` describes it",
         )
         words.completer = lambda **_: verbs  # type: ignore[attr-defined]  # ros2's argcomplete
 

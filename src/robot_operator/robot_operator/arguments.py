@@ -77,8 +77,8 @@ def parse(args: Sequence[str] | None = None) -> argparse.Namespace:
     )
     record_run.add_argument("switch", choices=("on", "off"))
     load = actions.add_parser("load", parents=[options], help="make the node load a new bundle")
-    load.add_argument("bundle", help="folder, NAME or NAME@VERSION, on the machine of the node")
-    load.add_argument("--backend", default="", help="back end of the models (default: as before)")
+    load.add_argument("bundle", help="bundle folder, NAME or NAME@VERSION, on the node's machine")
+    load.add_argument("--backend", default="", help="back end for the models (default: unchanged)")
     switch = actions.add_parser(
         "switch", parents=[options], help="switch a policy set to another state"
     )
@@ -92,7 +92,7 @@ def parse(args: Sequence[str] | None = None) -> argparse.Namespace:
         "--values",
         type=_finite,
         nargs="+",
-        help="values of the contract's `commanded`, in its order, such as a height",
+        help="values that the contract lists in `commanded`, in that order, such as a height",
     )
     drive.add_argument(
         "--values-topic",

@@ -275,7 +275,7 @@ def _check_joints(file: Path, joints: dict[str, Any], names: Sequence[str]) -> N
         )
     others = [name for name in names if joints[name].type not in _DRIVABLE]
     if others:
-        raise SimError(f"{file}: expected hinges or slides, found others: {', '.join(others)}")
+        raise SimError(f"{file}: expected hinge or slide joints, found others: {', '.join(others)}")
 
 
 def _fix_the_others(spec: _Spec, file: Path, names: Sequence[str]) -> None:

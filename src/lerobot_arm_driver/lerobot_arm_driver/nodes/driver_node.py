@@ -101,8 +101,8 @@ PARAMETERS = (
             default=-1,
             minimum=-1,
             maximum=_HIGHEST_GAIN,
-            doc=f"{letter.upper()} of the servos' own position loop, in their unit; -1: LeRobot's "
-            "value",
+            doc=f"{letter.upper()} gain of the servos' own position loop, in their unit; -1: "
+            "LeRobot's value",
         )
         for letter in "pid"
     ),

@@ -59,7 +59,7 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         default="bag",
         metavar="bag|marks|SECONDS",
         help="what becomes an episode: each recording, each part between marks, or each part of "
-        "this length",
+        "the given length",
     )
     parser.add_argument(
         "--topic",

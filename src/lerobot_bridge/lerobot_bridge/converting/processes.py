@@ -69,7 +69,7 @@ def run_apart(
             if isinstance(result, NotDone):
                 raise ToolError(
                     f"{name}: the job ended without a result: {result.reason}; see its output in "
-                    f"{log}; if it ran out of memory, use fewer --processes"
+                    f"{log}; if it ran out of memory, reduce --processes"
                 )
             if isinstance(result, OSError):
                 raise result

@@ -84,7 +84,8 @@ def _refuse_other(first: LeRobotDatasetMetadata, part: LeRobotDatasetMetadata) -
     ):
         if found != expected:
             raise ToolError(
-                f"{part.root}: expected {name} as in {first.root} ({expected}), found {found}"
+                f"{part.root}: expected the same {name} as in {first.root} ({expected}), found "
+                f"{found}"
             )
 
 

@@ -39,7 +39,7 @@ PARAMETERS = (
         name="host_address",
         type=str,
         default=_DEFAULT.host_address,
-        doc="IPv4 address of the motion host; frames from other addresses count as foreign",
+        doc="IPv4 address of the motion host; frames from other addresses are counted as foreign",
     ),
     Spec(
         name="host_port",
@@ -53,7 +53,7 @@ PARAMETERS = (
         name="interface_address",
         type=str,
         default=_DEFAULT.interface_address,
-        doc="IPv4 address of this machine to receive on; 0.0.0.0: all addresses",
+        doc="local IPv4 address to receive on; 0.0.0.0 for all",
     ),
     Spec(
         name="state_port",

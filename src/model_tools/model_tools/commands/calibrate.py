@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--duration",
         type=float,
         metavar="SECONDS",
-        help="duration of --live, on the clock of the stamps; default: until Ctrl-C, or until all "
+        help="duration of --live, on the stamps' clock; default: until Ctrl-C, or until all "
         "publishers are gone",
     )
     add_topics(parser)
@@ -70,7 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--env",
         metavar="MODULE:FUNCTION",
-        help="function that returns an environment, from the current folder or installed",
+        help="function that returns an environment; its module is in the current folder or "
+        "installed",
     )
     parser.add_argument(
         "--policy",
@@ -131,7 +132,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-poor",
         action="store_true",
-        help="write the samples even if they fail the quality check; the file keeps the verdict",
+        help="write the samples even if they fail the quality check; the file contains the verdict",
     )
 
 
@@ -165,7 +166,7 @@ def _run_chunks(given: argparse.Namespace, bundle: ChunkBundle) -> CommandResult
     refused = ", ".join(name for name, value in options.items() if value)
     if refused:
         raise ToolError(
-            "expected only --dataset, --rows or --bag, and --samples for the chunk policy "
+            "expected only --dataset, --rows, --bag and --samples for the chunk policy "
             f"{bundle.contract.name}, found {refused}"
         )
     sources = [*given.bag, *given.rows, *([given.dataset] if given.dataset else [])]

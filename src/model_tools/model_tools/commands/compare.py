@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--closed-loop",
         action="store_true",
-        help="also let the simulated robot walk with each artifact",
+        help="also walk the simulated robot with each artifact",
     )
     add_robot(parser)
     parser.add_argument(
@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--record",
         action="store_true",
-        help="keep the report in the bundles compared with the first",
+        help="store the report in each bundle that is compared with the first",
     )
     parser.add_argument("--force", action="store_true", help="replace an existing output")
 

@@ -34,12 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         required=True,
-        help="fp32, fp16, int8, w8a8, ...; an unknown name lists the precisions of the compiler",
+        help="fp32, fp16, int8, w8a8, ...; any other name lists the compiler's precisions",
     )
     parser.add_argument(
         "--target",
-        help="chip, for compilers that have several: rk3588, nash-e, "
-        "...; an unknown name lists them",
+        help="chip, for compilers that have several: rk3588, nash-e, ...; any other name lists "
+        "them",
     )
     given = parser.add_mutually_exclusive_group()
     given.add_argument(
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="calibration rows: a recorded rollout, .npz or .npy, or a rosbag2 recording; ignored "
-        "for precisions without calibration",
+        "for precisions that need no calibration",
     )
     given.add_argument(
         "--dataset",

@@ -67,7 +67,7 @@ def add_trials(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ray",
         metavar="ADDRESS",
-        help="run the trials on a Ray cluster instead: its address, HOST:PORT; needs the ray "
+        help="run the trials on the Ray cluster at this address, HOST:PORT, instead; needs the ray "
         "package (model_tools[ray])",
     )
     parser.add_argument(
@@ -80,7 +80,7 @@ def add_trials(parser: argparse.ArgumentParser) -> None:
         type=seconds,
         default=600.0,
         metavar="SECONDS",
-        help="time limit of a trial; a longer trial has no result (default %(default)g)",
+        help="time limit of a trial; a trial that takes longer has no result (default %(default)g)",
     )
     add_backend_options(parser)
 

@@ -96,7 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
         "--n-action-steps",
         type=int,
         metavar="N",
-        help="number of steps to execute of each chunk (default: the checkpoint's)",
+        help="number of steps of each chunk to execute (default: the checkpoint's)",
     )
     parser.add_argument(
         "--resize",

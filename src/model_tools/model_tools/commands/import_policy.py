@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         type=Path,
-        help="ONNX model of the policy; not for LEAPP and metadata, which name the model",
+        help="ONNX model of the policy; omit it for LEAPP and metadata, which name the model",
     )
     parser.add_argument("--format", help="name of the format, if the content is ambiguous")
     parser.add_argument(

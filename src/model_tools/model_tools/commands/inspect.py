@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--html",
         type=Path,
         metavar="FILE",
-        help="also write an HTML page to this file, with a drawing of height scan points",
+        help="also write an HTML page to this file, with a drawing of the height scan points",
     )
     parser.add_argument("--force", action="store_true", help="replace an existing output")
 
@@ -62,9 +62,7 @@ def run(given: argparse.Namespace) -> CommandResult[InspectionReport]:
         try:
             path = bundle_folder(str(path))
         except PolicyError as error:
-            raise ToolError(
-                f"{path}: expected a file or folder, found nothing; as a {error}"
-            ) from error
+            raise ToolError(f"{path}: expected a file or folder, found nothing; {error}") from error
     if path.name == CONTRACT_FILE and path.is_file():
         path = path.parent  # a contract without its files shows little
     if given.plan:

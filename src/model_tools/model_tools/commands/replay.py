@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mode",
         choices=("followed", "free"),
         default="followed",
-        help="with --bundle: what a shadow observes as its last actions, the recorded commands "
+        help="with --bundle: what a shadow observes as its last actions: the recorded commands "
         "(followed, default) or its own (free); see docs/candidates.md",
     )
     parser.add_argument(
@@ -112,7 +112,7 @@ def _replayed(given: argparse.Namespace) -> tuple[ReplayedFlight, ShadowedFlight
     if given.member:
         bundle = load_bundle(bundle_folder(str(given.bundle)))
     if problem := missing_images(recording, bundle):
-        _log.warning("no figures of a shadow: %s", problem)
+        _log.warning("no shadow figures: %s", problem)
         return found, None
     mode, backends = ShadowMode(given.mode), [found.backend]
     return found, shadow_flight(recording, bundle, backends, options, mode, given.member)

@@ -35,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--env",
         required=True,
         metavar="MODULE:FUNCTION",
-        help="function that returns the environment, from the current folder or installed",
+        help="function that returns the environment; its module is in the current folder or "
+        "installed",
     )
     parser.add_argument("--steps", type=int, default=512, help="number of steps (default 512)")
     parser.add_argument("--backend", default="onnx", help="back end that acts (default onnx)")

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--record",
         action="store_true",
-        help="keep the result in the bundle, where `policy_store install` checks it",
+        help="store the result in the bundle, where `policy_store install` checks it",
     )
     parser.add_argument("--force", action="store_true", help="replace the bundle's existing report")
     add_trials(parser)

@@ -202,8 +202,8 @@ def _array(path: Path, name: str, entry: Mapping[str, Any]) -> Tensor:
     if entry["dtype"] not in _TYPES:
         raise ToolError(
             f"{path}: {name}: expected a tensor of a type that numpy has, or bfloat16, found "
-            f"{entry['dtype']}; a quantized file has others: use the one saved by the training "
-            "run"
+            f"{entry['dtype']}; a quantized file has other types: use the file saved by the "
+            "training run"
         )
     return np.frombuffer(entry["data"], _TYPES[entry["dtype"]]).reshape(entry["shape"])
 

@@ -203,7 +203,9 @@ class _DataLoader(StrictLoader):
 
     def refuse_tag(self, node: yaml.Node) -> None:
         """Reject a tag that names code or a program's own object."""
-        raise _error(f"the tag {_short(node.tag)}, which is not read as data", node)
+        raise _error(
+            f"the tag {_short(node.tag)}, which is not allowed: only plain data is read", node
+        )
 
 
 def _error(problem: str, node: yaml.Node) -> yaml.constructor.ConstructorError:

@@ -195,8 +195,8 @@ def _refuse_double_normalisation(bundle: JointBundle) -> None:
     if bundle.statistics and (inside := baked_normaliser(read_onnx(file))):
         raise ToolError(
             f"{CONTRACT_FILE}: expected one normalization, found two: {inside} in the model and "
-            f"statistics of {', '.join(bundle.statistics)} in the contract; remove "
-            "`normalisation` from it"
+            f"statistics of {', '.join(bundle.statistics)} in the contract; remove `normalisation` "
+            "from the contract"
         )
 
 

@@ -119,7 +119,9 @@ def _read_csv(file: Path, joints: Sequence[str], bodies: Sequence[str]) -> dict[
             f"and {plural(len(names), 'joint')}), found a line with other content"
         )
     if len(bodies) > 1:
-        raise ToolError(f"--bodies: expected the base of {file.name} alone, found {len(bodies)}")
+        raise ToolError(
+            f"--bodies: expected only the base of {file.name}, found {len(bodies)} bodies"
+        )
     values = np.array(lines, dtype=np.float64).reshape(-1, len(_POSE) + len(names))
     found = {"joint_names": names, "joint_pos": values[:, len(_POSE) :]}
     if bodies:

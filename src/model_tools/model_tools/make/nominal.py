@@ -192,8 +192,8 @@ def recorded_runs(
     if not {"joint_pos", "joint_vel"} <= set(rows.sensed):
         raise ToolError(
             f"{file}: expected the measured joint_pos and joint_vel [rows, "
-            f"{len(bundle.contract.joints.names)}] (the commanded torque depends on them), found "
-            "none; record them, or give a bag"
+            f"{len(bundle.contract.joints.names)}], which are needed to compute the commanded "
+            "torque; at least one is missing: record both, or give a bag"
         )
     whole, ends = replayed_rows(bundle, rows), [0, *rows.breaks, len(rows)]
     _require_a_run(rows, bundle.contract.rate_hz)
@@ -203,8 +203,8 @@ def recorded_runs(
     )
     for axis in unmoved(bundle.contract, whole):
         _log.warning(
-            "%s: the command never changed %s: nominal figures, golden rows and calibration with "
-            "these rows do not cover it",
+            "%s: the %s velocity command never changes, so nominal figures, golden rows and "
+            "calibration from these rows do not cover that axis",
             file,
             axis,
         )
@@ -221,8 +221,8 @@ def _require_a_run(rows: Rows, rate_hz: float) -> None:
         )
     if len(rows) < SHORTEST_S * rate_hz:
         raise ToolError(
-            f"{rows.source}: expected {SHORTEST_S:g} s or more from a healthy robot, "
-            f"found {len(rows) / rate_hz:.1f} s; record it with commands on every axis"
+            f"{rows.source}: expected {SHORTEST_S:g} s or more from a healthy robot, found "
+            f"{len(rows) / rate_hz:.1f} s; record a run with commands on every axis"
         )
 
 

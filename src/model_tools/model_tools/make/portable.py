@@ -25,7 +25,7 @@ def refuse_custom_operators(model: onnx.ModelProto) -> None:
     if custom:
         raise ToolError(
             f"model: expected standard ONNX operators, found {', '.join(custom)}, which other "
-            "runtimes do not have; replace them in the network"
+            "runtimes do not support; replace them in the network"
         )
 
 

@@ -219,8 +219,8 @@ def push_statement(
     _require_name(statement.name, reference, file)
     if isinstance(statement, DowngradeStatement):
         raise ToolError(
-            f"{file}: expected a channel or revocations, found a downgrade, which is not kept at a "
-            "registry: copy the file and its signature to the robot (`pull --allow-downgrade`)"
+            f"{file}: expected a channel or revocations, found a downgrade, which is not stored in "
+            "a registry: copy the file and its signature to the robot (`pull --allow-downgrade`)"
         )
     require_begun(statement, file)
     signature = signature_path(file)

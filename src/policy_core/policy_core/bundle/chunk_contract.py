@@ -115,8 +115,8 @@ class Camera:
         "maximum age of a frame, s", default=0.5, exclusiveMinimum=0, maximum=60
     )
     camera_frozen_s: float | None = entry(
-        "time for which the camera may repeat an image while the robot moves before HOLD, s; if "
-        "absent, only a warning",
+        "time for which the camera may repeat an image while the robot moves, s; after that, HOLD; "
+        "if absent, only a warning",
         default=None,
         exclusiveMinimum=0,
         maximum=60,
@@ -262,7 +262,7 @@ class Denoising:
         maximum=100,
     )
     schedule: NoiseSchedule | None = entry(
-        "ddpm, ddim: noise schedule of the training", default=None
+        "ddpm, ddim: noise schedule used in training", default=None
     )
     condition: str | None = entry(
         "graph that runs once per chunk and, in place of the policy's graph, receives the "

@@ -95,7 +95,7 @@ def load_bundle(
         raise BundleError(
             Problem(
                 file=str(file),
-                expected=f"sha256 {sha256} (as at the first read)",
+                expected=f"sha256 {sha256} (same as when first read)",
                 found=actual,
                 remedy="load it again when no program is writing to it",
             )

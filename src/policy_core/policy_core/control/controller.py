@@ -242,7 +242,7 @@ class Controller(Stateful):
             if rests and (found := self._safe.beyond(saved["safe"])):
                 # The new limits would change the pose, and the arm would move without a request.
                 raise RefusedError(
-                    f"load refused: {'; '.join(found)}; move the arm within them first "
+                    f"load refused: {'; '.join(found)}; move the arm within the limits first "
                     "(request stand; or move it by hand, then request damp)"
                 )
             unknown = self._adopt(saved)

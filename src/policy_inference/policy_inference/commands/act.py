@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="number of steps to execute of each chunk (default: the contract's)",
+        help="number of steps of each chunk to execute (default: the contract's)",
     )
     parser.add_argument(
         "--inference-time",
@@ -57,8 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--backend",
-        help="back end of the graphs, or several, comma-separated (default: bpu "
-        "if the bundle has it, else onnx)",
+        help="back end for the graphs, or several, comma-separated (default: bpu if the bundle has "
+        "it, else onnx)",
     )
     add_backend_options(parser)
     parser.add_argument(

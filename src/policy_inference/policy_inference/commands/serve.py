@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--backend",
         default="onnx",
         metavar="A,B",
-        help="back end of the model; of several, the first one that opens (default onnx)",
+        help="back end for the model, or several; the first one that opens is used (default onnx)",
     )
     add_backend_options(policy)
     policy.add_argument(

@@ -163,7 +163,10 @@ def _monitored(
             )
             _log.info("metrics: http://%s:%d/metrics", given.metrics[0], server.port)
             if server.is_beyond:
-                _log.warning("metrics: other machines may read them: no encryption, no password")
+                _log.warning(
+                    "metrics: other machines can read them, without encryption and without a "
+                    "password"
+                )
         yield monitor
 
 

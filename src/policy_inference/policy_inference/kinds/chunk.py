@@ -377,9 +377,9 @@ def require_patience(inference_s: float, limits: Limits) -> None:
     patience_s = limits.damp_after_ns * 1e-9
     if inference_s >= patience_s:
         raise PolicyError(
-            f"safety.damp_after_s: expected more than the {inference_s:.3f} s that a chunk "
-            f"takes on this machine, found {patience_s:g} s: waiting for the first chunk would be "
-            "a fault; raise it in the contract, or use a faster back end"
+            f"safety.damp_after_s: expected more than the {inference_s:.3f} s that a chunk takes "
+            f"on this machine, found {patience_s:g} s: waiting for the first chunk would be a "
+            "fault; raise this time in the contract, or use a faster back end"
         )
 
 

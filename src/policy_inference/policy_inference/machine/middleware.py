@@ -83,8 +83,8 @@ def security_variables(keystore: str) -> dict[str, str]:
         return {}
     if not (Path(keystore) / "enclaves").is_dir():
         raise PolicyError(
-            f"security: expected a keystore made by `ros2 security`, with an enclaves folder, "
-            f"found {keystore}; make one as in docs/hardening.md"
+            "security: expected a keystore made by `ros2 security`, with an enclaves folder, found "
+            f"{keystore}; make one as described in docs/hardening.md"
         )
     return {
         "ROS_SECURITY_ENABLE": "true",

@@ -119,7 +119,8 @@ def _kind(encoding: str) -> str:
     kind = _KINDS.get(encoding)
     if kind is None:
         raise RobotError(
-            f"expected a depth image as {' or '.join(_KINDS)}, found the encoding {encoding!r}"
+            f"expected a depth image with encoding {' or '.join(_KINDS)}, found encoding "
+            f"{encoding!r}"
         )
     return kind
 

@@ -51,7 +51,7 @@ def end_of_string(data: bytes | bytearray, at: int) -> int:
     end = at + length
     # A slice would be silently truncated, and its reader would keep half a string.
     if end > len(data):
-        raise ValueError(f"a string of {length} bytes at {at} of {len(data)}")
+        raise ValueError(f"a string of {length} bytes at byte {at} of {len(data)}")
     return end
 
 

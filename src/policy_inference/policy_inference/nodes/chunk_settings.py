@@ -36,7 +36,7 @@ _CHUNK_SPECS = (
         default=0,
         minimum=0,
         maximum=10_000,
-        doc="Number of steps to execute of each chunk; 0: the contract's number",
+        doc="Number of steps of each chunk to execute; 0: the contract's number",
     ),
     Spec(
         name="refill_threshold",
@@ -162,8 +162,8 @@ ACT_PARAMETERS = (
         default=0.15,
         minimum=0.001,
         maximum=3.0,
-        doc="takeover: largest distance between each leader joint and the arm's command at which a "
-        "person gets control of the arm, rad",
+        doc="takeover: largest distance between any leader joint and the arm's command at which a "
+        "person is given control of the arm, rad",
     ),
     # Chunk policies are slower than most joint policies.
     valid_for(0.2),

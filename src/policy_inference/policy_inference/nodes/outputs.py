@@ -142,9 +142,9 @@ def require_expressible(kind: str, contract: HostedContract) -> None:
         )
     if on_fault != OnFault.HOLD_MEASURED.value:
         raise PolicyError(
-            f"output {kind!r} cannot express the contract's safety.on_fault: "
-            f"{on_fault} (it carries positions only, so it can only hold_measured); "
-            "use the output 'joint_command'"
+            f"output {kind!r} cannot express the contract's safety.on_fault: {on_fault} (this "
+            "output carries positions only, so it supports only hold_measured); use the output "
+            "'joint_command'"
         )
 
 

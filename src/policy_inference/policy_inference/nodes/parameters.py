@@ -69,7 +69,7 @@ REALTIME = (
         minimum=0,
         maximum=99,
         doc="Real-time priority (SCHED_FIFO) of the thread that commands the robot, 1 to 99 "
-        "(threads that it may wait for get one less); 0: none",
+        "(threads that it may wait for run at a priority one lower); 0: none",
     ),
     Spec(
         name="realtime.cpus",

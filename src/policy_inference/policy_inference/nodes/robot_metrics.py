@@ -255,7 +255,7 @@ class RobotMetricsNode(ServedNode):
         self.get_logger().info(f"metrics of {robot}: http://{place[0]}:{self.port}/metrics")
         if self._server.is_beyond:
             self.get_logger().warning(
-                "metrics: other machines may read them: no encryption, no password"
+                "metrics: other machines can read them, without encryption and without a password"
             )
         self._followed = dict[str, Any]()
         take = self._metrics.take_diagnostics

@@ -46,7 +46,7 @@ POLICY = (
         name="backend",
         type=str,
         default="onnx",
-        doc="Backend, or several in order of preference, comma-separated",
+        doc="Back end, or several in order of preference, comma-separated",
     ),
     Spec(
         name="backend_options",

@@ -170,7 +170,9 @@ class VelocityEstimatorNode(ServedNode):
         self._odometry = self.create_publisher(Odometry, "odom", qos.COMMAND)
         self.create_subscription(Imu, "imu/data", self._on_imu, qos.SAMPLE)
         self.create_subscription(JointState, "joint_states", self._on_joints, qos.SAMPLE)
-        self.get_logger().info("ready; odom follows each joint_states once imu/data arrives")
+        self.get_logger().info(
+            "ready; odom is published after each joint_states message once imu/data arrives"
+        )
 
     def _on_imu(self, message: Imu) -> None:
         try:

@@ -124,7 +124,7 @@ class PolicyClient:
         if (header.type, header.sequence, header.rows, header.length) != expected:
             raise ServiceError(
                 Code.BAD_FRAME,
-                f"expected action {self._sequence} of {len(rows)} robots, found {header}",
+                f"expected action {self._sequence} for {len(rows)} robots, found {header}",
             )
         return np.frombuffer(payload, "<f4").reshape(len(rows), -1).astype(np.float32)
 

@@ -107,8 +107,8 @@ class OpenInferenceServer:
             self._classes = message_classes()
         except ImportError as error:
             raise PolicyError(
-                f"--open-inference: {error}; pip install grpcio protobuf, or "
-                "policy_inference[remote]"
+                f"--open-inference: {error}; run `pip install grpcio protobuf` or `pip install "
+                "'policy_inference[remote]'`"
             ) from error
         self._grpc, self._models, self._failed = grpc, models, failed
         self._token = b"Bearer " + token if token else b""

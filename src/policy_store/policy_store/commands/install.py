@@ -74,7 +74,7 @@ def add_use(parser: argparse.ArgumentParser) -> None:
         type=lambda names: names.split(",") if names else None,
         metavar="A,B",
         help="install only the models of these back ends, comma-separated; the installed version "
-        "then supports no others (default: all in the bundle)",
+        "then supports no other back ends (default: all in the bundle)",
     )
     parser.add_argument("--activate", action="store_true", help="put the version into use at once")
     add_trial(parser)

@@ -54,7 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="signed statement that allows a version older than the one in use",
     )
     parser.add_argument(
-        "--output", type=Path, help="folder to create, without --install (default NAME)"
+        "--output",
+        type=Path,
+        help="folder to create if --install is not given (default: the bundle's NAME)",
     )
     parser.add_argument("--install", action="store_true", help="install the bundle below --root")
     parser.add_argument(

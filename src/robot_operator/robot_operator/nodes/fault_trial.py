@@ -171,9 +171,9 @@ class FaultTrial:
         if found != [*faults]:
             raise OperatorError(
                 f"try_faults: expected {self._injector} to inject "
-                f"{', '.join(faults) or 'nothing'}, found {', '.join(found) or 'nothing'}; end "
-                "the other program that sets its faults, then run "
-                f"ros2 param set {self._injector} {_FAULTS} \"['']\""
+                f"{', '.join(faults) or 'nothing'}, found {', '.join(found) or 'nothing'}; end the "
+                f"other program that sets faults there, then run ros2 param set {self._injector} "
+                f"{_FAULTS} \"['']\""
             )
 
     def _on_command(self, command: JointCommand) -> None:

@@ -134,7 +134,7 @@ PARAMETERS = (
         default=0.5,
         minimum=0.1,
         maximum=1.0,
-        doc="Initial velocity of a key, as a share of the largest velocity",
+        doc="Initial velocity commanded by a key, as a share of the largest velocity",
     ),
     Spec(
         name="screen",

@@ -77,9 +77,8 @@ class PerceptionTopics:
             own = [text for text in rest if f":{stream}" in text]
             if own and eye is None:
                 raise SimError(
-                    f"fault {own[0]}: expected {stream} to be published, found that it is "
-                    "off; set the "
-                    f"parameter {stream} to true"
+                    f"fault {own[0]}: expected {stream} to be published, found it turned off; set "
+                    f"the parameter {stream} to true"
                 )
             planned.append((eye, kind.parse_all(own, now_ns=now_ns)))
             rest = [text for text in rest if text not in own]

@@ -232,7 +232,7 @@ class IndexedFile:
         self._file.bio.seek(begin)
         content = self._file.bio.read(size)
         if len(content) < size:
-            raise ReaderError(f"expected {size} bytes at {begin}, found {len(content)}")
+            raise ReaderError(f"expected {size} bytes at offset {begin}, found {len(content)}")
         return content
 
 

@@ -147,8 +147,8 @@ class Dataset:
         for image in found:
             if image.shape != (*feature.shape[:2], 3):
                 raise ToolError(
-                    f"{file}: expected images of {camera} {list(feature.shape)} "
-                    f"(from {self.info.file.name}), found {list(image.shape)}"
+                    f"{file}: expected images from {camera} with shape {list(feature.shape)} "
+                    f"(stated in {self.info.file.name}), found shape {list(image.shape)}"
                 )
             yield image
 
@@ -187,8 +187,9 @@ def _episodes(path: Path, info: DatasetInfo) -> tuple[DatasetEpisode, ...]:
     files = sorted((path / _EPISODES).rglob("*.parquet"))
     if not files:
         raise ToolError(
-            f"{path / _EPISODES}: expected the list of episodes, found no .parquet "
-            "file; copy the dataset again, or end its recording with finalize()"
+            f"{path / _EPISODES}: expected the list of episodes, found no .parquet file; copy the "
+            "dataset again if the copy is incomplete, or call the dataset's finalize() after "
+            "recording"
         )
     videos = [name for name, one in info.features.items() if one.dtype == "video"]
     columns = [

@@ -37,8 +37,9 @@ def opened(file: Path) -> Iterator[Any]:
             yield parquet
     except (pa.ArrowException, OSError) as error:
         raise ToolError(
-            f"{file}: expected a complete Parquet file, found: {first_line(error)}; copy "
-            "it again, or end its recording with finalize(), which writes the footer"
+            f"{file}: expected a complete Parquet file, found: {first_line(error)}; copy the file "
+            "again if the copy is incomplete, or call the dataset's finalize() after recording, "
+            "which writes the footer"
         ) from error
 
 
@@ -163,8 +164,8 @@ def _opened(file: Path) -> Iterator[tuple[Any, Any]]:
             stream = container.streams.video[0]
             if stream.codec_context is None:
                 raise ToolError(
-                    f"{file}: expected a codec that this FFmpeg decodes, found an unknown one"
-                    "; install the wheel of PyAV (`pip install av`), which has AV1"
+                    f"{file}: expected a codec that this FFmpeg decodes, found an unknown one; "
+                    "install the PyAV wheel (`pip install av`), which includes AV1"
                 )
             yield container, stream
     except av.FFmpegError as error:

@@ -84,8 +84,8 @@ def read_statistics(
     buffers = {name: tensor for name, tensor in tensors.items() if is_buffer(name)}
     if beside and buffers:
         raise ToolError(
-            f"{weights}: expected statistics in one place, found some inside the "
-            f"weights and {' and '.join(beside)}; keep those used in training"
+            f"{weights}: expected statistics in one place, found some inside the weights and some "
+            f"in {' and '.join(beside)}; keep only those used in training"
         )
     if not beside and not buffers:
         raise ToolError(

@@ -181,7 +181,7 @@ def read_checkpoint(
 def _find_architecture(config: Config, policy: str | None) -> Architecture:
     kind = config.root["type"]
     if policy is not None and kind.text() != policy:
-        raise kind.wrong(f"{policy}; `model_tools export lerobot` exports other policies")
+        raise kind.wrong(f"{policy} (`model_tools export lerobot` exports other policies)")
     if kind.text() not in ARCHITECTURES:
         *others, last = ARCHITECTURES
         served = (

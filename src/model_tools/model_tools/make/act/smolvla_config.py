@@ -260,7 +260,7 @@ def _tokens(root: Node, language: Language, vlm: Path, words: int) -> tuple[int,
         tokenizer.no_truncation()
         tokens = tuple(tokenizer.encode(prompt if prompt.endswith("\n") else f"{prompt}\n").ids)
     except Exception as error:  # the library raises bare Exception
-        raise ToolError(f"{file}: expected a tokenizer for --prompt, found {error}") from error
+        raise ToolError(f"{file}: expected a tokenizer for --prompt, found: {error}") from error
     most = count(root["tokenizer_max_length"])
     if not 0 < len(tokens) <= most:
         raise ToolError(

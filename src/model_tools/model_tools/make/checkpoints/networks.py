@@ -135,7 +135,7 @@ def to_onnx(
     except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
         logging.getLogger("model_tools").debug("torch.onnx.export", exc_info=error)
         raise ToolError(
-            f"opset {opset}: expected operations that ONNX has, found: {first_line(error)}; try "
-            "a higher --opset"
+            f"opset {opset}: expected operations that ONNX supports, found: {first_line(error)}; "
+            "try a higher --opset"
         ) from error
     return buffer.getvalue()

@@ -82,7 +82,9 @@ def _is_copy(value: Any) -> bool:
 def _copied(draft: Draft, key: str, written: str) -> Any:
     value = draft.find(_paths(draft, written.removeprefix(_COPY))[0])
     if "*" in written or value is None or (isinstance(value, Mapping) and TODO in value):
-        raise ToolError(f"{key}: expected a key that has a value after {_COPY}, found {written!r}")
+        raise ToolError(
+            f"{key}: expected, after {_COPY}, a key that has a value, found {written!r}"
+        )
     return copy.deepcopy(value)
 
 
@@ -93,8 +95,8 @@ def _note_what_it_replaces(draft: Draft, key: str, path: Path, value: Any) -> No
         return
     if path == ("joints", "names"):
         raise ToolError(
-            f"{key}: expected the joint order of {draft.source} (its other per-joint values "
-            "follow it), found a different order; use --joints only for a source without names"
+            f"{key}: expected the joint order of {draft.source} (its other per-joint values use "
+            "the same order), found a different order; use --joints only for a source without names"
         )
     if isinstance(stated, (int, float, str)) or path[0] == "velocity_command":
         draft.remark(f"{key} is {value}, as answered, although {draft.source} states {stated}")

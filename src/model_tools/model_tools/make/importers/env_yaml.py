@@ -143,9 +143,8 @@ def _joint_names(actions: Sequence[Node], given: Given) -> list[str]:
     kept = all(action.flag("preserve_order") for action in actions)
     if not names or not kept or any(map(is_pattern, names)):
         raise ToolError(
-            "actions: expected the robot's joints, which this file names by patterns "
-            "or without their order; give all of them in the simulator's order with "
-            "--joints"
+            "actions: expected the robot's joints in order, found patterns, or names whose order "
+            "is not stated; give all joints in the simulator's order with --joints"
         )
     return names
 

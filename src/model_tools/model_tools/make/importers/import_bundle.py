@@ -167,8 +167,9 @@ def _copy_model(draft: Draft, file: Path) -> None:
         onnx.save(whole, str(file))
     except onnx.checker.ValidationError as error:
         raise ToolError(
-            f"{model.path}: expected its weights beside it in {', '.join(model.external_files)}, "
-            f"found {error}; copy everything that the training run exported"
+            f"{model.path}: expected the model's weights beside it in "
+            f"{', '.join(model.external_files)}, found: {error}; copy everything that the training "
+            "run exported"
         ) from error
     artifact = draft.find(("model", "artifacts", "onnx"))
     artifact["sha256"] = sha256_file(file)

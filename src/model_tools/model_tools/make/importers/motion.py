@@ -154,8 +154,8 @@ def _read_frames(draft: Draft, *, has_anchor: bool) -> dict[str, Tensor]:
     for names, name in ((joints, "joint_pos"), (bodies, "body_pos_w")):
         if name in found and found[name].shape[1] != len(names):
             raise ToolError(
-                f"{model.path.name}: expected the names of the {found[name].shape[1]} values of "
-                f"{name} in the metadata, found {len(names)}"
+                f"{model.path.name}: expected {found[name].shape[1]} names in the metadata (one "
+                f"for each value of {name}), found {len(names)}"
             )
     if has_anchor:
         found["body_names"] = np.array(bodies)

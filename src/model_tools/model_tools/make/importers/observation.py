@@ -284,8 +284,8 @@ def _history(
     if common == 1:
         if layout.layout != "per_term":
             raise ToolError(
-                "history: expected the same length for all terms of whole frames, "
-                "found several lengths"
+                "history: expected the same length for all terms (the history consists of whole "
+                "frames), found several lengths"
             )
         for term, entry in zip(terms, entries, strict=True):
             entry["history_length"] = term.history

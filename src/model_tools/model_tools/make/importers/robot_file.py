@@ -259,8 +259,8 @@ def put_robot_limits(draft: Draft, robot: Mapping[str, JointFigures], origin: st
     missing = [name for name in names if name not in robot]
     if missing:
         raise ToolError(
-            f"{origin}: expected the policy's joints, found none named "
-            f"{', '.join(missing)}; it has {', '.join(robot)}"
+            f"{origin}: expected the policy's joints, found none named {', '.join(missing)}; the "
+            f"robot has {', '.join(robot)}"
         )
     wheels = driven_by_velocity(draft)
     for field in _FIELDS:

@@ -152,7 +152,7 @@ def _of_bag(contract: ChunkContract, bag: Path) -> JudgedEpisode | None:
     except (OSError, ValueError, KeyError, TypeError):
         verdict = None
     if not isinstance(verdict, bool):
-        _log.warning("%s: left out: its %s has no verdict", bag, SIDECAR)
+        _log.warning("%s: left out, because its %s has no verdict", bag, SIDECAR)
         return None
 
     def observations(every: int) -> Iterator[RecordedObservation]:
@@ -237,7 +237,7 @@ def _add_graph(contract: ChunkContract, file: Path, made: Path) -> None:
     if contract.classifier is not None:
         raise ToolError(
             f"--classifier: expected a bundle without one, found {contract.classifier} in "
-            f"{contract.name}; use the bundle to which it was added"
+            f"{contract.name}; use the original bundle, to which it was added"
         )
     model = read_onnx(file)
     if model.external_files:

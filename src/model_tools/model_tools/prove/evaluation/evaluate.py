@@ -207,8 +207,8 @@ def trial_store(folder: Path) -> Iterator[TrialStore]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ToolError(
-                f"{path}: expected a file that no other evaluation writes, found one in use; wait "
-                "until that evaluation has ended, or choose another --output"
+                f"{path}: expected a file that no other evaluation is writing, found one in use; "
+                "wait until that evaluation has ended, or choose another --output"
             ) from error
         file.seek(0)
         content = file.read()

@@ -283,8 +283,8 @@ def _open(
     bundle = load_bundle(folder, kind=kind)
     if bundle.sha256 != sha256:
         raise ToolError(
-            f"{folder}: expected the bundle with the hash {sha256}, found {bundle.sha256}; it "
-            "changed while it was evaluated"
+            f"{folder}: expected the bundle with the hash {sha256}, found {bundle.sha256}; the "
+            "bundle changed during the evaluation"
         )
     return bundle, open_models(bundle.models, [backend], {backend: dict(options)})
 

@@ -158,7 +158,7 @@ class _DriveRows:
         self._motion = motion
         ran_s = motion.command_s[motion.running]
         if not len(ran_s):
-            raise ToolError("joint_command: expected commands of a policy in RUN, found none")
+            raise ToolError("joint_command: expected commands from a policy in RUN, found none")
         # One command is still in transit when the policy starts, and one when it ends.
         rows = (motion.state_s > ran_s[0] + _LONGEST_S) & (motion.state_s < ran_s[-1])
         self._rows = np.flatnonzero(rows)
@@ -226,9 +226,7 @@ def _drive(
     place = _middle_of_best(residuals)
     count = total[int(place), 3, 3]
     if not np.isfinite(values[int(place)]).all() or count == 0:
-        raise ToolError(
-            f"{joint}: expected a joint that moves below its torque limit, found one that does not"
-        )
+        raise ToolError(f"{joint}: expected motion with torque below the limit, found none")
     random = np.random.default_rng(SEED)
     draws = random.integers(0, len(moments), (_RESAMPLES, len(moments)))
     delays, gains = list[float](), list[F64]()

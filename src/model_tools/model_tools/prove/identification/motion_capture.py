@@ -211,9 +211,9 @@ def _align(motion: RecordedMotion, body: _Track) -> tuple[float, F64]:
     spread = np.linalg.svd(known, compute_uv=False) ** 2 if len(known) > 2 else np.zeros(3)
     if spread[1] <= _SECOND_AXIS * spread.sum():
         raise ToolError(
-            "motion_capture: expected a body that turns about at least two axes (this shows its "
-            f"orientation), found {len(known)} samples of a body that does not; record 60 s of "
-            "walking with turns"
+            "motion_capture: expected a body that turns about at least two axes (which shows its "
+            f"orientation on the robot), found {len(known)} samples of a body that does not; "
+            "record 60 s of walking with turns"
         )
     angle = _turned(motion)
     score, longest_s = 0.0, 0.0

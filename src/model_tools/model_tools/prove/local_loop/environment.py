@@ -232,8 +232,8 @@ class UsersEnvironment:
         if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in takes.values()):
             return self._call("reset", seed=seed)
         raise ToolError(
-            f"{self.name}: expected reset(seed=...) or a method seed, found neither; "
-            "leave --seed out"
+            f"{self.name}: expected reset(seed=...) or a seed method, found neither; leave --seed "
+            "out"
         )
 
 

@@ -332,7 +332,10 @@ class FlightRecording:
         until_ns = self.start_ns + round(from_s * 1e9)
         found = [number for number, log_ns in self.states() if log_ns <= until_ns]
         if not found:
-            raise ToolError(f"{self.path}: expected a state within {from_s:g} s, found none")
+            raise ToolError(
+                f"{self.path}: expected a controller state at most {from_s:g} s after the first "
+                "tick, found none"
+            )
         return found[-1]
 
     def results(self) -> Iterator[InferenceResult]:

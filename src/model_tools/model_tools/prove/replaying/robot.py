@@ -202,8 +202,8 @@ class ReplayedRobot:
                 self.controller.adopt(self._recorded.in_order(state))
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise ToolError(
-                f"{self._recorded.policy}: tick {tick.number}: expected a state of its "
-                f"controller, found a different one: {error!r}"
+                f"{self._recorded.policy}: tick {tick.number}: expected a state of the policy's "
+                f"controller, found one that does not fit: {error!r}"
             ) from error
         self._held_late = str(state.tree["reason"]).endswith(_LATE)
         self.policy.restored(whole=whole)

@@ -148,7 +148,7 @@ def _shadowed(recording: FlightRecording, member: str) -> tuple[Any, str]:
     members = recorded_bundle(recording).members
     if name not in members:
         raise ToolError(
-            f"{recording.path}: expected the member of the set that a shadow is compared with "
+            f"{recording.path}: expected the member of the set with which to compare the shadow "
             f"({', '.join(members)}), found {name or 'none'}: name it with --member"
         )
     return members[name].contract, name

@@ -89,7 +89,7 @@ def calibrating(request: CompileRequest, compiler: Compiler) -> Path | None:
     if compiler.precisions[request.precision]:
         return request.rows
     if request.rows is not None:
-        _log.warning("%s is not calibrated: %s is not used", request.precision, request.rows)
+        _log.warning("%s needs no calibration: %s is ignored", request.precision, request.rows)
     return None
 
 

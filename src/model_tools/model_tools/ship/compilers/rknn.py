@@ -201,8 +201,8 @@ def _check_proof(order: CompileOrder, result: Mapping[str, Any]) -> None:
             f"{order.model}: expected the simulator's outputs to differ from the model's by at "
             f"most {most:.0%} ({order.precision}), found "
             + ", ".join(f"{error:.0%} for {name}" for name, error in wrong.items())
-            + "; try --option optimization_level=0 or another precision, and report this model: the"
-            " toolkit compiles it wrongly"
+            + "; try --option optimization_level=0 or another precision, and report this model, "
+            "because the toolkit compiles it incorrectly"
         )
 
 

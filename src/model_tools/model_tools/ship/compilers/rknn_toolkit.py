@@ -182,7 +182,7 @@ def rknn_settings(precision: str, target: str, options: Mapping[str, str]) -> Rk
     for name, value in options.items():
         if not PRECISIONS[precision] and name not in _FOR_FLOAT:
             raise ToolError(
-                f"rknn: {name}: expected nothing (fp16 is not calibrated), found {value!r}"
+                f"rknn: {name}: expected no value (fp16 needs no calibration), found {value!r}"
             )
         if name in _CHOICES and value not in _CHOICES[name]:
             raise ToolError(

@@ -211,8 +211,8 @@ def _production(release: Release, report: Node, robot: str, shown: str) -> Judge
         # this kind would hide that it was given a policy of another name.
         if runs and release.name not in (one.split("@")[0] for one in runs.split(", ")):
             raise state["policy"].wrong(
-                f"robots of {release.name}; if {name} is another kind of robot, query only robots "
-                "of that kind: `model_tools fleet status --inventory FILE --limit GROUP`"
+                f"robots of {release.name} (if {name} is another kind of robot, query only the "
+                "other kind: `model_tools fleet status --inventory FILE --limit GROUP`)"
             )
         if release.sha256 not in state["sha256"].text().split(", "):
             runs = runs or "no known policy"

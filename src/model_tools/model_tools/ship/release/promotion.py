@@ -141,7 +141,7 @@ def _refuse_replayed(
     if others:
         raise ToolError(
             f"{report}: expected a report about {', '.join(found)}, found the one that was "
-            f"recorded for {', '.join(others)}; each robot needs its own"
+            f"recorded for {', '.join(others)}; each robot needs its own report"
         )
     for name in found:
         of = sources.get(name, ())
@@ -232,7 +232,7 @@ def roll_back_release(file: Path, reason: str, by: str = "") -> Release:
     """Roll a release back: its robots return to the previous version."""
     release = read_release(file)
     if release.ended is not None and release.ended.event == "rolled_back":
-        raise ToolError(f"{file}: expected an active release, found one {_words(release)}")
+        raise ToolError(f"{file}: expected an active release, found one that was {_words(release)}")
     user = by or getpass.getuser()
     return add_event(file, "rolled_back", release.stage, user, reason=reason, seen=release)
 

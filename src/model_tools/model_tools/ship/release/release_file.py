@@ -231,7 +231,7 @@ def _parsed(content: bytes, file: Path) -> Release:
         if event.chain != chain:
             raise ToolError(
                 f"{file}: history[{number}]: expected the content that `model_tools release` "
-                "wrote, found a change here or above; restore the file from git"
+                "wrote, found a change in this entry or an earlier one; restore the file from git"
             )
     return release  # type: ignore[no-any-return]  # `section` returns the given type
 
@@ -272,8 +272,8 @@ def add_event(
     release = read_release(file)
     if release != seen:
         raise ToolError(
-            f"{file}: expected a file that stays the same while the command runs, found that it "
-            "changed; try again"
+            f"{file}: expected the file to stay the same while the command runs, found it changed; "
+            "try again"
         )
     last = release.history[-1].chain if release.history else _head_hash(release)
     added = ReleaseEvent(

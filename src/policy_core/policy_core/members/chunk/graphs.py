@@ -167,8 +167,8 @@ class ChunkGraphs:
         else:
             if noise is None:
                 raise PolicyError(
-                    f"noise: expected {list(self.denoiser.noise_shape)}, from which a chunk is "
-                    "made, found none"
+                    f"noise: expected {list(self.denoiser.noise_shape)}, to make a chunk from, "
+                    "found none"
                 )
             rows = self.denoiser.chunk(noise, guide)
             joints = self.normalised.shape[1]

@@ -51,8 +51,8 @@ class PyeasyBackend(BpuRuntime):
         models = module.load([str(file)])
         if not models:
             raise BackendError(
-                f"{file}: expected a model that {PYEASY_DNN} loads, found none in "
-                "it; compile it for this board, and copy it again"
+                f"{file}: expected a model that {PYEASY_DNN} loads, found none in this file; "
+                "compile the model for this board, and copy the file again"
             )
         names = [str(model.name) for model in models]
         place = self._chosen(names)

@@ -265,7 +265,7 @@ class _OipConnection(ServerConnection):
         except BackendError as error:
             raise BackendError(f"expected {named}, found: {error}") from error
         if not ready.ready:
-            raise BackendError(f"expected {named} to be ready, found that it is not loaded")
+            raise BackendError(f"expected {named} to be ready, found it not loaded")
         if served.version and found.versions and served.version not in found.versions:
             raise BackendError(f"expected {named}, found versions {', '.join(found.versions)}")
         try:

@@ -56,10 +56,14 @@ class OpenpiModel:
     """The artifact for the `openpi` back end, a YAML file: the server's inputs and identity."""
 
     images: dict[str, str] = entry(
-        "image tensor for each of the policy's keys; a dot in a key denotes a nested map",
+        "map from each of the policy's image keys to the name of the tensor that supplies it; a "
+        "dot in a key denotes a nested map",
         default={},
     )
-    state: dict[str, str] = entry("vector tensor for each of the policy's keys", default={})
+    state: dict[str, str] = entry(
+        "map from each of the policy's vector keys to the name of the tensor that supplies it",
+        default={},
+    )
     prompt: str = entry("the task in words; none if empty", default="")
     prompt_key: str = entry("the policy's key for the prompt", default="prompt")
     actions: str = entry("key of the chunk in the answer", default="actions")

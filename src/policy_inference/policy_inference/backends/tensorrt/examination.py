@@ -140,8 +140,8 @@ def _engine(artifact: Artifact) -> Finding:
     return Finding.warning(
         "engine",
         found,
-        "have it built when the model is opened, which takes "
-        "from seconds to minutes: option tensorrt.build=yes",
+        "have it built when the model is opened, which takes from a few seconds to a few minutes: "
+        "option tensorrt.build=yes",
     )
 
 

@@ -125,8 +125,8 @@ def find_plan(
     if not options.build:
         raise BackendError(
             f"{file}: expected an engine for {made.gpu} with TensorRT {made.tensorrt} in "
-            f"{cache.folder}, found none; allow the build, which takes seconds to minutes, with "
-            "the option tensorrt.build=yes"
+            f"{cache.folder}, found none; allow the build, which takes from a few seconds to a few "
+            "minutes, with the option tensorrt.build=yes"
         )
     with cache.alone(made):
         if found := cache.find(made):
@@ -142,7 +142,7 @@ def find_plan(
         plan = build_plan(trt, trt_log, file, model, precision, inputs, limit)
         seconds = time.monotonic() - began
         cache.store(made, plan, file, seconds)
-    _log.info("%s: engine built in %.1f s, kept in %s", file, seconds, cache.folder)
+    _log.info("%s: engine built in %.1f s, stored in %s", file, seconds, cache.folder)
     return plan, f"built in {seconds:.1f} s"
 
 
