@@ -124,9 +124,9 @@ def _rows() -> list[tuple[str, str, Cell]]:
     ]
     return [
         *errors,
-        ("on its feet in these", "4 of 4", _survivors("steady")),
+        ("no fall at these commands", "4 of 4", _survivors("steady")),
         (
-            "largest tilt in these, degrees",
+            "largest tilt at these commands, degrees",
             f"<= {limits.tilt_deg:g}",
             _worst("tilt_deg", limits.tilt_deg, "steady", digits=1),
         ),
@@ -160,7 +160,7 @@ def _rows() -> list[tuple[str, str, Cell]]:
             _worst("altered_share", long.altered_share, "steady", "long", digits=3, factor=100),
         ),
         (
-            "four more 10-minute walks, other random commands, survived",
+            "four more 10-minute walks with different random commands, survived",
             "no gate",
             _survivors("long again", gate=False),
         ),
