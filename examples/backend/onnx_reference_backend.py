@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""An example of your own back end: runs ONNX models in numpy with the `onnx` package; slow."""
+"""Example of a custom back end: runs ONNX models in numpy with the `onnx` package; slow."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class ArmOperator(Operator):
 
     Attributes:
         results: For each episode, True if it succeeded.
-        chunks: Number of chunks from the policy node.
+        chunks: Number of chunks received from the policy node.
         diagnostics: Latest diagnostics of the policy node: values by key.
     """
 
@@ -56,7 +56,7 @@ class ArmOperator(Operator):
             timeout_s: Time limit for the episode, on the steady clock.
 
         Returns:
-            Whether the episode succeeded. After a fault, the node still has the fault latched.
+            Whether the episode succeeded; False after a fault, which stays latched.
         """
         before = len(self.results)
         self.stand()

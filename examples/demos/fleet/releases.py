@@ -27,7 +27,7 @@ _LIMITS: Mapping[str, Mapping[str, float]] = {
     "shadow": {"min_minutes": 0.9 * _SHADOW_TICKS / 50.0 / 60.0},
     "canary": {"min_minutes": 0.9 * _CANARY_TRIAL_S / 60.0},
 }
-"""The demo's release limits: a real release takes days, this one minutes."""
+"""Release limits for the demo: a real release takes days; this one takes minutes."""
 _TORQUE_SHARE = 0.4
 """Torque gate of the trials; the version in use reaches 0.28 with this payload, 0.21 without."""
 _HEALTHY_WITHIN_S = 240.0
@@ -44,7 +44,7 @@ class ReleaseResult:
         digest: The candidate's digest in the registry.
         stage: Stage in which the release ended; production if nothing stopped the candidate.
         reason: Why the candidate was stopped in that stage; empty if it was not stopped.
-        evidence: What the release file contains about each stage.
+        evidence: What the release file records about each stage.
     """
 
     candidate: ReleaseCandidate

@@ -48,7 +48,7 @@ CONFIG, BUILD, CALIBRATION = "config_{}.yaml", "build_{}.sh", "calibration_data_
 
 
 def four_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return a tensor's shape, padded at the end with ones to that of a feature map."""
+    """Return a tensor's shape, padded at the end with ones to the four axes of a feature map."""
     return shape + (1,) * (AXES - len(shape))
 
 
@@ -104,7 +104,7 @@ def workspace_files(graphs: Iterable[str]) -> tuple[str, ...]:
 
 
 def converted_file(graph: str, march: str) -> str:
-    """Return the file name of a graph's model in the opset of a march's compiler."""
+    """Return the file name of a graph's model, converted to the opset of a march's compiler."""
     return f"{graph}.{march}.onnx"
 
 
@@ -117,7 +117,7 @@ class Toolchain:
         arguments: Arguments before the settings file's name.
         suffix: Suffix of the output file.
         sample_suffix: Suffix of calibration files: `.npy`, or `.bin` for raw float32.
-        last_opset: Newest opset that the compiler reads.
+        last_opset: Newest opset that the compiler supports.
         levels: Optimization levels; the last one is the default.
         all_int16: Setting that makes every node int16.
         keys: Additional compiler parameters.

@@ -36,7 +36,7 @@ def find_suffix(path: Path) -> str:
 
 
 def refuse_stand_in(path: Path) -> None:
-    """Reject an empty file, or one often saved by mistake in place of a large file."""
+    """Reject an empty file, or a small file often saved by mistake in place of a large one."""
     head = _head(path).lower() if path.is_file() else b"?"
     if not head:
         raise ToolError(f"{path}: expected a file with content, found an empty file")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Read the tensors, metadata and weights of an ONNX model, whatever its purpose."""
+"""Read the tensors, metadata and weights of any ONNX model."""
 
 from __future__ import annotations
 

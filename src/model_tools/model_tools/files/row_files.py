@@ -123,7 +123,7 @@ def _recorded(file: Path, bundle: JointBundle) -> Rows:
 def _breaks(
     file: Path, arrays: Mapping[str, Tensor], period_s: float, count: int
 ) -> tuple[int, ...]:
-    """Return the rows that begin an episode, or are not one period later than the previous row."""
+    """Return the rows that begin an episode, or do not come one period after the previous row."""
     broken = np.zeros(count - 1, bool)
     for name, usual, slack in ((EPISODE, 0.0, 0.0), (TIME, period_s, _LATE * period_s)):
         if name in arrays:

@@ -58,7 +58,7 @@ class Remark(NamedTuple):
     Attributes:
         health: Resulting health.
         text: Description.
-        since_s: Unix time at which it began; None if unknown.
+        since_s: Unix time at which the problem began; None if unknown.
         version: The version concerned; empty for the running one.
     """
 
@@ -82,7 +82,7 @@ class FleetRobot:
         sha256: Hash of each policy's contract.
         stage: shadow, canary, production or unknown.
         health: HEALTHY, BAD or UNKNOWN.
-        reasons: Why it is not healthy, one sentence each.
+        reasons: Why the robot is not healthy, one sentence each.
         since_s: Unix time since which the robot has been bad, or has run this policy; None if
             unknown.
         run_s: Time in RUN with this policy, s.

@@ -213,7 +213,7 @@ class MemberContract:
         places: Index in the set's joints for each of the member's joints [member joints].
         commanded: Indices, among the member's joints, of the joints that it commands in the set.
         every: Set ticks per member tick; a whole number if the contract's `counts_ticks` is true. A
-            member step that falls between two set ticks is made on the later one.
+            member step that falls between two set ticks is executed on the later one.
         is_followed: True if the member keeps observing while it is not in command.
         velocity_command: Range to which the set's velocity command is clipped for this member; None
             if the member accepts the whole range.
@@ -235,8 +235,9 @@ class SetContract:
 
     The joints are those of all members, with the robot's names. Joint limits are equal in all
     members; gains, stand pose and damping come from the member that commands the joint in the
-    initial state, otherwise from the first member that commands the joint, or if there is none,
-    that has the joint. Time-outs, tilt limit and margin are the strictest among all members.
+    initial state, otherwise from the first member that commands the joint or, if no member commands
+    the joint, from the first that has the joint. Time-outs, tilt limit and margin are the strictest
+    among all members.
     """
 
     name: str

@@ -147,7 +147,7 @@ def _joint(index: Node, names: Sequence[str]) -> str:
 
 
 def _put_observations(draft: Draft, model: OnnxModel, tensors: Tensors, node: Node) -> None:
-    """Write one observation vector, or one per group whose name is that of a model input."""
+    """Write one observation vector, or one for each group named after a model input."""
     groups = [
         name
         for name, entry in node.items()

@@ -307,7 +307,7 @@ def _fit(
     entries: Sequence[dict[str, Any]],
     if_short: str,
 ) -> None:
-    """Derive the only unknown size from the input's width, and check the sum."""
+    """If one term's size is unknown, derive it from the input's width; check the sum of sizes."""
     if width is None:
         return
     sizes = [_size(draft, term, entry) for term, entry in zip(terms, entries, strict=True)]

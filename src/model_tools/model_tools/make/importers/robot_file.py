@@ -64,7 +64,7 @@ def read_robot(path: Path) -> dict[str, JointFigures]:
 
 
 def read_urdf(text: str, origin: str) -> dict[str, JointFigures]:
-    """Return the single-DOF joints of a URDF from `origin`, in its order."""
+    """Return the single-DOF joints of a URDF from `origin`, in the URDF's order."""
     root = _parsed(text.encode(), origin)
     if root.tag != "robot":
         raise ToolError(f"{origin}: expected a URDF, found the root element <{root.tag}>")
@@ -254,7 +254,7 @@ def ask_robot_names(draft: Draft, robot: Mapping[str, JointFigures], origin: str
 
 
 def put_robot_limits(draft: Draft, robot: Mapping[str, JointFigures], origin: str) -> None:
-    """Write the limits that the robot file has for all the policy's joints."""
+    """Write each limit that the robot file states for all the policy's joints."""
     names = _on_robot(draft)
     missing = [name for name in names if name not in robot]
     if missing:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Walks of a model on the simulated robot, with the real controller, in lockstep."""
+"""Walks the simulated robot with a model and the real controller, in lockstep."""
 
 from __future__ import annotations
 

@@ -145,9 +145,10 @@ def evaluate(
     pool: TaskPool[TrialTask, TrialRow],
     progress: Progress = lambda done, total: None,
 ) -> Evaluated:
-    """Run the trials of a plan that the store does not have.
+    """Run the trials of a plan whose results the store does not have.
 
-    The results do not depend on the number of processes and machines, or the order of arrival.
+    The results do not depend on the number of processes and machines, or on the order in which
+    results arrive.
 
     Args:
         plan: The plan.

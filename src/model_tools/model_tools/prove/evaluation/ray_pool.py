@@ -28,7 +28,7 @@ Files = Mapping[str, bytes]
 
 
 class RayPool:
-    """The processors of a Ray cluster, each with one trial at a time."""
+    """The processors of a Ray cluster, each running one trial at a time."""
 
     def __init__(
         self, address: str, policies: Sequence[EvaluatedPolicy], *, time_limit_s: float
@@ -117,7 +117,7 @@ class RayPool:
 
 
 def _on_node(task: TrialTask, files: Files) -> TrialRow | NotDone:
-    """Run a trial on a node, with a copy of the bundle that its process keeps."""
+    """Run a trial on a node, with a copy of the bundle that the node's process keeps."""
 
     def tried(task: TrialTask) -> TrialRow:
         folder = Path(_copies().name) / task.policy.sha256

@@ -33,7 +33,7 @@ def usual_plan(bundle: AnyBundle) -> Plan:
 
 
 def with_errors(plan: Plan, errors_mps: Sequence[float]) -> Plan:
-    """Return a plan that tries every error, and also no error.
+    """Return a plan with trials at every error, and without an error.
 
     Raises:
         ToolError: The plan has several back ends, its robot does not walk, or it has so few walks

@@ -74,7 +74,7 @@ class Rollout:
 
 
 def input_sizes(contract: JointContract) -> dict[str, int]:
-    """Return the number of values of each observed model input."""
+    """Return the number of values in each of the model's observation inputs."""
     return {name: math.prod(contract.model.inputs[name].shape) for name in contract.observations}
 
 
@@ -217,7 +217,7 @@ class JudgedRollout:
 def artifacts(
     bundle: Path, backend: str, options: Options, reference: Path | None
 ) -> tuple[Candidate[JointBundle], Candidate[JointBundle]]:
-    """Return the acting artifact, and the ONNX of the reference bundle (default: same bundle)."""
+    """Return the acting artifact, and the reference bundle's ONNX model (default: same bundle)."""
     instead = (
         "`model_tools compare` compares the graphs of chunk policies with the reference, on "
         "golden rows and datasets"

@@ -95,7 +95,7 @@ class ReplayedPolicy:
 
     @property
     def known(self) -> bool:
-        """True if its history is as long as if the policy had run all the ticks itself."""
+        """True if the policy's history is as long as if it had run all the ticks itself."""
         return True
 
     def begin(self) -> None:
@@ -116,11 +116,11 @@ class ReplayedPolicy:
         """End a controller tick, after everything has been judged."""
 
     def own_fields(self, tick: RecordedTick, sensed: Collection[str]) -> set[str]:
-        """Return the known fields of the state that are the policy's own.
+        """Return the known values of the state fields that the policy computes itself.
 
         Args:
             tick: The tick.
-            sensed: Fields that messages contain.
+            sensed: Fields received in messages.
         """
         return set()
 
@@ -330,7 +330,7 @@ class ReplayedRobot:
         return deadline_ns + (_LONG_NS if too_long else 1) if late or too_long else None
 
     def _fault(self, tick: RecordedTick) -> Callable[[], object] | None:
-        """Report to the controller the faults from outside it: e-stop, clock, driver or defect.
+        """Report faults from outside the controller to it: e-stop, clock, driver or defect.
 
         Returns:
             A function that presses the e-stop, if it was pressed while the policy ran; else None.

@@ -123,7 +123,7 @@ def write_prepared(graph: BpuGraph, last_opset: int, output: Path) -> None:
 
 
 def fits(graph: BpuGraph, last_opset: int) -> bool:
-    """Return whether the compiler reads the model unchanged."""
+    """Return whether the compiler can read the model unchanged."""
     if not graph.files:
         return False
     model = onnx.load(graph.model, load_external_data=False)

@@ -61,11 +61,11 @@ class ChunkModels:
 
         Args:
             source: A LeRobot dataset or recording; for a joint policy a file or recording.
-            progress: Called with the number of samples so far.
+            progress: Called with the number of samples collected so far.
 
         Returns:
-            A function that collects the samples; its argument is a folder that it may store them
-            in.
+            A function that collects the samples; its argument is a folder in which it may store
+            them.
         """
         if source is None:
             return lambda folder: {}
