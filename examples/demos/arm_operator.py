@@ -50,7 +50,7 @@ class ArmOperator(Operator):
         return self.call(self._next, "next_episode")
 
     def run_episode(self, timeout_s: float) -> bool:
-        """Make the arm stand, and run the policy until the episode or the policy ends.
+        """Put the arm in its stand pose; run the policy until the episode ends or a fault occurs.
 
         Args:
             timeout_s: Time limit for the episode, on the steady clock.

@@ -22,7 +22,7 @@ from robot_driver.interfaces import F64
 from robot_driver.robot import RobotInterface
 
 _PREPARATION_S = 5.0
-"""Time limit for all servos to hold; writing their settings takes a few tenths of a second."""
+"""Time limit for all servos to start holding; writing settings takes a few tenths of a second."""
 
 
 class ServoArm(RobotInterface[ArmState]):

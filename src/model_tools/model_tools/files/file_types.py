@@ -27,7 +27,7 @@ _PICKLE_MAGIC = b"\x80"
 
 
 def find_suffix(path: Path) -> str:
-    """Return the content's usual suffix, otherwise the name's in lower case; "" for folders."""
+    """Return the content's usual suffix, or else the name's suffix (lower case); "" for folders."""
     if not path.is_file():
         return ""
     head = _head(path)

@@ -136,7 +136,7 @@ class OpenedChunks:
 
     @property
     def held(self) -> str:
-        """Reason why the policy's joints are held while others continue; "" if not held."""
+        """Reason why the policy's joints are held while other joints continue; "" if not held."""
         return "" if self.member is None else self.member.held
 
     def __str__(self) -> str:

@@ -440,7 +440,7 @@ class NativeLoop(Loop):
             period_ns: Time between two ticks.
             trigger: One of the topics, whose messages start ticks as for `TriggerPacer`, and a wait
                 set for its messages; None to start ticks at deadlines.
-            ticked: Called on one Python thread after each tick, see the controller's `latest_tick`.
+            ticked: Called on one Python thread after each tick; see the controller's `latest_tick`.
             failed: Called on the same thread with an error from `ticked`; must not raise.
             controller: Same as for `host`.
             sampler: Same as for `host`.

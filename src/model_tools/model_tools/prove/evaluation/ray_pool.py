@@ -77,7 +77,7 @@ class RayPool:
     def _overdue(
         self, running: dict[Any, tuple[TrialTask, float]]
     ) -> Iterator[tuple[TrialTask, TrialRow | NotDone]]:
-        """Give up on trials that were sent too long ago, even if they only waited for others."""
+        """Give up on trials that were sent too long ago, even if they were only waiting."""
         limit_s = ATTEMPTS * _AHEAD * self._time_limit_s
         for handle, (task, sent_s) in list(running.items()):
             if time.monotonic() - sent_s > limit_s:

@@ -46,7 +46,7 @@ class RecordedClock:
         return self.now_ns
 
     def run_policy(self, *, is_late: bool = True) -> None:
-        """Advance the time as a model's run did; `is_late` is true if that run was the late one."""
+        """Advance the clock past a model run; `is_late` is true if that run was the late one."""
         if is_late and self.late_ns is not None:
             self.now_ns = self.late_ns
         if self.press is not None:

@@ -96,7 +96,7 @@ class BpuGraph:
 
 
 def write_prepared(graph: BpuGraph, last_opset: int, output: Path) -> None:
-    """Write the model in a form that the compiler reads; compare it to the original on samples."""
+    """Write the model in a form the compiler can read; compare it to the original on samples."""
     if fits(graph, last_opset):
         shutil.copyfile(graph.model, output)
         return

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The models of a bundle for a compiler: locations, calibration samples and verification rows."""
+"""The models to compile in a bundle: locations, calibration samples and verification rows."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class ChunkModels:
 
 
 class JointModel:
-    """The only model of a joint policy, next to the contract; has the methods of `ChunkModels`."""
+    """The only model of a joint policy, next to the contract; same methods as `ChunkModels`."""
 
     owned: tuple[str, ...] = BUNDLE_FILES
 

@@ -160,7 +160,7 @@ class ChunkPolicy(Stateful):
         self._ticks.pause(duration_ns)
 
     def stand_by(self) -> int:
-        """Observe and collect results in a tick that a person commands; return the tick's time."""
+        """Observe and collect results in a tick while a person drives; return the tick's time."""
         self._now_ns = self._clock()
         self.sync.record_state(self._now_ns)
         self._collect()
@@ -173,7 +173,7 @@ class ChunkPolicy(Stateful):
 
     @property
     def problem(self) -> str:
-        """Reason why the last inference returned no chunk, or ""; steps may remain anyway."""
+        """Reason why the last inference returned no chunk, or ""; steps may still be left."""
         return str(self._blind or self._failure or "")
 
     @property

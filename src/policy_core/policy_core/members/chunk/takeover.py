@@ -4,8 +4,8 @@
 
 The person's targets are subject to the same limits as the policy's, in `ChunkCommand` and in the
 guard. Neither handover begins with a jump. In a takeover, the arm rests until the leader matches
-its pose, and at least while a motorized leader is commanded to rest. The target then moves from
-the last command to the leader's pose over the handover time. When control is handed back, the
+its pose, and at least for as long as a motorized leader is commanded to rest. The target then moves
+from the last command to the leader's pose over the handover time. When control is handed back, the
 policy begins with a new chunk from a new observation, and is blended in over the handover time.
 """
 
