@@ -32,7 +32,7 @@ class CommandAcknowledgement:
     """Compares measured with commanded torques to see whether the robot follows this driver.
 
     Attributes:
-        known: True once the robot is known to follow this driver, after control was taken.
+        known: True once the robot is known to follow this driver, after control has been taken.
     """
 
     def __init__(self, figures: DriveFigures, torque_nm: float, host: str) -> None:
@@ -136,7 +136,7 @@ class Follower:
     """
 
     def __init__(self, figures: DriveFigures, max_start_error_rad: float) -> None:
-        """Start with no command; `max_start_error_rad` is as in `DriverSettings`."""
+        """Start with no command; `max_start_error_rad`: see `DriverSettings`."""
         self._figures = figures
         self._max_start_error_rad = max_start_error_rad
         self.latch: str | None = "no command has arrived"

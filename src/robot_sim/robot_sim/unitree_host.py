@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The computer of a Unitree Go2 or G1 as a driver sees it, without DDS and in simulated time.
 
-No robot was observed for this module. The rules come from the vendor's code and from reports of
-other users; where nothing is known, the host is as strict as a robot could be.
+This module was written without observing a robot. The rules come from the vendor's code and from
+reports of other users; where nothing is known, the host is as strict as a robot could be.
 
 - At startup, the robot's own controller drives the joints and holds the pose. It answers on
   `motion_switcher` and, on a quadruped, on `sport`.
@@ -310,7 +310,7 @@ class UnitreeHost(RobotHost):
         return 0
 
     def _select(self, mode: str, event: str) -> None:
-        """Start the robot's own controller; it stands up."""
+        """Start the robot's own controller, which makes the robot stand up."""
         self.mode, self._own_mode, self._releases_ns = mode, mode, None
         self.target, self._heard_ns, self._following = None, None, False
         self._say(event, mode)

@@ -19,8 +19,8 @@ from policy_core.bundle.schema import entry
 from policy_core.errors import BundleError, Problem
 
 GOLDEN = "golden rows"
-"""Name, in reports, of the rows that cover the policy's behavior; by default, the first rows are
-used.
+"""Name, in reports, of the rows that cover the policy's behavior. If a report has no such rows, its
+first rows are used.
 """
 
 

@@ -119,7 +119,7 @@ class ShadowedMember:
     def question(self, tick: Tick) -> ShadowQuestion | None:
         """Return the data for a tick, or None; call for each tick in order.
 
-        All arrays are the policy's own.
+        The arrays are the policy's own, not copies.
         """
         if self._chunks is not None:
             self._take_chunks(self._chunks, tick.mode)

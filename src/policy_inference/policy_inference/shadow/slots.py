@@ -226,7 +226,7 @@ class ObservationSlots:
         return ChunkTick(number, self._targets[slot], seen, missed=count == _MISSED)
 
     def answer(self, inferences: Sequence[InferenceResult]) -> None:
-        """Write the results of the last given tick; none may be skipped."""
+        """Write the results of the last given tick; no given tick may be skipped."""
         for number, found in enumerate(inferences, self._ended):
             place, error = number % OBSERVATIONS, found.error.encode()[:_ERROR_BYTES]
             steps = 0 if found.chunk is None else len(found.chunk)

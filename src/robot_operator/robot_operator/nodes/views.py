@@ -33,7 +33,7 @@ _KEPT = 50
 
 @dataclass(slots=True)
 class Seen:
-    """The newest message of each kind; None if there is none that is still valid."""
+    """The newest message of each kind; None if none is still valid."""
 
     policy: PolicyStatus | None = None
     policy_ns: int = 0
