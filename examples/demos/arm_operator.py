@@ -23,7 +23,7 @@ class ArmOperator(Operator):
     Attributes:
         results: For each episode, True if it succeeded.
         chunks: Number of chunks received from the policy node.
-        diagnostics: Latest diagnostics of the policy node: values by key.
+        diagnostics: Latest diagnostics of the policy node, by key.
     """
 
     def __init__(

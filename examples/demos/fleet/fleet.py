@@ -37,7 +37,7 @@ _LINES_SHOWN = 12
 
 
 class Fleet:
-    """Robots that walk with version BASELINE, and everything needed to release a new one to them.
+    """Robots that walk with version BASELINE, and everything needed to release a new version.
 
     Attributes:
         robots: The robots by name; the first is the canary.

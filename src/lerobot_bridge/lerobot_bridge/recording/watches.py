@@ -237,7 +237,7 @@ class PolicyWatch:
     def said(
         self, mode: str, reason: str, name: str, version: str, done: bool | None = None
     ) -> bool:
-        """Process a status; return whether it newly reports the success signal."""
+        """Process a status; return whether it is the first to report the success signal."""
         came = done is True and self.done is False
         self._mode, self._reason, self._heard_ns = mode, reason, self._steady_ns()
         self.done = done

@@ -60,7 +60,7 @@ class InputStatistics:
 
 
 def input_statistics(contract: JointContract, name: str) -> InputStatistics | None:
-    """Return a model input's statistics from `nominal.observation`; None if it has none."""
+    """Return a model input's statistics from `nominal.observation`; None if there are none."""
     statistics = contract.nominal.observation.get(name) if contract.nominal else None
     if statistics is None:
         return None

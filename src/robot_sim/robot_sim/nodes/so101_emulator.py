@@ -30,7 +30,7 @@ from robot_sim.servo_bus import ServoFault, ServoPort
 
 
 class So101Emulator(ArmSimNode):
-    """An SO-101 on its servo bus."""
+    """Simulates an SO-101 and its servo bus."""
 
     joint_states_topic = "~/joint_states"
 

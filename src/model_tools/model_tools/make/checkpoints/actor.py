@@ -99,7 +99,7 @@ def _filled(weights: Mapping[str, Tensor], config: ExportConfig) -> nn.Module | 
 
 
 def require_normaliser(statistics: RunningStatistics | None, config: ExportConfig) -> None:
-    """Raise if `normaliser` is set without running statistics in the checkpoint, or the reverse."""
+    """Raise if `normaliser` is set without running statistics in the checkpoint, or vice versa."""
     if statistics is not None and config.normaliser is None:
         raise ToolError(
             "normaliser: expected bake, keep or none, found nothing, although the "

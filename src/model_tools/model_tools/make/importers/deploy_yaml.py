@@ -130,7 +130,7 @@ def _action(
 
 
 def _chosen(ids: Node, names: Sequence[str]) -> list[str]:
-    """Return the joints with these indices: a list, or a slice in Python notation."""
+    """Return the joints with these indices, given as a list or as a slice in Python notation."""
     if isinstance(ids.value, slice):
         return list(names[ids.value])
     if isinstance(ids.value, str):

@@ -197,7 +197,7 @@ class JudgedRollout:
         environment: Name of the environment.
         model, reference: The acting artifact, and the one to compare it with.
         rollout: The recorded rollout.
-        difference: Difference of the actions.
+        difference: Difference between the actions of model and reference.
         checks: The difference against the limits of the model's artifact.
         latency: Latency of single runs of the model on this machine, s.
     """

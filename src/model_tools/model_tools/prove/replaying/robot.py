@@ -33,7 +33,7 @@ class RecordedClock:
 
     Attributes:
         now_ns: Current time.
-        late_ns: Time at which the policy finished, if that is too late; otherwise None.
+        late_ns: Time at which the policy finished, if that was too late; otherwise None.
         press: Function that presses the e-stop while the policy runs; None if it was not pressed.
     """
 
@@ -143,7 +143,8 @@ class ReplayedRobot:
     Attributes:
         policy, controller: The real policy and controller.
         targets: The controller's last targets.
-        refused: Why the controller refused a request that the robot granted; empty if it did not.
+        refused: Why the controller refused a request that the robot granted; empty if it refused
+            none.
         seen: Inputs with at least one message.
     """
 
