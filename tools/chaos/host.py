@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The real policy node on a virtual base: rclpy, threads, clocks and the model are replaced."""
+"""The real policy node on a virtual host: rclpy, threads, clocks and the model are replaced."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _WALK_S = 4.0
 _SHADOW_TICKS = 200
 _ACCEPTED = ("observations.obs.joint_vel.scale", "joints.effort_limit")
 """Contract keys whose changes would stop the bad candidates in simulation. Here the changes are
-accepted as intended, so that later stages show what they find.
+accepted as if they were intended, so that later stages show what they find.
 """
 _CANARY_TRIAL_S, _PRODUCTION_TRIAL_S = 12.0, 4.0
 _LIMITS: Mapping[str, Mapping[str, float]] = {

@@ -501,7 +501,7 @@ class NativeInput(Input):
         self._native.reject(self._place, self.number)
 
     def say(self, problem: str) -> None:
-        """Set the words for the problem of a message that the native core has rejected."""
+        """Set the words that describe why the native core has rejected a message."""
         self._words.set_text(self.number, problem)
 
     def age_ns(self, now_ns: int) -> int | None:

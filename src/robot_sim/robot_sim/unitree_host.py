@@ -194,7 +194,7 @@ class UnitreeHost(RobotHost):
         return waiting
 
     def start(self) -> None:
-        """Switch the host on again: its tick starts at 0, and its own controller stands up."""
+        """Switch the host on again: its tick starts at 0; its own controller raises the robot."""
         super().start()
         self.mode, self._releases_ns = self._own_mode, None
         self._stand()

@@ -272,7 +272,7 @@ def _judge(robot: str, reading: FleetReading, policy: str, run_s: float) -> Flee
 
 
 def _own_remarks(samples: Sequence[Sample], judged: bool) -> Iterator[Remark]:
-    """Yield the nodes' own remarks; if alerts judge, only those about a missing node."""
+    """Yield the nodes' own remarks; if alerts judge health, only those about a missing node."""
     for name, labels, value in samples:
         node = labels.get("node", "")
         if name == "up" and value != 1.0:

@@ -94,7 +94,7 @@ class EstimatedVelocity:
         self._rows: list[tuple[float, ...]] = []
 
     def watch(self, sensors: Sensors) -> None:
-        """Update the estimate with a sample, unless it has been used already."""
+        """Update the estimate with a sample, unless the sample has already been used."""
         now_ns = sensors.time_ns
         step_s = 0.0 if self._last_ns is None else (now_ns - self._last_ns) / NS_PER_S
         self._last_ns = now_ns
@@ -126,8 +126,8 @@ class EstimatedVelocity:
 class VelocityError:
     """An error to add to a base velocity.
 
-    Half of its mean square is constant, in a random direction of the base's x and y; the other half
-    varies on all three axes (Gauss-Markov).
+    Half of the error's mean square is constant, in a random direction of the base's x and y; the
+    other half varies on all three axes (Gauss-Markov).
     """
 
     def __init__(self, size_mps: float, seed: int) -> None:

@@ -233,7 +233,7 @@ class MemberContract:
 class SetContract:
     """Resolved contract of a policy set: robot description for the guard, members, states.
 
-    The joints are those of all members, with the robot's names. Joint limits are equal in all
+    The joints are those of all members, named as on the robot. Joint limits are equal in all
     members; gains, stand pose and damping come from the member that commands the joint in the
     initial state, otherwise from the first member that commands the joint or, if no member commands
     the joint, from the first that has the joint. Time-outs, tilt limit and margin are the strictest

@@ -276,7 +276,7 @@ def _is_unclear(term: SourceTerm, entry: dict[str, Any]) -> bool:
 def _history(
     terms: Sequence[SourceTerm], entries: Sequence[dict[str, Any]], layout: TermLayout
 ) -> dict[str, Any]:
-    """Return the `history` section, empty for one frame; unequal lengths go into the terms."""
+    """Return the `history` section, empty for one frame; unequal lengths are put in the terms."""
     lengths = {term.history for term in terms}
     if lengths == {1}:
         return {}

@@ -240,7 +240,7 @@ def _mjcf_effort(model: Any, joint: int) -> float | None:
 
 
 def ask_robot_names(draft: Draft, robot: Mapping[str, JointFigures], origin: str) -> bool:
-    """Ask for the robot's names for joints not in its file; return whether any are still open."""
+    """Ask what the robot calls joints that its file lacks; return whether any are still open."""
     if draft.find(_ROBOT_NAMES) is None:
         missing = [name for name in draft.find("joints.names") if name not in robot]
         if missing:

@@ -145,7 +145,7 @@ def compare_capture(motion: RecordedMotion) -> CaptureComparison:
 class _Track(NamedTuple):
     """The tracked body at equal time steps: velocity and angular velocity in its own frame.
 
-    `noise_mps` is the standard deviation of each axis of the velocity.
+    `noise_mps` is the standard deviation of the velocity on each axis.
     """
 
     time_s: F64

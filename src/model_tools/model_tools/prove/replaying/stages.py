@@ -55,12 +55,13 @@ class ReplayStage:
     """Results of one stage over all ticks.
 
     A value differs if its distance from the recorded one exceeds `tolerance`, or `tolerance` times
-    the recorded value if that is larger than 1; with 0, it must be equal. NaN equals NaN.
+    the recorded value if that is larger than 1; with a tolerance of 0, the values must be equal.
+    NaN equals NaN.
 
     Attributes:
         judged, not_judged: Ticks whose past is in the recording, and all others.
         differing: Ticks in which a value differs.
-        first, worst: First tick with a difference, and the value with the largest one.
+        first, worst: First tick with a difference, and the value with the largest difference.
         largest: Largest difference.
         total, values: Sum and number of the differences that are finite.
     """

@@ -32,7 +32,7 @@ class BpuGraph:
     """One model to compile; a policy may consist of several.
 
     Attributes:
-        name: Name of the graph's folder in the workspace, and of its results.
+        name: Name of the graph's folder in the workspace, and of the compiled files.
         model: ONNX in fp32.
         inputs, outputs: The model's tensors: float32, with a first axis (batch) of size 1.
         samples: Calibration rows by input, [rows, *shape without the batch axis].
@@ -160,7 +160,7 @@ def _fix_sizes(model: onnx.ModelProto, graph: BpuGraph) -> None:
 def _difference(graph: BpuGraph, prepared: onnx.ModelProto) -> float:
     """Return the largest output difference from the original on some samples.
 
-    It is relative to the largest output of the original, or to 1 if that is larger.
+    The difference is relative to the largest output of the original, or to 1 if 1 is larger.
     """
     rows = {spec.name: graph.rows(spec.name)[:_CHECKED_ROWS] for spec in graph.inputs}
     shapes = {spec.name: spec.shape for spec in graph.inputs}
