@@ -36,8 +36,8 @@ class CommandResult(Generic[DocumentT_co]):
         document: Result for programs: a dataclass or a mapping, with JSON types, paths and enums.
         text: Result for people: lines, and other report parts.
         status: Exit status of the command.
-        error: A failure after the result was available. It is logged after the result, and
-            determines the exit status.
+        error: A failure that occurred after the result was available. It is logged after the
+            result, and determines the exit status.
     """
 
     document: DocumentT_co

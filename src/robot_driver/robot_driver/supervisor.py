@@ -42,7 +42,7 @@ class LinkSupervisor(Generic[StateT]):
     transport. A hung process is killed first.
 
     Attributes:
-        refused: Parts of `realtime.*` that the machine refused the process, with remedies.
+        refused: Parts of `realtime.*` that the machine did not grant the process, with remedies.
     """
 
     def __init__(

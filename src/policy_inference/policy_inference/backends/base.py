@@ -85,9 +85,9 @@ class BackendBase(ABC):
 
         Args:
             file: Model file for this back end, as named in messages.
-            inputs: Inputs as in the contract.
-            outputs: Outputs as in the contract.
-            precision: Precision of the file as in the contract.
+            inputs: Inputs, as specified in the contract.
+            outputs: Outputs, as specified in the contract.
+            precision: Precision of the file, as specified in the contract.
             target: Chip or GPU that the file was compiled for.
             options: Option values by name; the class's `options` lists the names.
             place: Function that creates each tensor's array, inputs first; default `_array`.

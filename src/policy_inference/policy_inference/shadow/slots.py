@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Transfer of ticks to a shadow's process, and of its answers back.
+"""Transfers ticks to a shadow's process, and the shadow's answers back.
 
 Both transfers use slots of memory shared by the two processes. A slot is written by the control
 thread, then by the shadow, and is then free again; an eventfd in each direction counts the

@@ -29,7 +29,7 @@ _CHUNKS = 16
 """Maximum number of finished chunks waiting to be published; far more than arrive in a tick."""
 
 INFERENCE_ERRORS = (BackendError, RobotError, NoTargetError)
-"""Errors that an inference may raise; the remaining steps are still executed."""
+"""Errors that an inference may raise; after one, the remaining steps are still executed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
