@@ -650,7 +650,7 @@ class _Play:
 class _Operator:
     """A person at the keyboard who wants the robot to walk and starts over after each fault.
 
-    Uses the pilot of `robot_operator`, and sends its requests and velocity.
+    Uses the pilot of `robot_operator`, and sends the pilot's requests and velocity.
     """
 
     def __init__(

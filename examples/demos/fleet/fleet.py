@@ -52,7 +52,7 @@ class Fleet:
 
         Args:
             folder: Empty folder for all files.
-            shipped: The suite's bundle, from which all versions are made.
+            shipped: Bundle shipped with the suite, from which all versions are made.
             robots: Number of robots.
             speed: Maximum simulation speed, in simulated seconds per second.
         """

@@ -55,7 +55,7 @@ class ServoArm(RobotInterface[ArmState]):
         return read_state(data)
 
     def encode(self, values: F64) -> bytes:
-        """Return the frame with the joints' goals, for values [n, 5].
+        """Return the frame that carries the joints' goals, given values [n, 5].
 
         A joint without stiffness holds its current position, as all joints do at rest.
         """

@@ -68,9 +68,9 @@ class Verb(Protocol):
 class CommandParser(argparse.ArgumentParser):
     """Argument parser for a command in the suite.
 
-    Options cannot be abbreviated, because an abbreviation may change its meaning when an option is
-    added. Unknown options are reported before missing ones, since they are often misspellings of
-    those.
+    Options cannot be abbreviated, because an abbreviation may change meaning when an option is
+    added. Unknown options are reported before missing ones, since an unknown option is often a
+    misspelled one.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:

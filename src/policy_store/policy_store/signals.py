@@ -80,7 +80,7 @@ def stopped_by_signals(stop: Callable[[], None], within_s: float = HANGS_AFTER_S
 
     Args:
         stop: Function that asks the block to end.
-        within_s: Time within which the block must end after that, s.
+        within_s: Time within which the block must end after the call, s.
     """
     for number in INTERRUPTING:
         if signal.getsignal(number) is not signal.SIG_IGN:

@@ -21,8 +21,8 @@ from robot_driver.interfaces import (
 _FIRST_S, _FIRST_FOR_S = 0.5, 0.1
 _IGNORED_NS = 300_000_000
 _LEAST_SHARE = 0.5
-"""Share of the commanded torque below which a joint ignores its command; a joint that follows
-exerts all of it.
+"""Share of the commanded torque below which a joint counts as ignoring its command; a joint that
+follows its command exerts the full torque.
 """
 _JOINTS = 2
 """Minimum number of joints that ignore their command; a single one may be a failed drive."""

@@ -79,7 +79,7 @@ _NO_SUCH_API, _NOT_JSON, _NO_SUCH_MODE = 3203, 7001, 7004
 _RELEASE_NS = 300_000_000
 _STAND_NS = 2 * NS_PER_S
 _STATE_STEPS, _BATTERY_STEPS = 2, 1000
-"""Physics steps of 1 ms between messages: 500 Hz and 1 Hz."""
+"""Number of 1 ms physics steps between messages: 500 Hz for the state, 1 Hz for the battery."""
 _TURN_RAD, _TURN_S = math.pi / 2.0, 2.0
 Message = tuple[str, bytes]
 """Topic, and bytes with encapsulation."""
@@ -128,7 +128,7 @@ class UnitreeHost(RobotHost):
         Args:
             robot: Name in `MODELS`.
             friction: Sliding friction between feet and floor.
-            seed: Seed for the start pose; 0 gives the exact one.
+            seed: Seed for the start pose; 0 gives the exact pose.
             pose: Start pose.
             mode: Name of the robot's own controller.
             watchdog_s: Time without commands after which the drives damp; 0 for never.

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """D-Robotics' BPU compilers, and files for them and for D-Robotics' programs on the board.
 
-In an ACT policy's statistics file, `action_mean` and `action_std` are those of the state; those of
-the action are named `..._unnormalize`. The script on the board computes only (x - mean) / std, so
+In an ACT policy's statistics file, `action_mean` and `action_std` hold the state's statistics; the
+action's are named `..._unnormalize`. The script on the board computes only (x - mean) / std, so
 other normalizations are converted to that form.
 """
 
@@ -23,7 +23,7 @@ from policy_core.interfaces import F32
 RECORD, BUILD_ALL = "workspace.json", "build_all.sh"
 """File that lists a workspace's sources, and the script that compiles all its graphs."""
 AXES = 4
-"""Number of axes of a feature map, which all model inputs must be."""
+"""Number of axes of a feature map; all model inputs must be feature maps."""
 _NUMBER = "[0-9]" * 10
 """Pattern for a sample's number in its file name."""
 PRECISIONS = ("int8", "int16")

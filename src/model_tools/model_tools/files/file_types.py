@@ -81,7 +81,7 @@ def is_data(found: Sequence[zipfile.ZipInfo]) -> bool:
 
 
 def refuse_checkpoint(path: Path, file: IO[bytes]) -> None:
-    """Reject a torch file where an ONNX model is expected, naming the command that exports it.
+    """Reject a torch file where an ONNX model is expected; name the command that exports it.
 
     Args:
         path: Path of the file, for messages.

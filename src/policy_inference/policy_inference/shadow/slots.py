@@ -157,7 +157,7 @@ class ObservationSlots:
     def __init__(
         self, active: ChunkContract, state_sizes: Mapping[str, int], fd: int | None = None
     ) -> None:
-        """Create memory for an active policy's observations and commands, or open the one in `fd`.
+        """Create memory for an active policy's observations and commands, or open memory `fd`.
 
         Args:
             active: The active policy's contract.
