@@ -132,7 +132,7 @@ class ReleaseManager:
         self._fleet.run(*words, "--baseline", baseline.folder, "--by", _BY, accepted=(0, 1, 4))
 
     def _shadow(self, file: Path, candidate: ReleaseCandidate, digest: str) -> None:
-        """Run the candidate as shadow of the version in use on one robot; replay the recording."""
+        """Run the candidate as a shadow of the version in use on a robot; replay the recording."""
         robot = self._fleet.others[0] if self._fleet.others else self._fleet.canary
         self._fleet.pull(robot, digest)
         recording = self._recorded(robot, f"{BUNDLE}@{candidate.version}")

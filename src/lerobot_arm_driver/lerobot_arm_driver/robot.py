@@ -115,8 +115,8 @@ class ServoArm(RobotInterface[ArmState]):
     def _faults(self, state: ArmState) -> list[str]:
         """Return one sentence for each servo that reports an error.
 
-        A gripper overloaded by pressing on an object is no fault: LeRobot configures its servo to
-        protect itself early.
+        A gripper overloaded by pressing on an object is no fault, because LeRobot configures its
+        servo to protect itself early.
         """
         faults = []
         for name, status in zip(self.figures.joint_names, state.status.tolist(), strict=True):

@@ -28,7 +28,7 @@ from policy_core.interfaces import Times
 from policy_core.observation.pairing import Arrival, ObservationAssembler, observations
 
 FEWEST = 2
-"""Minimum number of frames in an episode: LeRobot's video statistics need two."""
+"""Minimum number of frames in an episode; LeRobot's video statistics need two."""
 MOST_CLOSED_UP, FEW = 0.05, 5
 """Maximum fraction and number of missing frames that may be closed up; this speeds the motion up.
 """

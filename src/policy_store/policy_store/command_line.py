@@ -70,7 +70,7 @@ class CommandParser(argparse.ArgumentParser):
 
     Options cannot be abbreviated, because an abbreviation may change meaning when an option is
     added. Unknown options are reported before missing ones, since an unknown option is often a
-    misspelled one.
+    misspelling of a missing one.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:

@@ -161,7 +161,7 @@ class BagSource:
         from_s: float = 0.0,
         to_s: float = math.inf,
     ) -> None:
-        """Find the policy's inputs in the recording, and the ticks at which it can run.
+        """Find the policy's inputs in the recording, and the ticks at which the policy can run.
 
         Args:
             bundle: Bundle whose `onnx` artifact is replayed.

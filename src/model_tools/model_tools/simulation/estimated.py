@@ -126,7 +126,7 @@ class EstimatedVelocity:
 class VelocityError:
     """An error to add to a base velocity.
 
-    Half of the error's mean square is constant, in a random direction of the base's x and y; the
+    Half of the error's mean square is constant, in a random direction in the base's x-y plane; the
     other half varies on all three axes (Gauss-Markov).
     """
 
@@ -200,7 +200,7 @@ class _WrongSensors:
         return self._scale * std * self._random.standard_normal(count)
 
     def _tilted(self, quat_xyzw: F64) -> F64:
-        """Return an orientation with a small tilt error about x and y of the body."""
+        """Return an orientation with a small tilt error about the body's x and y axes."""
         x, y, z, w = quat_xyzw.tolist()
         a, b = (self._tilt / 2.0).tolist()
         made = np.array(

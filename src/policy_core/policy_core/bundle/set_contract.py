@@ -307,7 +307,7 @@ class SetContract:
 
     @property
     def sets_gains(self) -> bool:
-        """False: members whose models output gains are rejected."""
+        """False, because members whose models output gains are rejected."""
         return False
 
     @property
@@ -335,32 +335,32 @@ class SetContract:
 
     @property
     def reports(self) -> Mapping[str, File]:
-        """Empty: reports belong to the members."""
+        """Empty, because reports belong to the members."""
         return {}
 
     @property
     def encoders(self) -> Mapping[str, Graph]:
-        """Empty: encoders belong to the members."""
+        """Empty, because encoders belong to the members."""
         return {}
 
     @property
     def files(self) -> Sequence[File]:
-        """Empty: files belong to the members."""
+        """Empty, because files belong to the members."""
         return ()
 
     @property
     def cameras(self) -> Mapping[str, Camera]:
-        """Empty: cameras belong to the members."""
+        """Empty, because cameras belong to the members."""
         return {}
 
     @property
     def graphs(self) -> Mapping[str, Graph]:
-        """Empty: graphs belong to the members."""
+        """Empty, because graphs belong to the members."""
         return {}
 
     @property
     def provenance(self) -> Provenance | None:
-        """None: each member has its own provenance."""
+        """None, because each member has its own provenance."""
         return None
 
 

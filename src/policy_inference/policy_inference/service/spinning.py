@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Poll shared memory instead of sleeping: this uses a core, but saves the wake-up."""
+"""Poll shared memory instead of sleeping; this uses a core, but saves the wake-up."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class So101Emulator(ArmSimNode):
         self._servos.drive(self.world)
 
     def obey(self, command: DriveCommand) -> None:
-        """Do nothing: the servos receive their goals on the bus."""
+        """Do nothing, because the servos receive their goals on the bus."""
 
     def destroy_node(self) -> None:
         self._port.close()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Trials on a Ray cluster whose nodes have the suite installed; the bundles are sent to them.
+"""Runs trials on a Ray cluster whose nodes have the suite installed; sends them the bundles.
 
 If a node dies, its trials are started again on another node.
 """

@@ -63,7 +63,7 @@ def sensitivity(found: Evaluated, stated_error_mps: float | None) -> dict[str, A
     """Return the success rate with each error, and the error that the policy survives.
 
     Args:
-        found: Trials of one policy with a plan of `with_errors`.
+        found: Trials of one policy, from a plan that `with_errors` returned.
         stated_error_mps: The estimator's error in the policy's contract, if it has one.
 
     Returns:

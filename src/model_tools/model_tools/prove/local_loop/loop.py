@@ -97,7 +97,7 @@ def roll_out(
         model: Opened back end; its arrays are overwritten.
         reference: Opened back end of the same function; its arrays are overwritten.
         steps: Iterable whose length is the number of steps; its elements are not read.
-        seed: Seed of the environment's first episode; the environment's own choice if None.
+        seed: Seed of the environment's first episode; None to let the environment choose.
     """
     asked = RecordingBackend(reference)
     acting, judging = Fed(bundle, model), Fed(bundle, asked)
@@ -198,7 +198,7 @@ class JudgedRollout:
         model, reference: The acting artifact, and the one to compare it with.
         rollout: The recorded rollout.
         difference: Difference between the actions of model and reference.
-        checks: The difference against the limits of the model's artifact.
+        checks: Checks of the difference against the limits of the model's artifact.
         latency: Latency of single runs of the model on this machine, s.
     """
 
@@ -308,7 +308,7 @@ def _artifact(model: Candidate[JointBundle]) -> str:
 
 
 def _observations(model: Candidate[JointBundle]) -> str:
-    """Describe the preprocessing of each observation of the environment."""
+    """Describe the preprocessing of each observation from the environment."""
     said = []
     for name, observation in model.bundle.contract.observations.items():
         statistics = observation.normalisation

@@ -37,7 +37,7 @@ class ChunkModels:
     """The graphs of a chunk policy, each in its folder, calibrated with the same observations.
 
     Attributes:
-        owned: Patterns of the files in the folder of such a bundle.
+        owned: Patterns of the files in the folder of a chunk policy's bundle.
     """
 
     def __init__(self, bundle: ChunkBundle, request: CompileRequest) -> None:
@@ -54,7 +54,7 @@ class ChunkModels:
         return model.relative_to(self._bundle.path).with_name(self.name(key))
 
     def require_exact(self, model: Path, precision: str) -> None:
-        """Do nothing: chunk policies have no inputs that count ticks."""
+        """Do nothing, because chunk policies have no inputs that count ticks."""
 
     def samples(self, source: Path | None, progress: Progress) -> Callable[[Path], Samples]:
         """Open the calibration source, if any.
