@@ -132,7 +132,7 @@ class Follower:
         latch: Reason why nothing is followed; None while `command` is followed.
         newest: Latest valid command, followed or not.
         counts: Counters of commands.
-        refusal: Reason why the last refused command was refused.
+        refusal: Reason for the last refusal of a command.
     """
 
     def __init__(self, figures: DriveFigures, max_start_error_rad: float) -> None:

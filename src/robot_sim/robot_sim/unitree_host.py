@@ -110,7 +110,8 @@ class UnitreeHost(RobotHost):
     `standing_down`, `damping`.
 
     Attributes:
-        mode: Name of the robot's own controller that drives the joints; empty if it was released.
+        mode: Name of the robot's own controller that drives the joints; empty if the controller was
+            released.
     """
 
     def __init__(

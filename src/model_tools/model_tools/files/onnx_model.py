@@ -64,7 +64,7 @@ class OnnxModel:
         return sorted({location for tensor in _tensors(self.proto) for location in _places(tensor)})
 
     def require_beside(self) -> None:
-        """Check that all weight files are in or below the model's folder; no others may be read."""
+        """Check that all weight files are in or below the model's folder; no other may be read."""
         away = [name for name in self.external_files if not is_beside(self.path, name)]
         if away:
             raise ToolError(

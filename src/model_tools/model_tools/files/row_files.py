@@ -59,7 +59,7 @@ def read_rows(path: Path, bundle: JointBundle, topics: Mapping[str, str] | None 
             the sensed state (`model_tools.files.arrays.sensed`), `time` (s) and `episode`, both
             [rows].
         bundle: Bundle that states names and shapes; its `onnx` artifact is replayed.
-        topics: The recording's topics, by input, where they were renamed.
+        topics: Recorded topics, by input, for inputs whose topics were renamed.
     """
     if is_bag(path):
         return _replayed(BagSource(bundle, path, topics), bundle.contract.model)
@@ -166,7 +166,7 @@ class BagSource:
         Args:
             bundle: Bundle whose `onnx` artifact is replayed.
             path: Folder of the recording, or its only file.
-            topics: Topics, by input, where they were renamed.
+            topics: Recorded topics, by input, for inputs whose topics were renamed.
             from_s: Start of the rows, s since the first tick. A policy with memory is nevertheless
                 replayed from the beginning, so the rows equal those of a full replay.
             to_s: End of the rows, s since the first tick.

@@ -32,7 +32,7 @@ class CompileRequest:
         rows: Calibration rows in a format of `model_tools.files.row_files.read_rows`; for a chunk
             policy a LeRobot dataset or rosbag2 recording. Unused for a precision without
             calibration.
-        topics: The recording's topics, by input, where they were renamed.
+        topics: Recorded topics, by input, for inputs whose topics were renamed.
         samples: Number of rows to take; None for the usual number.
         output: Folder of the new bundle.
         force: Replace an existing bundle.

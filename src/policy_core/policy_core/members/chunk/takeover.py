@@ -36,7 +36,7 @@ from policy_core.observation.state import StateVector
 TAKE_OVER, HAND_BACK = "take_over", "hand_back"
 """Request names in recordings."""
 _WITHIN_BOUNDS = 0.999
-"""Share of the guard's limits that a person may use: below 1, so rounding never causes a fault."""
+"""Share of the guard's limits that a person may use; below 1, so that rounding causes no fault."""
 _LEADER_RADPS = 1.0
 """Maximum speed at which a motorized leader moves to the arm's pose and follows it, rad/s."""
 _RESTS_TICKS = 10
