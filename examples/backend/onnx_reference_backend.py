@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""An example of your own back end: runs ONNX models in numpy with the `onnx` package; slow."""
+"""Example of a custom back end: runs ONNX models in numpy with the `onnx` package; slow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from policy_inference.backends.base import BackendBase
 
 
 class OnnxReferenceBackend(BackendBase):
-    """Runs a model in the reference implementation of ONNX."""
+    """Runs a model with the ONNX reference implementation."""
 
     name = "onnx_reference"
     """The back end's name in pyproject.toml and its artifact's name in policy.yaml."""
@@ -42,7 +42,7 @@ class OnnxReferenceBackend(BackendBase):
         return inputs, outputs, {"runtime": f"onnx {onnx.__version__}", "device": "CPU"}
 
     def _bind(self) -> None:
-        """Do nothing: this runtime receives its inputs with each run and returns new arrays."""
+        """Do nothing, because this runtime takes its inputs at each run and returns new arrays."""
 
     def _run(self) -> None:
         try:

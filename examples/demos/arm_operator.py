@@ -22,8 +22,8 @@ class ArmOperator(Operator):
 
     Attributes:
         results: For each episode, True if it succeeded.
-        chunks: Number of chunks from the policy node.
-        diagnostics: Latest diagnostics of the policy node: values by key.
+        chunks: Number of chunks received from the policy node.
+        diagnostics: Latest diagnostics of the policy node, by key.
     """
 
     def __init__(
@@ -50,13 +50,13 @@ class ArmOperator(Operator):
         return self.call(self._next, "next_episode")
 
     def run_episode(self, timeout_s: float) -> bool:
-        """Make the arm stand, and run the policy until the episode or the policy ends.
+        """Put the arm in its stand pose; run the policy until the episode ends or a fault occurs.
 
         Args:
             timeout_s: Time limit for the episode, on the steady clock.
 
         Returns:
-            Whether the episode succeeded. After a fault, the node still has the fault latched.
+            Whether the episode succeeded; False after a fault, which stays latched.
         """
         before = len(self.results)
         self.stand()

@@ -48,7 +48,7 @@ ROUNDS = ((1.0, 0.0), (0.4, 0.01), (1.0, 0.02), (0.4, 0.02))
 pair.
 """
 LARGEST_STEP_RATIO = 1.5
-"""Limit for the steps of targets, as a multiple of the largest step in a healthy run."""
+"""Limit on target steps, as a multiple of the largest step in a healthy run."""
 _NODE = "policy_set_node"
 _LARGEST = (0.6, 0.4, 0.7)
 """Limits of the velocity commands: m/s, m/s, rad/s."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The real policy node on a virtual base: rclpy, threads, clocks and the model are replaced."""
+"""The real policy node on a virtual host: rclpy, threads, clocks and the model are replaced."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class FaultyModel:
         """Do nothing, so that no fault of the model keeps a node from starting."""
 
     def close(self) -> None:
-        """Do nothing: nothing is open."""
+        """Do nothing, because nothing is open."""
 
     def problem(self) -> str:
         return ""
@@ -243,10 +243,10 @@ class ChaosNode(PolicyNode, VirtualNode):
         super()._show()
 
     def apply_realtime(self) -> None:
-        """Do nothing: the virtual node needs no real-time settings."""
+        """Do nothing, because the virtual node needs no real-time settings."""
 
     def report(self) -> None:
-        """Publish nothing: the scenario sends the mode to the operator."""
+        """Publish nothing, because the scenario sends the mode to the operator."""
 
     def begin(self) -> None:
         """Configure and activate."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Process that runs the seeds with one fault in the code; inserts it before importing the suite."""
+"""Process that runs the seeds with one fault in the code, inserted before the suite is imported."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LIMIT_S = 1800
 
 
 class _Loader(SourceFileLoader):
-    """Loads a module from another text instead of its file."""
+    """Loads a module from a given text instead of its file."""
 
     text: str
 
@@ -27,7 +27,7 @@ class _Loader(SourceFileLoader):
 
 
 class _Finder:
-    """Finds one module, and has it loaded from another text."""
+    """Finds one module, and has it loaded from a given text."""
 
     def __init__(self, name: str, text: str) -> None:
         self._name, self._text = name, text

@@ -62,7 +62,7 @@ class VirtualNode(LifecycleNode):
         self.heard = dict[str, list[Heard]]()
 
     def __del__(self) -> None:
-        """Do nothing: there are no rclpy objects to free."""
+        """Do nothing, because there are no rclpy objects to free."""
 
     @property
     def services(self) -> list[Any]:
@@ -99,7 +99,7 @@ class VirtualNode(LifecycleNode):
         self._values[name] = value
 
     def add_on_set_parameters_callback(self, _: object) -> None:
-        """Do nothing: nothing else sets parameters."""
+        """Do nothing, because nothing else sets parameters."""
 
     def get_parameter(self, name: str) -> Any:
         return SimpleNamespace(value=self._values.get(name))
@@ -125,10 +125,10 @@ class VirtualNode(LifecycleNode):
         return name, kind
 
     def create_timer(self, *_: object, **__: object) -> None:
-        """Do nothing: the scenario triggers periodic work."""
+        """Do nothing, because the scenario triggers periodic work."""
 
     def destroy_timer(self, _: object) -> None:
-        """Do nothing: there are no timers."""
+        """Do nothing, because there are no timers."""
 
     destroy_service = destroy_subscription = destroy_publisher = destroy_timer
 

@@ -77,7 +77,7 @@ _COMPARED_S = 0.1
 _SAVED_TICKS = 10
 """Number of ticks between saved states that are included in the digest."""
 _SCALES = {"effort": 15.0, "velocity": 4.0}
-"""Scales of a policy that commands efforts, N m, and velocities, rad/s; the guard clips some."""
+"""Scales of a policy that commands efforts, N m, and velocities, rad/s; the guard clips a few."""
 _CLOCK_OFFSETS_S = (0.0, 0.0, 0.0, 0.03, -0.03, -0.7, 5.0)
 """How far the clock of the driver's computer is ahead of the host's, s. If it is behind by more
 than a timeout but less than 0.5 s, no policy starts, because the inputs look stale.
@@ -650,7 +650,7 @@ class _Play:
 class _Operator:
     """A person at the keyboard who wants the robot to walk and starts over after each fault.
 
-    Uses the pilot of `robot_operator`, and sends its requests and velocity.
+    Uses the pilot of `robot_operator`, and sends the pilot's requests and velocity.
     """
 
     def __init__(

@@ -19,7 +19,7 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 def soak(hours: float, seed: int, options: Options, say: Callable[[str], None]) -> int:
-    """Run one seed for simulated hours; return the exit status.
+    """Run one seed for this many simulated hours; return the exit status.
 
     The run fails if an invariant breaks or files are left open.
     """

@@ -90,7 +90,7 @@ class Stack:
 
         Args:
             folder: Folder for logs, the trace and the events.
-            emulator: Parameters of the emulator, besides those with which it and the driver find
+            emulator: Parameters of the emulator, other than those with which it and the driver find
                 each other.
             driver: Parameters of the driver, with the same exceptions.
             policy: Parameters of the policy node.

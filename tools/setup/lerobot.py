@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Command `python3 -m tools.setup.lerobot`: LeRobot in `.venv-lerobot`, together with ROS 2.
 
-It is not needed to run a policy, but for training policies, writing datasets, and driving ROS 2
-robots with LeRobot's own commands. LeRobot limits PyTorch to versions from before its own release;
-its ACT also trains with the later version below.
+LeRobot is not needed to run a policy, but it is needed to train policies, write datasets, and drive
+ROS 2 robots with LeRobot's own commands. LeRobot limits PyTorch to versions from before its own
+release; its ACT also trains with the later version below.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ _log = logging.getLogger("train_arm")
 
 
 class Locator(nn.Module):
-    """The encoder with, for each camera, a linear estimate and its uncertainty; for training."""
+    """The encoder plus, for each camera, a linear estimate and its uncertainty, for training."""
 
     def __init__(self) -> None:
         """Initialize random weights."""

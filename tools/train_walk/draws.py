@@ -101,7 +101,7 @@ class Draws:
         return shift, late.astype(int)
 
     def with_map_errors(self, ground_z: Array, difficulty: float) -> Array:
-        """Return heights [robots, points] with noise; unknown ones are replaced by a neighbor."""
+        """Return heights [robots, points] with noise; unknown ones are replaced by a neighbor's."""
         wrong = self._hard.map
         noise = difficulty * wrong.noise_m * self._random.uniform(-1.0, 1.0, ground_z.shape)
         share = difficulty * wrong.unknown_share * self._random.random((len(ground_z), 1))

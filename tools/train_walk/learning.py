@@ -42,7 +42,7 @@ IMITATIONS, IMITATED, IMITATION_RATE, IMITATED_STD = 1000, 512, 1e-3, 0.3
 
 
 class WalkEnv(VecEnv):
-    """Robots behind rsl_rl's interface; the difficulty rises while they follow."""
+    """Robots behind rsl_rl's interface; the difficulty rises while the robots follow commands."""
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
@@ -87,7 +87,7 @@ class WalkEnv(VecEnv):
 
 
 class CalmingPPO(PPO):
-    """PPO whose last updates are small; the final actor is an average over them."""
+    """PPO whose last updates are small; the final actor is an average over these updates."""
 
     def __init__(self, *args: Any, updates: int, **kwargs: Any) -> None:
         """Take rsl_rl's arguments, and the number of updates in the whole training run."""
@@ -126,7 +126,7 @@ def new_runner(environment: Environment, folder: Path | None, *, samples: int) -
 
     Args:
         environment: The robots.
-        folder: Folder for checkpoints and TensorBoard curves; None for neither.
+        folder: Folder for checkpoints and TensorBoard curves; None to write neither.
         samples: Number of policy steps, summed over all robots.
     """
     network = {"class_name": "MLPModel", "hidden_dims": HIDDEN, "activation": "elu"}
@@ -192,7 +192,7 @@ def mirror_action(action: Tensor) -> Tensor:
 def start_from(alg: PPO, checkpoint: Path) -> None:
     """Load actor and critic from another training run, which may lack the last inputs.
 
-    Such inputs (a height scan, or the velocity of the base) start without effect.
+    Such inputs (a height scan, or the velocity of the base) have no effect at first.
     """
     try:
         content = torch.load(checkpoint, weights_only=True)

@@ -133,9 +133,10 @@ class Robots:
         Args:
             robot: The robot.
             count: Number of robots.
-            rough: Number of robots on each terrain; they are the last rows.
+            rough: Number of robots on each terrain; these robots are the last rows.
             grounds: Number of different grounds for each terrain.
-            threads: Number of threads that step the robots; the result does not depend on it.
+            threads: Number of threads that step the robots; the result does not depend on this
+                number.
         """
         self.robot = robot
         self.count, self._flat, self._threads = count, count - sum(rough.values()), threads
@@ -208,7 +209,7 @@ class Robots:
         """Advance by one policy period.
 
         Args:
-            targets: Joint position targets of each physics step [robots, DECIMATION, 12], rad.
+            targets: Joint position targets for each physics step [robots, DECIMATION, 12], rad.
         """
         for rows, models, datas in self._groups:
             self._pool.rollout(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reward terms used in training, with one row per robot; the task has the weights."""
+"""Reward terms used in training, with one row per robot; the task defines the weights."""
 
 from __future__ import annotations
 

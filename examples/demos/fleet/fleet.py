@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The fleet as its operator uses it: robots, servers, an inventory, and the suite's commands."""
+"""The fleet as its operator sees it: robots, servers, an inventory, and the suite's commands."""
 
 import json
 import os
@@ -30,14 +30,14 @@ BASELINE = "1.0.0"
 CANARY, PRODUCTION = "canary", "production"
 """Groups of the inventory, in roll-out order."""
 PAYLOAD_KG = 5.5
-"""Payload of the canary, so that a release that works only without load does not pass."""
+"""Payload that the canary carries, so that a release that works only without load does not pass."""
 _COMMAND_WITHIN_S = 900.0
 """Time limit for a command, generous enough for a busy machine."""
 _LINES_SHOWN = 12
 
 
 class Fleet:
-    """Robots that walk with version BASELINE, and everything needed to release a new one to them.
+    """Robots that walk with version BASELINE, and everything needed to release a new version.
 
     Attributes:
         robots: The robots by name; the first is the canary.
@@ -52,7 +52,7 @@ class Fleet:
 
         Args:
             folder: Empty folder for all files.
-            shipped: The suite's bundle, from which all versions are made.
+            shipped: Bundle shipped with the suite, from which all versions are made.
             robots: Number of robots.
             speed: Maximum simulation speed, in simulated seconds per second.
         """

@@ -19,7 +19,7 @@ _WALK_S = 4.0
 _SHADOW_TICKS = 200
 _ACCEPTED = ("observations.obs.joint_vel.scale", "joints.effort_limit")
 """Contract keys whose changes would stop the bad candidates in simulation. Here the changes are
-accepted as intended, so that later stages show what they find.
+accepted as if they were intended, so that later stages show what they find.
 """
 _CANARY_TRIAL_S, _PRODUCTION_TRIAL_S = 12.0, 4.0
 _LIMITS: Mapping[str, Mapping[str, float]] = {
@@ -27,7 +27,7 @@ _LIMITS: Mapping[str, Mapping[str, float]] = {
     "shadow": {"min_minutes": 0.9 * _SHADOW_TICKS / 50.0 / 60.0},
     "canary": {"min_minutes": 0.9 * _CANARY_TRIAL_S / 60.0},
 }
-"""The demo's release limits: a real release takes days, this one minutes."""
+"""Release limits for the demo: a real release takes days; this one takes minutes."""
 _TORQUE_SHARE = 0.4
 """Torque gate of the trials; the version in use reaches 0.28 with this payload, 0.21 without."""
 _HEALTHY_WITHIN_S = 240.0
@@ -44,7 +44,7 @@ class ReleaseResult:
         digest: The candidate's digest in the registry.
         stage: Stage in which the release ended; production if nothing stopped the candidate.
         reason: Why the candidate was stopped in that stage; empty if it was not stopped.
-        evidence: What the release file contains about each stage.
+        evidence: What the release file records about each stage.
     """
 
     candidate: ReleaseCandidate
@@ -132,7 +132,7 @@ class ReleaseManager:
         self._fleet.run(*words, "--baseline", baseline.folder, "--by", _BY, accepted=(0, 1, 4))
 
     def _shadow(self, file: Path, candidate: ReleaseCandidate, digest: str) -> None:
-        """Run the candidate as shadow of the version in use on one robot; replay the recording."""
+        """Run the candidate as a shadow of the version in use on a robot; replay the recording."""
         robot = self._fleet.others[0] if self._fleet.others else self._fleet.canary
         self._fleet.pull(robot, digest)
         recording = self._recorded(robot, f"{BUNDLE}@{candidate.version}")

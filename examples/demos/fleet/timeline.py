@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Version and mode of each robot over time: takes samples and draws them as an image."""
+"""Samples the version and mode of each robot over time, and draws them as an image."""
 
 import threading
 import time
@@ -55,7 +55,7 @@ class TimelineEvent:
     Attributes:
         at_s: Time since the start of the demo.
         kind: `stage`, `stopped`, or the kind of an interruption.
-        robot: Affected robot; empty for the fleet.
+        robot: Affected robot; empty if the event concerns the whole fleet.
         text: Description of the event.
     """
 

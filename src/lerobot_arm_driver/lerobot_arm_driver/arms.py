@@ -54,7 +54,7 @@ class Arm:
         title: Name for messages.
         robot_type: LeRobot's `--robot.type` for a single arm.
         module: Module in which LeRobot registers that type.
-        range_rad: Lowest and highest position of each joint, in the order of the servos' numbers.
+        range_rad: Lowest and highest position of each joint, in the order of the servo numbers.
         stall_nm, fastest_rad_s: Stall torque and top speed of each servo.
         servo: Family to which all servos belong.
         sides: Prefixes of the joint names; one empty prefix for a single arm.
@@ -171,9 +171,9 @@ class ArmSettings(DriverSettings):
         way_out: What the servos do when control is given back: HOLD or TORQUE_OFF.
         max_relative_target_rad: Maximum distance of a goal from the joint's position; goals are
             clipped to it.
-        leader: True if a person moves the arm by hand; then joints commanded without stiffness and
-            damping are limp.
-        servo_p, servo_i, servo_d: Gains of the servos' own position loop; -1 for LeRobot's.
+        leader: True if a person moves the arm by hand; joints commanded without stiffness and
+            damping then go limp.
+        servo_p, servo_i, servo_d: Gains of the servos' own position loop; -1 to use LeRobot's.
     """
 
     robot: str = "so101"

@@ -22,7 +22,7 @@ from robot_driver.interfaces import F64
 from robot_driver.robot import RobotInterface
 
 _PREPARATION_S = 5.0
-"""Time limit for all servos to hold; writing their settings takes a few tenths of a second."""
+"""Time limit for all servos to start holding; writing settings takes a few tenths of a second."""
 
 
 class ServoArm(RobotInterface[ArmState]):
@@ -55,7 +55,7 @@ class ServoArm(RobotInterface[ArmState]):
         return read_state(data)
 
     def encode(self, values: F64) -> bytes:
-        """Return the frame with the joints' goals, for values [n, 5].
+        """Return the frame that carries the joints' goals, given values [n, 5].
 
         A joint without stiffness holds its current position, as all joints do at rest.
         """
@@ -115,8 +115,8 @@ class ServoArm(RobotInterface[ArmState]):
     def _faults(self, state: ArmState) -> list[str]:
         """Return one sentence for each servo that reports an error.
 
-        A gripper overloaded by pressing on an object is no fault: LeRobot configures its servo to
-        protect itself early.
+        A gripper overloaded by pressing on an object is no fault, because LeRobot configures its
+        servo to protect itself early.
         """
         faults = []
         for name, status in zip(self.figures.joint_names, state.status.tolist(), strict=True):

@@ -25,7 +25,7 @@ from robot_driver.interfaces import F64, DriverError
 from robot_driver.reception import StateBounds
 
 _SMOOTHED_S: Final = 0.05
-"""Smoothing time for velocities: one encoder count between two readings already means 0.09 rad/s.
+"""Smoothing time for velocities: a single encoder count between two readings amounts to 0.09 rad/s.
 """
 _TRIES: Final = 3
 _LATE_S: Final = 0.02
@@ -66,7 +66,7 @@ class Servos:
         self._velocity, self._held, self._other = self._unknown()
 
     def connect(self) -> None:
-        """Open each bus; check that its servos answer and are calibrated as their file says."""
+        """Open each bus; check that its servos answer and match the calibration file."""
         self._configured, self._limp = False, False
         self._position = self._doubted = None
         self._velocity, self._held, self._other = self._unknown()
@@ -85,7 +85,7 @@ class Servos:
 
         While the servos hold, implausible positions raise DriverError, because an encoder may have
         slipped or the answers may belong to another request. Positions that are plausible only as a
-        continuation of implausible ones raise it, too.
+        continuation of implausible ones also raise it.
         """
         seen = self._asked("Present_Position", normalize=True)
         now_s = time.monotonic()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The form of a mapping's datasets: features, as LeRobot describes them, and videos."""
+"""The format of the datasets that a mapping defines: LeRobot feature descriptions, and videos."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ INTERVENTION in each frame in which a person, not the policy, drove.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetForm:
-    """Form in which all episodes of a dataset are written.
+    """Format in which all episodes of a dataset are written.
 
     Attributes:
         codec: Codec of the videos; if None, each image is stored as a PNG in the dataset's rows.
         judged: Which of SUCCESS and INTERVENTION the dataset has.
-        encoder_threads: Number of threads for each video; None if the codec decides.
+        encoder_threads: Number of threads for each video; None to let the codec decide.
     """
 
     codec: str | None = "h264"
@@ -62,7 +62,7 @@ def dataset_features(
 
 
 def not_for_videos(mapping: RobotMapping) -> Iterator[str]:
-    """Yield a problem per camera of odd width or height: video colors cover 2 x 2 pixels."""
+    """Yield a problem per camera with an odd width or height: video colors cover 2 x 2 pixels."""
     for name, camera in mapping.cameras.items():
         if camera.height % 2 or camera.width % 2:
             yield (

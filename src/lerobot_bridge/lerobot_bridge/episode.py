@@ -17,7 +17,7 @@ from policy_core.interfaces import F64, U8
 from policy_core.safe_files import whole_file
 
 SIDECAR = "episode.json"
-"""File next to the messages of a recorded episode, with its task and outcome."""
+"""File stored next to a recorded episode's messages; contains the episode's task and outcome."""
 
 
 class Mark(IntEnum):

@@ -28,9 +28,9 @@ from policy_core.interfaces import Times
 from policy_core.observation.pairing import Arrival, ObservationAssembler, observations
 
 FEWEST = 2
-"""Minimum number of frames in an episode: LeRobot's video statistics need two."""
+"""Minimum number of frames in an episode; LeRobot's video statistics need two."""
 MOST_CLOSED_UP, FEW = 0.05, 5
-"""Maximum fraction and number of missing frames that may be closed up, which speeds the motion up.
+"""Maximum fraction and number of missing frames that may be closed up; this speeds the motion up.
 """
 
 
@@ -47,9 +47,9 @@ class EpisodeFrames:
         closed_up: Number of frames missing within parts, including those found unreadable so far.
         inputs: The sources and cameras of the mapping, by name.
         topic_times: Message times of each source and camera.
-        unreadable: Messages that could not be read, in the frames so far.
-        ranges: For each source, the values outside their ranges in the frames so far.
-        motions: The ranges of motion of state and action in the frames so far.
+        unreadable: Messages that could not be read, in the frames yielded so far.
+        ranges: For each source, the values outside their ranges, in the frames yielded so far.
+        motions: Ranges of motion of the state and the action, in the frames yielded so far.
     """
 
     def __init__(

@@ -53,7 +53,7 @@ class ActionLimits:
     def apply(self, action: Mapping[str, float], measured: Mapping[str, float]) -> Sent:
         """Return the values to send for an action.
 
-        A joint beyond its limits returns to them in steps of `max_relative_target`.
+        A joint outside its limits moves back toward them in steps of `max_relative_target`.
 
         Args:
             action: The action's values, by name.

@@ -15,7 +15,7 @@ class Ros2TeleoperatorConfig(TeleoperatorConfig):
 
     Attributes:
         mapping: A mapping file, or the name of a mapping included in lerobot_bridge.
-        connect_timeout_s: Maximum wait for each topic to have a message, s.
+        connect_timeout_s: Maximum time to wait for a message on each topic, s.
     """
 
     mapping: str

@@ -55,7 +55,7 @@ class Lite3Reception(StateReception[Lite3State]):
 
     In `counts`, `missed` is the number of ticks that never arrived, and `contact_not_finite` the
     number of accepted frames with non-finite contact forces. `restarted` is True if the tick has
-    gone back.
+    gone backward.
 
     Attributes:
         other_codes: The first few distinct codes of datagrams from the host that are not states.

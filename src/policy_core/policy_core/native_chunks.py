@@ -71,7 +71,7 @@ class NativeChunks:
 
         Args:
             saved: The saved state.
-            form: The owner's current saved state in the native core, which defines the form.
+            form: The owner's current saved state in the native core, which defines the structure.
         """
         if self._owner is not self._policy:
             saved, form = saved["policy"], form["policy"]

@@ -46,7 +46,7 @@ _STATUS_LOCK_S = 0.02
 
 
 class _Model:
-    """Runs a back end for the native core, which refers to an error by the number of its words."""
+    """Runs a back end for the native core, which refers to errors by message number."""
 
     def __init__(self, backend: Backend, number_of: Callable[[str], int]) -> None:
         self._backend, self._number_of = backend, number_of
@@ -108,10 +108,10 @@ class TickRecord(NamedTuple):
 class NativeController(Controller):
     """A controller that ticks in C++, with results bit-identical to those of `Controller`.
 
-    The native core holds the state that ticks change. The part of it that requests use, except a
-    chunk policy's own memory, is copied from the native core before each request and copied back
-    afterwards, between two ticks. State fields are shared memory. `latest_tick` holds a copy of a
-    tick, so that further ticks may run meanwhile.
+    The native core holds the state that ticks change. The part of this state that requests use,
+    except a chunk policy's own memory, is copied from the native core before each request and
+    copied back afterwards, between two ticks. State fields are shared memory. `latest_tick` holds a
+    copy of a tick, so that further ticks may run meanwhile.
     """
 
     _COPIED = (
@@ -460,12 +460,12 @@ def _owners(tree: Any, name: str) -> tuple[Any, str]:
 
 
 def _shown_ticks(period_ns: int) -> int:
-    """Return how many ticks may wait to be displayed: one second's worth, within 64 to 1024."""
+    """Return how many ticks may wait to be displayed: one second's worth, clamped to 64 to 1024."""
     return max(64, min(1024, 1_000_000_000 // period_ns))
 
 
 class NativeInput(Input):
-    """An input whose state is kept in a native core, once the input has joined it."""
+    """An input whose state is kept in a native core, once the input has joined that core."""
 
     _native: Any = None
     _repeats = 0
@@ -501,7 +501,7 @@ class NativeInput(Input):
         self._native.reject(self._place, self.number)
 
     def say(self, problem: str) -> None:
-        """Set the words for the problem of a message that the native core has rejected."""
+        """Set the words that describe why the native core has rejected a message."""
         self._words.set_text(self.number, problem)
 
     def age_ns(self, now_ns: int) -> int | None:

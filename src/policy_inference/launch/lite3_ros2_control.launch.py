@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Launch a walking policy as a ros2_control controller of a simulated Lite3, Go2 or G1.
 
-Requires ros2_control and the packages policy_controllers and robot_sim. On your own robot, use its
-hardware component instead of the simulated one: docs/ros2_control.md.
+Requires ros2_control and the packages policy_controllers and robot_sim. On your own robot, use that
+robot's hardware component instead of the simulated one; see docs/ros2_control.md.
 """
 
 import subprocess

@@ -36,8 +36,8 @@ class CommandResult(Generic[DocumentT_co]):
         document: Result for programs: a dataclass or a mapping, with JSON types, paths and enums.
         text: Result for people: lines, and other report parts.
         status: Exit status of the command.
-        error: A failure after the result was available. It is logged after the result, and
-            determines the exit status.
+        error: A failure that occurred after the result was available. It is logged after the
+            result, and determines the exit status.
     """
 
     document: DocumentT_co
@@ -68,9 +68,9 @@ class Verb(Protocol):
 class CommandParser(argparse.ArgumentParser):
     """Argument parser for a command in the suite.
 
-    Options cannot be abbreviated, because an abbreviation may change its meaning when an option is
-    added. Unknown options are reported before missing ones, since they are often misspellings of
-    those.
+    Options cannot be abbreviated, because an abbreviation may change meaning when an option is
+    added. Unknown options are reported before missing ones, since an unknown option is often a
+    misspelling of a missing one.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:

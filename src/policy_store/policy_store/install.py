@@ -141,7 +141,7 @@ def require_expected(contract: HostedContract, expected: str, place: Path | str)
 def absent_backends(
     contract: HostedContract, backends: Collection[str] | None, place: Path | str
 ) -> list[str]:
-    """Return a contract's back ends that are not requested.
+    """Return a contract's back ends that were not requested.
 
     Raises:
         PolicyError: A model has no artifact for a requested back end.

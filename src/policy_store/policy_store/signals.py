@@ -80,7 +80,7 @@ def stopped_by_signals(stop: Callable[[], None], within_s: float = HANGS_AFTER_S
 
     Args:
         stop: Function that asks the block to end.
-        within_s: Time within which the block must end after that, s.
+        within_s: Time within which the block must end after the call, s.
     """
     for number in INTERRUPTING:
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -94,7 +94,8 @@ def _signals_watched(watch: Callable[[socket.socket], None]) -> Iterator[None]:
     """Run `watch` on a thread that learns of each signal at once, even if the main thread hangs.
 
     A Python signal handler runs on the main thread, where it waits for a call into a runtime to
-    return, which may never happen. The interpreter's write to a descriptor does not wait.
+    return, which may never happen. The interpreter's write of the signal to a descriptor does not
+    wait.
 
     Args:
         watch: Function that runs on the thread. Its socket yields one byte for each signal, the

@@ -65,7 +65,7 @@ class Stillness:
 
 
 class YawRateCheck:
-    """Checks the unit of the angular velocity, by comparison with the attitude, as the robot turns.
+    """Checks the unit of the angular velocity by comparing it with the attitude as the robot turns.
 
     Over each second in which yaw changes by more than 5 degrees, the integral of the yaw rate
     (Euler's kinematic equation for rotations about z, y, x) must equal that change; a wrong unit
@@ -124,7 +124,7 @@ class YawRateCheck:
 
         Args:
             unit: The unit that is configured.
-            waived: True to accept that the robot has not turned yet.
+            waived: True to accept a robot that has not turned yet.
         """
         if self.ratio is None:
             return (

@@ -21,8 +21,8 @@ from robot_driver.interfaces import (
 _FIRST_S, _FIRST_FOR_S = 0.5, 0.1
 _IGNORED_NS = 300_000_000
 _LEAST_SHARE = 0.5
-"""Share of the commanded torque below which a joint ignores its command; a joint that follows
-exerts all of it.
+"""Share of the commanded torque below which a joint counts as ignoring its command; a joint that
+follows its command exerts the full torque.
 """
 _JOINTS = 2
 """Minimum number of joints that ignore their command; a single one may be a failed drive."""
@@ -32,7 +32,7 @@ class CommandAcknowledgement:
     """Compares measured with commanded torques to see whether the robot follows this driver.
 
     Attributes:
-        known: True once the robot is known to follow this driver, after control was taken.
+        known: True once the robot is known to follow this driver, after control has been taken.
     """
 
     def __init__(self, figures: DriveFigures, torque_nm: float, host: str) -> None:
@@ -132,11 +132,11 @@ class Follower:
         latch: Reason why nothing is followed; None while `command` is followed.
         newest: Latest valid command, followed or not.
         counts: Counters of commands.
-        refusal: Reason why the last refused command was refused.
+        refusal: Reason for the last refusal of a command.
     """
 
     def __init__(self, figures: DriveFigures, max_start_error_rad: float) -> None:
-        """Start with no command; `max_start_error_rad` is as in `DriverSettings`."""
+        """Start with no command; `max_start_error_rad`: see `DriverSettings`."""
         self._figures = figures
         self._max_start_error_rad = max_start_error_rad
         self.latch: str | None = "no command has arrived"

@@ -189,7 +189,7 @@ class Link(Generic[StateT]):
             self.release(f"nothing can be sent to {self._robot.host}: {error}", now_ns)
 
     def obstacles(self, now_ns: int) -> list[str]:
-        """Return the reasons to refuse control, as sentences; none unless LISTENING."""
+        """Return the reasons to refuse control, as sentences; always empty unless LISTENING."""
         return self._robot_obstacles(now_ns) if self.phase is DriverPhase.LISTENING else []
 
     def report(self, now_ns: int) -> DriverReport:
@@ -299,7 +299,7 @@ class Link(Generic[StateT]):
         self._sent_ns, self._largest_gap_ns = None, 0
 
     def _leave(self, reason: str, now_ns: int) -> None:
-        """Give control back, or end the preparation if control was not taken yet."""
+        """Give control back, or end the preparation if control has not been taken yet."""
         if self.phase is DriverPhase.TAKING:
             self._answer(TAKE, f"{reason}; control was not taken")
         given_back = self._robot.given_back

@@ -42,7 +42,7 @@ class LinkSupervisor(Generic[StateT]):
     transport. A hung process is killed first.
 
     Attributes:
-        refused: Parts of `realtime.*` that the machine refused the process, with remedies.
+        refused: Parts of `realtime.*` that the machine did not grant the process, with remedies.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class LinkSupervisor(Generic[StateT]):
             ends: Returns True to abort the start, because the caller wants to end.
 
         Raises:
-            DriverError: As in `RobotInterface.open`; or the process did not start; or `ends`
+            DriverError: Same as `RobotInterface.open`; or the process did not start; or `ends`
                 returned True.
         """
         self._robot = robot
@@ -95,7 +95,7 @@ class LinkSupervisor(Generic[StateT]):
         return self._process.pid
 
     def follow(self, command: WireCommand) -> None:
-        """Follow a command from now on, if possible; reports say whether it is refused or ended."""
+        """Follow a command from now on, if possible; reports say if it is refused or has ended."""
         self._ask(command)
 
     def take(self, other_obstacles: Sequence[str] = ()) -> bool:

@@ -51,7 +51,7 @@ OF_BOTH = frozenset((OperatorRequest.DAMP, OperatorRequest.RESET))
 COMMANDED_VALUES = "commanded_values"
 """Default topic for commanded values besides the velocity; the contract may name another."""
 ANSWER_TIMEOUT_S = 10.0
-"""Maximum wait for a service, an answer or the first status."""
+"""Maximum time to wait for a service, an answer or the first status."""
 
 
 class OperatorError(PolicyError):

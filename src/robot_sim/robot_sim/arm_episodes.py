@@ -85,7 +85,7 @@ class Episodes:
         """Wait for the first episode.
 
         Args:
-            seed: Seed of the first episode; each later one has the next number.
+            seed: Seed of the first episode; each later episode uses the next number.
             longest_ns: Maximum duration of an episode.
         """
         self.results: list[Result] = []

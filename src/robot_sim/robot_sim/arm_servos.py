@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated SO-101's servos, which connect its joints to its bus; with a calibration."""
+"""The servos of the simulated SO-101, with a calibration; they connect its joints to its bus."""
 
 import json
 from pathlib import Path

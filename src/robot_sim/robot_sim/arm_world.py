@@ -97,7 +97,7 @@ class ArmWorld(DrivenWorld):
         mujoco.mj_forward(self.model, self._data)
 
     def show(self, pose: npt.ArrayLike) -> None:
-        """Set a `pose`, at rest, for `render` and `sense`."""
+        """Put the arm and the cube in a `pose`, at rest, for `render` and `sense`."""
         self._data.qpos[:], self._data.qvel[:] = pose, 0.0
         mujoco.mj_forward(self.model, self._data)
 

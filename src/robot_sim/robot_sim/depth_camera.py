@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A depth camera on the base of a simulated robot, by ray casting; it needs no graphics.
 
-Its faults begin and end by simulated time and are written like those of a robot
+Its faults begin and end at simulated times and are written like those of a robot
 (`robot_sim.faults`):
 
 ===============================  =================================================================

@@ -8,9 +8,9 @@ They are written as in `robot_sim.faults`: `kind:target[@start_s][+duration_s][=
 `loss:state|command=share`  this share of the datagrams in one direction is lost (0 to 1)
 `duplicate:...=share`       this share arrives twice
 `reorder:...=share`         this share arrives 5 ms late, so that later datagrams overtake it
-`delay:...=seconds`         all arrive later (up to 1 s)
-`slow:...=seconds`          at most one arrives in this time
-`repeat:state|command`      each has the content of the first one
+`delay:...=seconds`         every datagram arrives this much later (up to 1 s)
+`slow:...=seconds`          at most one datagram arrives per interval of this length
+`repeat:state|command`      every datagram repeats the first one's content
 `garbage:state|command`     all bits are inverted
 `silent:state`              no state frame is sent
 `deaf:command`              no datagram is received

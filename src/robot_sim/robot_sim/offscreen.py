@@ -86,7 +86,8 @@ def fixed_view(model: mujoco.MjModel, camera: str) -> mujoco.MjvCamera:
 def _gl_module() -> str:
     """Return MuJoCo's module for the first OpenGL back end that works without a display.
 
-    Each one is tried in its own process, because PyOpenGL stays bound to the first one imported.
+    Each back end is tried in its own process, because PyOpenGL stays bound to the first one
+    imported.
     """
     problems: list[str] = []
     for name, module in _GL_MODULES.items():

@@ -23,8 +23,8 @@ answer      simulated time in ns, number of joint samples so far, number of IMU 
 refusal     -1 instead of a time, then the reason, as UTF-8; the robot exits
 ==========  =====================================================================================
 
-Faults act as in `sim_node`. A silenced stream keeps its last values and its number of samples;
-values are NaN before the first sample.
+Faults have the same effects as in `sim_node`. A silenced stream keeps its last values and its
+number of samples; values are NaN before the first sample.
 """
 
 import argparse

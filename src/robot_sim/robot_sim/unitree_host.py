@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The computer of a Unitree Go2 or G1 as a driver sees it, without DDS and in simulated time.
 
-No robot was observed for this module. The rules come from the vendor's code and from reports of
-other users; where nothing is known, the host is as strict as a robot could be.
+This module was written without observing a robot. The rules come from the vendor's code and from
+reports of other users; where nothing is known, the host is as strict as a robot could be.
 
 - At startup, the robot's own controller drives the joints and holds the pose. It answers on
   `motion_switcher` and, on a quadruped, on `sport`.
@@ -79,7 +79,7 @@ _NO_SUCH_API, _NOT_JSON, _NO_SUCH_MODE = 3203, 7001, 7004
 _RELEASE_NS = 300_000_000
 _STAND_NS = 2 * NS_PER_S
 _STATE_STEPS, _BATTERY_STEPS = 2, 1000
-"""Physics steps of 1 ms between messages: 500 Hz and 1 Hz."""
+"""Number of 1 ms physics steps between messages: 500 Hz for the state, 1 Hz for the battery."""
 _TURN_RAD, _TURN_S = math.pi / 2.0, 2.0
 Message = tuple[str, bytes]
 """Topic, and bytes with encapsulation."""
@@ -110,7 +110,8 @@ class UnitreeHost(RobotHost):
     `standing_down`, `damping`.
 
     Attributes:
-        mode: Name of the robot's own controller that drives the joints; empty if it was released.
+        mode: Name of the robot's own controller that drives the joints; empty if the controller was
+            released.
     """
 
     def __init__(
@@ -128,7 +129,7 @@ class UnitreeHost(RobotHost):
         Args:
             robot: Name in `MODELS`.
             friction: Sliding friction between feet and floor.
-            seed: Seed for the start pose; 0 gives the exact one.
+            seed: Seed for the start pose; 0 gives the exact pose.
             pose: Start pose.
             mode: Name of the robot's own controller.
             watchdog_s: Time without commands after which the drives damp; 0 for never.
@@ -194,7 +195,7 @@ class UnitreeHost(RobotHost):
         return waiting
 
     def start(self) -> None:
-        """Switch the host on again: its tick starts at 0, and its own controller stands up."""
+        """Switch the host on again: its tick starts at 0; its own controller raises the robot."""
         super().start()
         self.mode, self._releases_ns = self._own_mode, None
         self._stand()
@@ -310,7 +311,7 @@ class UnitreeHost(RobotHost):
         return 0
 
     def _select(self, mode: str, event: str) -> None:
-        """Start the robot's own controller; it stands up."""
+        """Start the robot's own controller, which makes the robot stand up."""
         self.mode, self._own_mode, self._releases_ns = mode, mode, None
         self.target, self._heard_ns, self._following = None, None, False
         self._say(event, mode)

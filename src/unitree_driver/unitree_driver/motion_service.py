@@ -64,7 +64,7 @@ class MotionService:
 
         Args:
             now_s: Current time.
-            lies: True if the robot is lying down or does not have to.
+            lies: True if the robot is lying down or does not have to lie down.
             lies_down: True if the robot's controller can make it lie down.
         """
         if self._pending is not None and now_s - self._sent_s < _AGAIN_S:

@@ -61,8 +61,8 @@ class UnitreeState(NamedTuple):
         tick: The robot's counter, interpreted as ms, modulo 2**32.
         quat_xyzw: Rotation from body to world [4]; in the message, w is first.
         rpy: Roll, pitch, yaw [3], rad: rotations about z, then y, then x.
-        ang_vel, lin_acc: Angular velocity and acceleration, body frame [3], rad/s and m/s^2; about
-            +9.81 along z at rest.
+        ang_vel, lin_acc: Angular velocity and acceleration, body frame [3], rad/s and m/s^2; at
+            rest, the acceleration is about +9.81 along z.
         joint_pos, joint_vel, joint_effort: Joint states [n], rad, rad/s, N m.
         temperature_c: Motor temperatures [n], degrees Celsius; the higher of casing and winding.
         motor_errors: Error bits of the motors [n]; 0 if the messages have none.

@@ -28,7 +28,7 @@ does not stop.
 
 
 class Simulator(Node):
-    """A robot that lies on the floor and sends its state."""
+    """A simulated robot that starts lying on the floor and sends its state."""
 
     def __init__(self) -> None:
         """Switch the robot on."""

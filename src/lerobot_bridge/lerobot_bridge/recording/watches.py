@@ -12,7 +12,7 @@ from lerobot_bridge.episode import PolicyRan
 from lerobot_bridge.mapping import JOINT_COMMAND, RobotMapping
 
 Judge = Callable[[str, bytes], str]
-"""Function that returns why a message (type, bytes) can yield no frame; empty if it can."""
+"""Function that returns why a message (type, bytes) cannot yield a frame; empty if it can."""
 STATUS = "policy_msgs/msg/PolicyStatus"
 _OVER_NS = 2_000_000_000
 """Time span for measuring rates."""
@@ -32,7 +32,7 @@ class WantedTopic:
         types: Allowed message types; any if empty.
         needed: True if an episode needs the topic.
         timeout_s: Age of the newest message at which the topic counts as lost; None for never.
-        holds: True if the newest message from before an episode counts in the episode too.
+        holds: True if the newest message from before an episode also counts in the episode.
         alone: True if the topic may have only one publisher, because frames are made from it.
     """
 
@@ -50,7 +50,7 @@ def wanted_topics(
     """Return the topics to record.
 
     Args:
-        mapping: Mapping whose features are required; its commands are recorded if there are any.
+        mapping: Mapping whose features are required; its commands, if any, are also recorded.
         extra: Additional topics of any type, which must have a publisher.
         policy_node: Node whose status and command are recorded; empty for no node.
     """
@@ -133,7 +133,7 @@ class Watch:
         Args:
             wanted: The topic.
             name: Full name of the topic.
-            steady_ns: Function that reads a steady clock, ns: simulated time may outrun the
+            steady_ns: Function that reads a steady clock, ns, because simulated time may outrun the
                 messages.
             judge: Check of the topic's messages; None for no check.
         """
@@ -185,7 +185,7 @@ class Watch:
         return ""
 
     def unfit(self) -> str:
-        """Return why the newest message can yield no frame; empty if it can."""
+        """Return why the newest message cannot yield a frame; empty if it can."""
         if self._judge is None or self.newest is None:
             return ""
         problem = self._judge(self.kind, self.newest)
@@ -219,7 +219,7 @@ class Watch:
 
 
 class PolicyWatch:
-    """Watches, in an evaluation, whether the policy drives, from its node's status.
+    """Watches, during an evaluation, whether the policy drives, using its node's status.
 
     Attributes:
         ran: The policy that the node runs; None before the node's first status.
@@ -237,7 +237,7 @@ class PolicyWatch:
     def said(
         self, mode: str, reason: str, name: str, version: str, done: bool | None = None
     ) -> bool:
-        """Process a status; return whether it newly reports the success signal."""
+        """Process a status; return whether it is the first to report the success signal."""
         came = done is True and self.done is False
         self._mode, self._reason, self._heard_ns = mode, reason, self._steady_ns()
         self.done = done

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """D-Robotics' BPU compilers, and files for them and for D-Robotics' programs on the board.
 
-In an ACT policy's statistics file, `action_mean` and `action_std` are those of the state; those of
-the action are named `..._unnormalize`. The script on the board computes only (x - mean) / std, so
+In an ACT policy's statistics file, `action_mean` and `action_std` hold the state's statistics; the
+action's are named `..._unnormalize`. The script on the board computes only (x - mean) / std, so
 other normalizations are converted to that form.
 """
 
@@ -23,7 +23,7 @@ from policy_core.interfaces import F32
 RECORD, BUILD_ALL = "workspace.json", "build_all.sh"
 """File that lists a workspace's sources, and the script that compiles all its graphs."""
 AXES = 4
-"""Number of axes of a feature map, which all model inputs must be."""
+"""Number of axes of a feature map; all model inputs must be feature maps."""
 _NUMBER = "[0-9]" * 10
 """Pattern for a sample's number in its file name."""
 PRECISIONS = ("int8", "int16")
@@ -48,7 +48,7 @@ CONFIG, BUILD, CALIBRATION = "config_{}.yaml", "build_{}.sh", "calibration_data_
 
 
 def four_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return a tensor's shape, padded at the end with ones to that of a feature map."""
+    """Return a tensor's shape, padded at the end with ones to the four axes of a feature map."""
     return shape + (1,) * (AXES - len(shape))
 
 
@@ -104,7 +104,7 @@ def workspace_files(graphs: Iterable[str]) -> tuple[str, ...]:
 
 
 def converted_file(graph: str, march: str) -> str:
-    """Return the file name of a graph's model in the opset of a march's compiler."""
+    """Return the file name of a graph's model, converted to the opset of a march's compiler."""
     return f"{graph}.{march}.onnx"
 
 
@@ -117,7 +117,7 @@ class Toolchain:
         arguments: Arguments before the settings file's name.
         suffix: Suffix of the output file.
         sample_suffix: Suffix of calibration files: `.npy`, or `.bin` for raw float32.
-        last_opset: Newest opset that the compiler reads.
+        last_opset: Newest opset that the compiler supports.
         levels: Optimization levels; the last one is the default.
         all_int16: Setting that makes every node int16.
         keys: Additional compiler parameters.

@@ -27,7 +27,7 @@ _PICKLE_MAGIC = b"\x80"
 
 
 def find_suffix(path: Path) -> str:
-    """Return the content's usual suffix, otherwise the name's in lower case; "" for folders."""
+    """Return the content's usual suffix, or else the name's suffix (lower case); "" for folders."""
     if not path.is_file():
         return ""
     head = _head(path)
@@ -36,7 +36,7 @@ def find_suffix(path: Path) -> str:
 
 
 def refuse_stand_in(path: Path) -> None:
-    """Reject an empty file, or one often saved by mistake in place of a large file."""
+    """Reject an empty file, or a small file often saved by mistake in place of a large one."""
     head = _head(path).lower() if path.is_file() else b"?"
     if not head:
         raise ToolError(f"{path}: expected a file with content, found an empty file")
@@ -81,7 +81,7 @@ def is_data(found: Sequence[zipfile.ZipInfo]) -> bool:
 
 
 def refuse_checkpoint(path: Path, file: IO[bytes]) -> None:
-    """Reject a torch file where an ONNX model is expected, naming the command that exports it.
+    """Reject a torch file where an ONNX model is expected; name the command that exports it.
 
     Args:
         path: Path of the file, for messages.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Read the tensors, metadata and weights of an ONNX model, whatever its purpose."""
+"""Read the tensors, metadata and weights of any ONNX model."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class OnnxModel:
         return sorted({location for tensor in _tensors(self.proto) for location in _places(tensor)})
 
     def require_beside(self) -> None:
-        """Check that all weight files are in or below the model's folder; no others may be read."""
+        """Check that all weight files are in or below the model's folder; no other may be read."""
         away = [name for name in self.external_files if not is_beside(self.path, name)]
         if away:
             raise ToolError(

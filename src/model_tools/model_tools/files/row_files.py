@@ -59,7 +59,7 @@ def read_rows(path: Path, bundle: JointBundle, topics: Mapping[str, str] | None 
             the sensed state (`model_tools.files.arrays.sensed`), `time` (s) and `episode`, both
             [rows].
         bundle: Bundle that states names and shapes; its `onnx` artifact is replayed.
-        topics: The recording's topics, by input, where they were renamed.
+        topics: Recorded topics, by input, for inputs whose topics were renamed.
     """
     if is_bag(path):
         return _replayed(BagSource(bundle, path, topics), bundle.contract.model)
@@ -123,7 +123,7 @@ def _recorded(file: Path, bundle: JointBundle) -> Rows:
 def _breaks(
     file: Path, arrays: Mapping[str, Tensor], period_s: float, count: int
 ) -> tuple[int, ...]:
-    """Return the rows that begin an episode, or are not one period later than the previous row."""
+    """Return the rows that begin an episode, or do not come one period after the previous row."""
     broken = np.zeros(count - 1, bool)
     for name, usual, slack in ((EPISODE, 0.0, 0.0), (TIME, period_s, _LATE * period_s)):
         if name in arrays:
@@ -161,12 +161,12 @@ class BagSource:
         from_s: float = 0.0,
         to_s: float = math.inf,
     ) -> None:
-        """Find the policy's inputs in the recording, and the ticks at which it can run.
+        """Find the policy's inputs in the recording, and the ticks at which the policy can run.
 
         Args:
             bundle: Bundle whose `onnx` artifact is replayed.
             path: Folder of the recording, or its only file.
-            topics: Topics, by input, where they were renamed.
+            topics: Recorded topics, by input, for inputs whose topics were renamed.
             from_s: Start of the rows, s since the first tick. A policy with memory is nevertheless
                 replayed from the beginning, so the rows equal those of a full replay.
             to_s: End of the rows, s since the first tick.

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluation of bundles: inspect, compare, closed loop, run, replay, calibrate."""
+"""Evaluates bundles: inspect, compare, closed loop, run, replay, calibrate."""

@@ -58,7 +58,7 @@ class Remark(NamedTuple):
     Attributes:
         health: Resulting health.
         text: Description.
-        since_s: Unix time at which it began; None if unknown.
+        since_s: Unix time at which the problem began; None if unknown.
         version: The version concerned; empty for the running one.
     """
 
@@ -82,7 +82,7 @@ class FleetRobot:
         sha256: Hash of each policy's contract.
         stage: shadow, canary, production or unknown.
         health: HEALTHY, BAD or UNKNOWN.
-        reasons: Why it is not healthy, one sentence each.
+        reasons: Why the robot is not healthy, one sentence each.
         since_s: Unix time since which the robot has been bad, or has run this policy; None if
             unknown.
         run_s: Time in RUN with this policy, s.
@@ -272,7 +272,7 @@ def _judge(robot: str, reading: FleetReading, policy: str, run_s: float) -> Flee
 
 
 def _own_remarks(samples: Sequence[Sample], judged: bool) -> Iterator[Remark]:
-    """Yield the nodes' own remarks; if alerts judge, only those about a missing node."""
+    """Yield the nodes' own remarks; if alerts judge health, only those about a missing node."""
     for name, labels, value in samples:
         node = labels.get("node", "")
         if name == "up" and value != 1.0:

@@ -94,7 +94,7 @@ class EstimatedVelocity:
         self._rows: list[tuple[float, ...]] = []
 
     def watch(self, sensors: Sensors) -> None:
-        """Update the estimate with a sample, unless it has been used already."""
+        """Update the estimate with a sample, unless the sample has already been used."""
         now_ns = sensors.time_ns
         step_s = 0.0 if self._last_ns is None else (now_ns - self._last_ns) / NS_PER_S
         self._last_ns = now_ns
@@ -126,8 +126,8 @@ class EstimatedVelocity:
 class VelocityError:
     """An error to add to a base velocity.
 
-    Half of its mean square is constant, in a random direction of the base's x and y; the other half
-    varies on all three axes (Gauss-Markov).
+    Half of the error's mean square is constant, in a random direction in the base's x-y plane; the
+    other half varies on all three axes (Gauss-Markov).
     """
 
     def __init__(self, size_mps: float, seed: int) -> None:
@@ -200,7 +200,7 @@ class _WrongSensors:
         return self._scale * std * self._random.standard_normal(count)
 
     def _tilted(self, quat_xyzw: F64) -> F64:
-        """Return an orientation with a small tilt error about x and y of the body."""
+        """Return an orientation with a small tilt error about the body's x and y axes."""
         x, y, z, w = quat_xyzw.tolist()
         a, b = (self._tilt / 2.0).tolist()
         made = np.array(

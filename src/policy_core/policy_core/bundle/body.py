@@ -240,7 +240,8 @@ class AnyContract(Body):
     def counts_ticks(self) -> bool:
         """True if the policy's memory requires a period that is a whole number of set ticks.
 
-        If False, its steps are points in time, which may fall between the ticks of a faster set.
+        If False, the policy's steps are points in time, which may fall between the ticks of a
+        faster set.
         """
 
     @property
@@ -343,7 +344,7 @@ class AnyContract(Body):
 
     @property
     def estimation(self) -> Estimation | None:
-        """Legs and IMU for estimating the base velocity; None if it is not estimated."""
+        """Legs and IMU for estimating the base velocity; None if the velocity is not estimated."""
         return None
 
     @property

@@ -143,7 +143,7 @@ def _leaves(value: Any, key: str, robot: Sequence[str]) -> Iterator[tuple[str, _
 def _terms(observation: Observation, key: str, robot: Sequence[str]) -> Iterator[tuple[str, _Leaf]]:
     """Yield the terms' values by term name, and the order of the terms as a single value.
 
-    A term that moved is therefore a single difference.
+    A moved term therefore counts as a single difference.
     """
     names = list[str]()
     for term in observation.terms:

@@ -213,7 +213,7 @@ class MemberContract:
         places: Index in the set's joints for each of the member's joints [member joints].
         commanded: Indices, among the member's joints, of the joints that it commands in the set.
         every: Set ticks per member tick; a whole number if the contract's `counts_ticks` is true. A
-            member step that falls between two set ticks is made on the later one.
+            member step that falls between two set ticks is executed on the later one.
         is_followed: True if the member keeps observing while it is not in command.
         velocity_command: Range to which the set's velocity command is clipped for this member; None
             if the member accepts the whole range.
@@ -233,10 +233,11 @@ class MemberContract:
 class SetContract:
     """Resolved contract of a policy set: robot description for the guard, members, states.
 
-    The joints are those of all members, with the robot's names. Joint limits are equal in all
+    The joints are those of all members, named as on the robot. Joint limits are equal in all
     members; gains, stand pose and damping come from the member that commands the joint in the
-    initial state, otherwise from the first member that commands the joint, or if there is none,
-    that has the joint. Time-outs, tilt limit and margin are the strictest among all members.
+    initial state, otherwise from the first member that commands the joint or, if no member commands
+    the joint, from the first that has the joint. Time-outs, tilt limit and margin are the strictest
+    among all members.
     """
 
     name: str
@@ -306,7 +307,7 @@ class SetContract:
 
     @property
     def sets_gains(self) -> bool:
-        """False: members whose models output gains are rejected."""
+        """False, because members whose models output gains are rejected."""
         return False
 
     @property
@@ -334,32 +335,32 @@ class SetContract:
 
     @property
     def reports(self) -> Mapping[str, File]:
-        """Empty: reports belong to the members."""
+        """Empty, because reports belong to the members."""
         return {}
 
     @property
     def encoders(self) -> Mapping[str, Graph]:
-        """Empty: encoders belong to the members."""
+        """Empty, because encoders belong to the members."""
         return {}
 
     @property
     def files(self) -> Sequence[File]:
-        """Empty: files belong to the members."""
+        """Empty, because files belong to the members."""
         return ()
 
     @property
     def cameras(self) -> Mapping[str, Camera]:
-        """Empty: cameras belong to the members."""
+        """Empty, because cameras belong to the members."""
         return {}
 
     @property
     def graphs(self) -> Mapping[str, Graph]:
-        """Empty: graphs belong to the members."""
+        """Empty, because graphs belong to the members."""
         return {}
 
     @property
     def provenance(self) -> Provenance | None:
-        """None: each member has its own provenance."""
+        """None, because each member has its own provenance."""
         return None
 
 

@@ -15,7 +15,7 @@ from policy_core.observation.freshness import Input
 from policy_core.observation.state import StateVector, tilt_rad
 
 LIMIT_SLACK_RAD = 0.1
-"""Tolerance of the position limits: a leg on its mechanical stop may measure slightly beyond."""
+"""Tolerance for position limits, since a leg on its mechanical stop may measure slightly beyond."""
 
 
 class MotionPrechecks(Stateful):

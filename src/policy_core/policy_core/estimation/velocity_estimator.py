@@ -29,7 +29,7 @@ GRAVITY = 9.81
 LONGEST_STEP_S = 0.1
 """Maximum gap between samples; after a longer gap, the velocity is as uncertain as at the start."""
 _START_STD = 1.0
-"""Standard deviation of the initial velocity, m/s: the robot may already be walking."""
+"""Standard deviation of the initial velocity, m/s, since the robot may already be walking."""
 _POINT_STD = 0.02
 """Standard deviation of a stance point's velocity, m/s: feet roll, and ground and legs yield."""
 _POINT_CORRELATION_S = 0.03
@@ -41,7 +41,7 @@ _DRIFT, _SAMPLED = 0.1, 1.5
 the mean acceleration over its step, m/s^2, which is large because touchdowns shake the base.
 """
 _LOST_S = 0.3
-"""Time without a stance point after which the estimate restarts: longer than any flight phase."""
+"""Time without a stance point after which the estimate restarts; longer than any flight phase."""
 _BIAS_STD, _BIAS_DRIFT = 0.3, 0.05
 """Standard deviation of the initial accelerometer bias, m/s^2, and the bias random walk, m/s^2 per
 root s. The bias is an offset plus the gravity that a tilt error lets through.
@@ -49,7 +49,7 @@ root s. The bias is an offset plus the gravity that a tilt error lets through.
 _SWING_STD = 1.0
 """Standard deviation of a swing point's velocity, m/s."""
 _STANDS = 0.05
-"""Prior probability of stance: small, because mistaking swing for stance is harmful."""
+"""Prior probability of stance; small because mistaking swing for stance is harmful."""
 _ADAPTS_S = 0.2
 """Time constant of the low-pass filter on the height, in s."""
 

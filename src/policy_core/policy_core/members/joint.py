@@ -142,7 +142,7 @@ class ActionDecoder(RawAction, Command):
         Args:
             contract: Defines how the output maps to commands.
             output: The model output that commands joints, read by `read`.
-            outputs: All outputs of the model, from which `read` reads the gains; if missing, the
+            outputs: All outputs of the model, from which `read` reads the gains; if omitted, the
                 contract's gains apply.
         """
         joints, names = contract.joints, contract.joints.names
@@ -190,7 +190,7 @@ class ActionDecoder(RawAction, Command):
 
     @property
     def steady_gains(self) -> F64:
-        """`gains` [2, joints]; NaN if the model outputs them."""
+        """`gains` [2, joints], with NaN for the gains that the model outputs."""
         steady = self.gains.copy()
         if self._gain_outputs is not None:
             steady.reshape(-1)[self._gain_outputs.places] = np.nan

@@ -60,7 +60,7 @@ class InputStatistics:
 
 
 def input_statistics(contract: JointContract, name: str) -> InputStatistics | None:
-    """Return a model input's statistics from `nominal.observation`; None if it has none."""
+    """Return a model input's statistics from `nominal.observation`; None if there are none."""
     statistics = contract.nominal.observation.get(name) if contract.nominal else None
     if statistics is None:
         return None
@@ -170,7 +170,7 @@ class DistributionCheck:
         return (given - self._mean) / self._divisor
 
     def _numbers(self, term: str, inputs: F64) -> str:
-        """Describe a term's value that is farthest out of range, and the healthy range."""
+        """Describe the value of a term that is farthest out of range, and its healthy range."""
         places = np.flatnonzero(self._healthy.terms == term)
         low, high = self._healthy.low[places], self._healthy.high[places]
         means = inputs[:, places].mean(axis=0)
@@ -199,7 +199,7 @@ class DistributionCheck:
         return float(np.median(np.abs(np.log(np.maximum(ratio, 1e-9))))) if known.any() else 0.0
 
     def _explanations(self, given: F64) -> Iterator[tuple[str, F64]]:
-        """Yield a description of each possible mistake, and the model input with it undone."""
+        """Yield a description of each possible mistake, and the model input with it corrected."""
         healthy = self._healthy
         if self._normalises:
             yield "observations that were normalized twice", given

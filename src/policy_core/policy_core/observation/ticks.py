@@ -25,8 +25,8 @@ class TickCount:
 
     Attributes:
         present: Number of ticks at which every input is fresh.
-        dropped: Number of all other ticks, from the first tick at which every input is known to the
-            last message.
+        dropped: Number of all other ticks between the first tick at which every input is known and
+            the last message.
         stale: Number of dropped ticks at which an input is too old, by input.
     """
 
@@ -98,7 +98,8 @@ def fresh_at(
     """Return, for each tick, the newest message's index and whether that message is fresh [ticks].
 
     Args:
-        times_ns: Message times [messages], increasing; the first is not after the first tick.
+        times_ns: Message times [messages], increasing; the first message is not later than the
+            first tick.
         ticks_ns: Tick times [ticks], increasing.
         limit_ns: Age up to which the newest message is fresh.
         slack_ns: Time after a tick during which messages still belong to that tick.
@@ -134,7 +135,8 @@ class Ticks:
     def times_ns(self, arrivals: Iterable[Arrival]) -> Iterator[int]:
         """Yield each tick's time; `newest` then holds the messages up to that time.
 
-        Ticks run from the first one at which every input is known to the last message.
+        The first tick is the first one at which every input is known; the last message ends the
+        ticks.
         """
         time_ns = 0
         for arrival in arrivals:

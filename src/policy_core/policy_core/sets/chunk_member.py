@@ -51,8 +51,8 @@ class ChunkRunner:
 class ChunkMember(MemberPolicy):
     """Executes one step of a chunk on each of its ticks, and never waits.
 
-    If it has no step, or a camera is silent, its joints are held while all other joints continue,
-    and no step is skipped. The member fails if they are held for longer than
+    If the member has no step, or a camera is silent, its joints are held while all other joints
+    continue, and no step is skipped. The member fails if its joints are held for longer than
     `ChunkRunner.longest_hold_ns`.
 
     Attributes:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A state of a policy set, with everything that a switch needs prepared in advance."""
+"""A state of a policy set; everything needed for a switch is prepared in advance."""
 
 from __future__ import annotations
 

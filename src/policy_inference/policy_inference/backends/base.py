@@ -55,7 +55,7 @@ class BackendBase(ABC):
     be temporary.
     """
     simulates: bool = False
-    """True if the back end simulates a device, so that its run times are meaningless."""
+    """True if the back end only simulates a device; its run times are then meaningless."""
     simulated_by: str | None = None
     """Back end that simulates this one on a PC, using an artifact from the same compilation."""
     built_precision: str | None = None
@@ -85,9 +85,9 @@ class BackendBase(ABC):
 
         Args:
             file: Model file for this back end, as named in messages.
-            inputs: Inputs as in the contract.
-            outputs: Outputs as in the contract.
-            precision: Precision of the file as in the contract.
+            inputs: Inputs, as specified in the contract.
+            outputs: Outputs, as specified in the contract.
+            precision: Precision of the file, as specified in the contract.
             target: Chip or GPU that the file was compiled for.
             options: Option values by name; the class's `options` lists the names.
             place: Function that creates each tensor's array, inputs first; default `_array`.
@@ -140,7 +140,7 @@ class BackendBase(ABC):
     def check_options(cls, given: Mapping[str, str]) -> None:
         """Check the names of options, and their values if possible, without the target machine.
 
-        The user must correct these errors, so they cause no fallback to another back end.
+        The user must correct these errors, so they do not trigger a fallback to another back end.
 
         Args:
             given: Option values by name.
@@ -160,7 +160,7 @@ class BackendBase(ABC):
 
     @classmethod
     def interpreter(cls) -> str:
-        """Return the Python that has the runtime; unless it is this one, a child process is used.
+        """Return the Python that has the runtime; if it is not this one, a child process is used.
 
         Raises:
             BackendError: The configured Python does not exist.
@@ -169,7 +169,7 @@ class BackendBase(ABC):
 
     @classmethod
     def remedy(cls, said: str) -> str:
-        """Return the remedy when a child process has exited; empty if none is known.
+        """Return a remedy for the exit of a child process; empty if none is known.
 
         Args:
             said: The last output of the process, including the runtime's own messages.

@@ -19,8 +19,8 @@ from policy_core.bundle.schema import entry
 from policy_core.errors import BundleError, Problem
 
 GOLDEN = "golden rows"
-"""Name, in reports, of the rows that cover the policy's behavior; by default, the first rows are
-used.
+"""Name, in reports, of the rows that cover the policy's behavior. If a report has no such rows, its
+first rows are used.
 """
 
 
@@ -56,7 +56,7 @@ def _back_ends(bundle: AnyBundle) -> list[str]:
 
 
 def _evidence(bundle: AnyBundle, backend: str) -> Iterator[tuple[str, ExpectedDistance]]:
-    """Yield the hash and the distance of each model at a known distance from a back end's model."""
+    """Yield each model at a known distance from a back end's model: its hash, and that distance."""
     sha256 = model_sha256(bundle.contract, backend)
     if sha256 is None:
         return

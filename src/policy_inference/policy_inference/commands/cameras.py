@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Assignment of USB cameras to the policy's cameras, for all code that starts camera nodes."""
+"""Assigns USB cameras to the policy's cameras, for all code that starts camera nodes."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ class OpenedChunks:
 
     @property
     def held(self) -> str:
-        """Reason why the policy's joints are held while others continue; "" if not held."""
+        """Reason why the policy's joints are held while other joints continue; "" if not held."""
         return "" if self.member is None else self.member.held
 
     def __str__(self) -> str:
@@ -355,7 +355,7 @@ class ChunkKind(MemberKind[ChunkBundle]):
         expected: Mapping[str, Tensor],
         numbers: npt.NDArray[np.int64] | None = None,
     ) -> tuple[Difference, ...]:
-        """Measure the normalized chunks, then any encoder outputs that are also in `expected`."""
+        """Measure differences of normalized chunks, then of any encoder outputs in `expected`."""
         return chunk_differences(bundle.contract, found, expected, numbers)
 
     def checks(

@@ -71,7 +71,7 @@ class Host:
 
 
 _SILENT_S = 3.0
-"""Duration after which an unfinished read is reported; a healthy device takes milliseconds."""
+"""Duration after which an unfinished read is reported; healthy devices answer in milliseconds."""
 _LEAVE_WITHIN_S = 0.2
 _LOW_CLOCK, _BUSY_PERCENT, _HOT_C, _PREEMPTED = 0.9, 90.0, 85.0, 20
 """Thresholds: share of the highest frequency; load; temperature near which boards lower their

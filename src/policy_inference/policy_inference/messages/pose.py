@@ -54,7 +54,7 @@ def read_pose(message: Any) -> Pose:
 _MOST_FRAMES = 10_000
 """Maximum number of stored frames; some programs create one for each object that they see."""
 _LENGTH_TOLERANCE = 0.1
-"""Maximum deviation of a quaternion's length from 1, as for odometry."""
+"""Maximum deviation of a quaternion's length from 1, same as for odometry."""
 
 
 class Transforms:

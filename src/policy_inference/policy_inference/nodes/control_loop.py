@@ -259,7 +259,7 @@ class Loop:
 
 
 class ControlLoop(Loop):
-    """Runs `tick`, on a thread of its own, whenever the pacer reports that one is due."""
+    """Runs `tick`, on a thread of its own, whenever the pacer reports that a tick is due."""
 
     name = PYTHON
     """The value of `realtime.loop` that selects this loop."""
@@ -324,7 +324,7 @@ class ControlLoop(Loop):
     def silent_s(self) -> float:
         """Return the time since the last tick, in s, on the steady clock.
 
-        It increases while simulated time stands still, or while a tick hangs.
+        This time also increases while simulated time stands still, or while a tick hangs.
         """
         return (time.monotonic_ns() - self._ended_ns) * 1e-9
 
@@ -440,7 +440,7 @@ class NativeLoop(Loop):
             period_ns: Time between two ticks.
             trigger: One of the topics, whose messages start ticks as for `TriggerPacer`, and a wait
                 set for its messages; None to start ticks at deadlines.
-            ticked: Called on one Python thread after each tick, see the controller's `latest_tick`.
+            ticked: Called on one Python thread after each tick; see the controller's `latest_tick`.
             failed: Called on the same thread with an error from `ticked`; must not raise.
             controller: Same as for `host`.
             sampler: Same as for `host`.

@@ -264,7 +264,7 @@ class PerceptionNode(ServedNode):
             self._take_pose(partial(self._transforms.pose, base_frame, frame, *limits))
 
     def _notice_silence(self, topic: str) -> None:
-        """Report that messages are missing, so that no scans are made."""
+        """Report that no scans are made because messages are missing."""
         silent_s = (self._now_ns - self._heard_ns) * 1e-9
         if silent_s >= _SILENT_S:
             error = RobotError(f"{topic}: expected a message, found none for {silent_s:.1f} s")

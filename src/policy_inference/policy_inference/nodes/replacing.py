@@ -26,9 +26,9 @@ def open_replacement(
 ) -> OpenedPolicy[B]:
     """Open a bundle that may replace a running one, and verify its models on this machine.
 
-    Checks that need no device come first, since opening may take minutes. Before that, a child
-    process reads the bundle's files, so no pattern or array in them can block this process, which
-    controls a robot.
+    Checks that need no device come first, since opening may take minutes. Before these checks, a
+    child process reads the bundle's files, so no pattern or array in them can block this process,
+    which controls a robot.
 
     Args:
         kind: Kind of policy that the node runs.

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Observers of a policy node's ticks: the only way to attach other code to the node.
 
-An observer sees each tick after its end and sends no commands. It may request the end of a run,
-which the node executes through the controller's own requests, as if a person had made them.
+An observer sees each tick after the tick has ended, and sends no commands. It may request the end
+of a run, which the node executes through the controller's own requests, as if a person had made
+them.
 """
 
 from __future__ import annotations

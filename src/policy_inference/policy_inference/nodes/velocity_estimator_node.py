@@ -51,7 +51,7 @@ _log = logging.getLogger("policy_inference")
 
 
 class VelocitySource:
-    """An estimator fed with messages: for each sample, first the IMU's, then the joints'.
+    """An estimator fed with messages: for each sample, the IMU message, then the joint message.
 
     Attributes:
         estimator: The estimator; in C++ or in Python, with bit-identical results.

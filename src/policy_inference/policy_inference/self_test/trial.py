@@ -52,7 +52,7 @@ class Trial:
         fewest_ticks: Minimum number of runs at the rate, however long they take.
         warm_up_ticks: Ticks before the measurement, since the first call of most numpy functions is
             slow.
-        ticks: Word for the runs at the rate in messages: ticks or chunks.
+        ticks: Word used in messages for the runs at the rate: ticks or chunks.
         not_finite: Name of the figure that counts runs with NaN or infinity.
         runner: Returns a function that runs the policy on the golden rows in turn, one per call.
         ticker: Returns a function that runs the policy as on a robot.

@@ -19,7 +19,7 @@ from policy_inference.self_test.trial import Trial
 POWER_LIMIT_W = 10.0
 MISSED_LIMIT = 0.01
 DRIFT_LIMIT, DRIFT_FROM_MS = 1.5, 1.0
-"""Limit on the second half's median relative to the first's; median always acceptable (ms)."""
+"""Limit on the second half's median relative to the first's; a median always accepted (ms)."""
 _CLOCKS, _TEMPERATURES, _POWER = ("hz", "khz", "mhz", "ghz"), ("c",), ("w",)
 
 

@@ -187,7 +187,7 @@ class ServiceLoop:
         self._observer.inferred(rows, took_ns)
 
     def _send_away_impatient(self, events: Sequence[tuple[int, int]]) -> None:
-        """Disconnect clients that sent more while the model computed their answer."""
+        """Disconnect clients that sent more data while the model was computing their answer."""
         for fd, _ in events:
             connection = self._connections.get(fd)
             if connection in self._waiting and connection.has_more():

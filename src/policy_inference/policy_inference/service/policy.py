@@ -130,7 +130,7 @@ class ServedPolicy:
 
 
 def make_served(bundle: JointBundle) -> ServedPolicy:
-    """Return a bundle's served policy, for which PHYSICAL values are SI units minus the offsets."""
+    """Return a bundle's served policy, for which PHYSICAL values are in SI units, minus offsets."""
     contract = bundle.contract
     _require_action_alone(bundle)
     specs = {spec.name: spec for spec in contract.model.input_specs}

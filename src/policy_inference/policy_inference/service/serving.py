@@ -26,12 +26,12 @@ class ClientSession:
     """State of one client's use of the model.
 
     Attributes:
-        observation: Observations of the client's robots [rows, obs_dim]; written by its connection
-            before `infer`.
-        answer: Answers to these observations [rows, answer_dim]; read by its connection after
-            `infer`.
-        rows: Number of robots in this request, in the first rows; written by its connection before
-            `infer`.
+        observation: Observations of the client's robots [rows, obs_dim]; written by the client's
+            connection before `infer`.
+        answer: Answers to these observations [rows, answer_dim]; read by the client's connection
+            after `infer`.
+        rows: Number of robots in this request, in the first rows; written by the client's
+            connection before `infer`.
         restarts: If set before `infer`, the recurrent state is reset before this observation, even
             if the observation gets no answer; `infer` clears this flag.
         problem: Reason why the latest answer is undefined; otherwise None.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Poll shared memory instead of sleeping: this uses a core, but saves the wake-up."""
+"""Poll shared memory instead of sleeping; this uses a core, but saves the wake-up."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from policy_inference.service.framed import FramedConnection
 from policy_inference.service.shared_memory import ServiceMemory
 
 _LOOKS = 16
-"""Polls in a row; all other events wait meanwhile, for a few microseconds."""
+"""Number of polls in a row; meanwhile, all other events wait for a few microseconds."""
 
 
 class Spinning:
@@ -58,7 +58,10 @@ class Spinning:
         return [], []
 
     def _look(self, now_ns: int) -> list[FramedConnection]:
-        """Return the clients with a request; a client past its time limit must wake the service."""
+        """Return the clients with a request; stop polling clients whose time limit has passed.
+
+        Such a client must then wake the service.
+        """
         expected = self.expected
         for _ in range(_LOOKS):
             if any(memory.has_request() for memory in expected):

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 def listen(path: Path, backlog: int, group: str = "") -> socket.socket:
-    """Listen at a path; replaces a socket file that a dead process left there.
+    """Listen at a path; replace a socket file that a dead process left there.
 
     Args:
         path: Path of the socket file; only its owner and its group may connect.

@@ -56,7 +56,7 @@ class ShadowQuestion(NamedTuple):
 
     Attributes:
         state: State of that policy, after it acted.
-        command: The policy's target after the guard's limits, before blending [policy joints].
+        command: The policy's target, limited by the guard but not yet blended [policy joints].
         begins: True if the policy started with empty memory since the previous tick.
         lost: Number of the policy's ticks since then that the shadow did not receive, because it
             was late or other members were in command.
@@ -119,7 +119,7 @@ class ShadowedMember:
     def question(self, tick: Tick) -> ShadowQuestion | None:
         """Return the data for a tick, or None; call for each tick in order.
 
-        All arrays are the policy's own.
+        The arrays are the policy's own, not copies.
         """
         if self._chunks is not None:
             self._take_chunks(self._chunks, tick.mode)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Transfer of ticks to a shadow's process, and of its answers back.
+"""Transfers ticks to a shadow's process, and the shadow's answers back.
 
 Both transfers use slots of memory shared by the two processes. A slot is written by the control
 thread, then by the shadow, and is then free again; an eventfd in each direction counts the
@@ -157,7 +157,7 @@ class ObservationSlots:
     def __init__(
         self, active: ChunkContract, state_sizes: Mapping[str, int], fd: int | None = None
     ) -> None:
-        """Create memory for an active policy's observations and commands, or open the one in `fd`.
+        """Create memory for an active policy's observations and commands, or open memory `fd`.
 
         Args:
             active: The active policy's contract.
@@ -226,7 +226,7 @@ class ObservationSlots:
         return ChunkTick(number, self._targets[slot], seen, missed=count == _MISSED)
 
     def answer(self, inferences: Sequence[InferenceResult]) -> None:
-        """Write the results of the last given tick; none may be skipped."""
+        """Write the results of the last given tick; no given tick may be skipped."""
         for number, found in enumerate(inferences, self._ended):
             place, error = number % OBSERVATIONS, found.error.encode()[:_ERROR_BYTES]
             steps = 0 if found.chunk is None else len(found.chunk)

@@ -96,7 +96,7 @@ class FailingConformance(ConformanceFixtures):
 
 
 def _hide(package: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the import of a package fail as if it were not installed, here and in children."""
+    """Make importing a package fail as if it were not installed, here and in child processes."""
     top = package.partition(".")[0]
     folder.mkdir()
     (folder / f"{top}.py").write_text(

@@ -36,7 +36,7 @@ class RegistryAccess:
     Attributes:
         ca: PEM file with certificate authorities, in addition to the system's.
         insecure_http: True to allow plain HTTP to other machines.
-        timeout_s: Maximum wait for a connection and for each read and write, s.
+        timeout_s: Maximum time to wait for a connection, and for each read and write, s.
         backoff_s: Wait before the second attempt, s; doubled before each later attempt.
     """
 

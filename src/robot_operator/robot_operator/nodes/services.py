@@ -5,7 +5,7 @@
 The driver takes control and gives it back; the policy node grants everything else. Damp and reset
 also go to the driver: the robot must be damped even if the policy node has exited, and the driver
 has its own latched e-stop to release. An e-stop is published on `estop` before it is requested; a
-reset publishes its release.
+reset publishes the e-stop's release.
 """
 
 import os

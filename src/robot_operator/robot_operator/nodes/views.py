@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Store the operator node's messages and events, and make the screen's content from them."""
+"""Store the operator node's messages and events, and create the screen content from them."""
 
 import threading
 import time
@@ -33,7 +33,7 @@ _KEPT = 50
 
 @dataclass(slots=True)
 class Seen:
-    """The newest message of each kind; None if there is none that is still valid."""
+    """The newest message of each kind; None if none is still valid."""
 
     policy: PolicyStatus | None = None
     policy_ns: int = 0
@@ -46,7 +46,7 @@ class Seen:
 
     @property
     def unfollowed(self) -> str:
-        """Reason why the robot does not follow the policy node; empty if it may follow it."""
+        """Reason why the robot does not follow the policy node; empty if it may."""
         if self.driver is None:
             return _GONE if self.driver_ns else ""
         if self.driver.state == RobotStatus.FOLLOWING:

@@ -43,7 +43,7 @@ _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class ArmSimNode(RobotNode):
-    """An SO-101 on its topics."""
+    """Simulates an SO-101 and connects it to its topics."""
 
     world: ArmWorld
 

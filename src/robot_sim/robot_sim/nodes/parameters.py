@@ -126,7 +126,7 @@ ARM_LEADER: Parameters = {
 
 
 def specs(parameters: Parameters) -> list[Spec]:
-    """Return the parameters in `policy_inference`'s form; no number may be negative."""
+    """Return the parameters as `policy_inference` `Spec`s; numbers must not be negative."""
     least = {int: 0, float: 0.0}
     return [
         Spec(

@@ -58,7 +58,7 @@ from robot_sim.world import World
 
 
 class SimNode(RobotNode):
-    """A robot on its topics: a Lite3 by default, or the robot whose data folder is given."""
+    """Simulates a legged robot: a Lite3 by default, or the robot whose data folder is given."""
 
     world: World
 

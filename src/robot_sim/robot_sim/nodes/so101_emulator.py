@@ -30,7 +30,7 @@ from robot_sim.servo_bus import ServoFault, ServoPort
 
 
 class So101Emulator(ArmSimNode):
-    """An SO-101 on its servo bus."""
+    """Simulates an SO-101 and its servo bus."""
 
     joint_states_topic = "~/joint_states"
 
@@ -56,7 +56,7 @@ class So101Emulator(ArmSimNode):
         self._servos.drive(self.world)
 
     def obey(self, command: DriveCommand) -> None:
-        """Do nothing: the servos receive their goals on the bus."""
+        """Do nothing, because the servos receive their goals on the bus."""
 
     def destroy_node(self) -> None:
         self._port.close()

@@ -190,7 +190,7 @@ def _sensor_topics(robot_type: type[UnitreeRobot]) -> list[SensorTopic]:
 
 
 def _fill_estop(state: UnitreeState, stamp_ns: int) -> bytes | None:
-    """Return an e-stop press while the keys are held, else None: only a reset releases it."""
+    """Return an e-stop press while the keys are held, else None: only a reset ends an e-stop."""
     return _wire(Bool(data=True)) if state.remote.holds(*STOP_KEYS) else None
 
 

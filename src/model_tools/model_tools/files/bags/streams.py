@@ -61,7 +61,7 @@ def in_time(
         bag: The recording.
         topics: Topics by input name.
         period_ns: Time between two ticks.
-        first_ns: Time of any tick; all other ticks are a multiple of the period away from it.
+        first_ns: Time of any tick; all other ticks are a whole number of periods away from it.
         extract: Part of the recording to read; all of it if None.
         filters: Filters by input, which decide which of the newest messages count; for inputs
             without a filter, all count.

@@ -140,7 +140,7 @@ def _written(folder: Path, models: Mapping[str, onnx.ModelProto]) -> dict[str, G
 
 
 def _nominal(request: ActRequest, contract: ChunkContract) -> Nominal | None:
-    """Return the nominal figures of a dataset's demonstrations; None for a recording."""
+    """Return the nominal figures from a dataset's demonstrations; None for a recording."""
     dataset = request.dataset
     if dataset is None or not (dataset / INFO).is_file():
         return None

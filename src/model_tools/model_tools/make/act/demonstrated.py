@@ -20,7 +20,7 @@ from policy_core.interfaces import F64
 from policy_core.members.chunk.normalise import Units
 
 _SLOWEST = 0.1
-"""Fraction of a joint's speed limit always accepted, since some joints never move in the data."""
+"""Fraction of a joint's speed limit that is always accepted: some joints never move in the data."""
 
 
 def demonstrated(contract: ChunkContract, path: Path) -> Nominal | None:
@@ -54,8 +54,8 @@ def asked_for(
 
     A step is the change between two frames of an episode. The torque is |stiffness (action - state)
     - damping velocity|, as the guard computes it, or |stiffness (action - state)| if that is
-    larger. Without a state, it is the torque for a target one step away. It is at least the drive's
-    limit.
+    larger. Without a state, it is the torque for a target one step away. The torque returned is at
+    least the drive's limit.
 
     Args:
         contract: Contract that states gains and joints.

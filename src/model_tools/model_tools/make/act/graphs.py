@@ -123,7 +123,7 @@ IMAGES, FEATURES, STATES, OUTSIDE, ACTIONS = (
     "Actions",
 )
 CAMERAS = "cameras"
-"""Metadata key of a model: JSON with the training feature of each camera input, by input name."""
+"""Model metadata key whose value (JSON) maps each camera input to its training feature."""
 How = Literal["two", "one"]
 
 
@@ -222,7 +222,7 @@ def _policy(graph: GraphBuilder, config: ActConfig, weights: Weights, how: How) 
 
 
 def _latent(config: ActConfig, weights: Weights) -> F32:
-    """Return the token [1, 1, dim] of a zero latent, which is the bias of the latent's layer."""
+    """Return the token [1, 1, dim] for a zero latent, which is the bias of the latent's layer."""
     weights.take("encoder_latent_input_proj.weight", config.dim, config.latent_dim)
     return weights.take("encoder_latent_input_proj.bias", config.dim)[np.newaxis, np.newaxis]
 

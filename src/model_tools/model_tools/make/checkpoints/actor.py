@@ -39,7 +39,7 @@ class Actor:
         """Return the policy as a torch module in evaluation mode.
 
         Args:
-            config: Activations, and treatment of the statistics.
+            config: Configuration that states the activations and how to treat the statistics.
             normalised_outside: True if the module receives normalized observations, (obs - mean) /
                 divisor.
         """
@@ -99,7 +99,7 @@ def _filled(weights: Mapping[str, Tensor], config: ExportConfig) -> nn.Module | 
 
 
 def require_normaliser(statistics: RunningStatistics | None, config: ExportConfig) -> None:
-    """Raise if `normaliser` is set without running statistics in the checkpoint, or the reverse."""
+    """Raise if `normaliser` is set without running statistics in the checkpoint, or vice versa."""
     if statistics is not None and config.normaliser is None:
         raise ToolError(
             "normaliser: expected bake, keep or none, found nothing, although the "
@@ -141,7 +141,7 @@ def _parent(name: str) -> str:
 def refuse_left_over(
     tensors: Mapping[str, Tensor], config: ExportConfig, used: Collection[str]
 ) -> None:
-    """Refuse unused tensors: the network may be larger than described."""
+    """Refuse unused tensors, because the network may be larger than described."""
     left = [
         f"{name} {list(tensor.shape)}"
         for name, tensor in tensors.items()

@@ -108,7 +108,7 @@ def to_onnx(
     """Return the ONNX model: `obs` [batch, obs_dim], `h_in`, `c_in` to `action`, `h_out`, `c_out`.
 
     Args:
-        policy: A `PolicyNetwork`, or a program like one.
+        policy: A `PolicyNetwork`, or a program with the same interface.
         state: State of one robot: none, h, or h and c.
         obs_dim: Size of the observation.
         opset: ONNX opset version, 11 to 20 (the range of this torch exporter).

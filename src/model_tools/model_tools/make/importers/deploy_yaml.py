@@ -130,7 +130,7 @@ def _action(
 
 
 def _chosen(ids: Node, names: Sequence[str]) -> list[str]:
-    """Return the joints with these indices: a list, or a slice in Python notation."""
+    """Return the joints with these indices, given as a list or as a slice in Python notation."""
     if isinstance(ids.value, slice):
         return list(names[ids.value])
     if isinstance(ids.value, str):
@@ -147,7 +147,7 @@ def _joint(index: Node, names: Sequence[str]) -> str:
 
 
 def _put_observations(draft: Draft, model: OnnxModel, tensors: Tensors, node: Node) -> None:
-    """Write one observation vector, or one per group whose name is that of a model input."""
+    """Write one observation vector, or one for each group named after a model input."""
     groups = [
         name
         for name, entry in node.items()

@@ -41,7 +41,7 @@ _KNOWN = {
     },
 }
 MOTION_COMMAND = "motion_command"
-"""Function of a term with the reference motion's joint positions, then its joint velocities."""
+"""Function whose term holds the reference motion's joint positions, then its joint velocities."""
 WITHOUT_WHEELS = "joint_pos_rel_without_wheel"
 """robot_lab's joint positions, with zeros for the wheels."""
 _PERIODS = ("period", "cycle_time")
@@ -78,7 +78,7 @@ _EXTERNAL_SIZES = {
     "root_pos_w": 3,
     "root_quat_w": 4,
 }
-"""Sizes of functions whose size does not depend on the robot."""
+"""Sizes, by function, of the terms whose size does not depend on the robot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +143,7 @@ def put_observation(
         name: Name of the model's input.
         width: Number of the input's values; None if the model does not state it.
         terms: Terms in the order of the vector.
-        layout: Order of frames and of clip and scale.
+        layout: Order of the frames, and order of clipping and scaling.
     """
     terms = [
         part
@@ -267,7 +267,7 @@ def _question(draft: Draft, term: SourceTerm, entry: dict[str, Any]) -> None:
 def _is_unclear(term: SourceTerm, entry: dict[str, Any]) -> bool:
     """Return whether an external term may be a term of the contract.
 
-    A command may be one only if it has the size of a velocity command.
+    A command may be such a term only if it has the size of a velocity command.
     """
     is_wide = isinstance(entry["size"], int) and entry["size"] != TERMS["velocity_command"].size
     return term.function in _UNCLEAR and not (term.function in _ANY_COMMANDS and is_wide)
@@ -276,7 +276,7 @@ def _is_unclear(term: SourceTerm, entry: dict[str, Any]) -> bool:
 def _history(
     terms: Sequence[SourceTerm], entries: Sequence[dict[str, Any]], layout: TermLayout
 ) -> dict[str, Any]:
-    """Return the `history` section, empty for one frame; unequal lengths go into the terms."""
+    """Return the `history` section, empty for one frame; unequal lengths are put in the terms."""
     lengths = {term.history for term in terms}
     if lengths == {1}:
         return {}
@@ -307,7 +307,7 @@ def _fit(
     entries: Sequence[dict[str, Any]],
     if_short: str,
 ) -> None:
-    """Derive the only unknown size from the input's width, and check the sum."""
+    """If one term's size is unknown, derive it from the input's width; check the sum of sizes."""
     if width is None:
         return
     sizes = [_size(draft, term, entry) for term, entry in zip(terms, entries, strict=True)]

@@ -64,7 +64,7 @@ def read_robot(path: Path) -> dict[str, JointFigures]:
 
 
 def read_urdf(text: str, origin: str) -> dict[str, JointFigures]:
-    """Return the single-DOF joints of a URDF from `origin`, in its order."""
+    """Return the single-DOF joints of a URDF from `origin`, in the URDF's order."""
     root = _parsed(text.encode(), origin)
     if root.tag != "robot":
         raise ToolError(f"{origin}: expected a URDF, found the root element <{root.tag}>")
@@ -240,7 +240,7 @@ def _mjcf_effort(model: Any, joint: int) -> float | None:
 
 
 def ask_robot_names(draft: Draft, robot: Mapping[str, JointFigures], origin: str) -> bool:
-    """Ask for the robot's names for joints not in its file; return whether any are still open."""
+    """Ask what the robot calls joints that its file lacks; return whether any are still open."""
     if draft.find(_ROBOT_NAMES) is None:
         missing = [name for name in draft.find("joints.names") if name not in robot]
         if missing:
@@ -254,7 +254,7 @@ def ask_robot_names(draft: Draft, robot: Mapping[str, JointFigures], origin: str
 
 
 def put_robot_limits(draft: Draft, robot: Mapping[str, JointFigures], origin: str) -> None:
-    """Write the limits that the robot file has for all the policy's joints."""
+    """Write each limit that the robot file states for all the policy's joints."""
     names = _on_robot(draft)
     missing = [name for name in names if name not in robot]
     if missing:

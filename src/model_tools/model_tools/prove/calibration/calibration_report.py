@@ -43,7 +43,7 @@ _SMALL, _BESIDE = 4, 3
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Calibrated:
-    """Coverage and verdict of a source's rows, for a bundle."""
+    """Coverage of a source's rows, and the verdict on them, for a bundle."""
 
     name: str
     bundle: JointBundle

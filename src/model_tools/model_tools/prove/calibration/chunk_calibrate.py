@@ -51,11 +51,12 @@ def calibrate_chunks(
         source: Source of the observations.
         wanted: Number of samples; an encoder gets this many from each of its cameras. None for the
             usual number, or all if there are fewer.
-        output: Folder to write; gets `calibration.json`, which describes its contents.
+        output: Folder to write, including `calibration.json`, which describes the folder's
+            contents.
         form: `npy`: an array per input; `rknn`: RKNN Toolkit2's list; `bpu_bin`, `bpu_npy`:
             the files of D-Robotics' compilers for bayes and for nash.
         force: Replace an existing folder of this kind.
-        progress: Called with the number of observations so far.
+        progress: Called with the number of observations read so far.
     """
     if form not in FORMATS:
         raise ToolError(

@@ -24,10 +24,10 @@ _SHOWN, _LONGEST = 4, 60
 def check_same_function(reference: Bundle, other: Bundle) -> None:
     """Raise if the bundles differ in anything that changes behavior.
 
-    That means the rate, and the joints with gains and limits. For a joint policy, it also means
-    observations with history and statistics, the action, the recurrent state, the command range and
-    the model's tensors; for a chunk policy, the cameras, vectors, units and statistics, but not the
-    partition into graphs or their names.
+    This includes the rate, and the joints with gains and limits. For a joint policy, it also
+    includes observations with history and statistics, the action, the recurrent state, the command
+    range and the model's tensors; for a chunk policy, the cameras, vectors, units and statistics,
+    but not the partition into graphs or their names.
     """
     ours, theirs = dict(_meaning(reference)), dict(_meaning(other))
     keys = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Walks of a model on the simulated robot, with the real controller, in lockstep."""
+"""Walks the simulated robot with a model and the real controller, in lockstep."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VELOCITIES: tuple[Velocity, ...] = ((0.8, 0, 0), (0, 0.5, 0), (0, 0, 0.8), (0, 0
 DURATION_S = 20.0
 AXES = ("vx", "vy", "yaw rate")
 _ERROR_SHARE, _SMALLEST_ERROR = 0.25, 0.05
-"""Error limit of a good walk: as a fraction of the command's largest component, and at least this
+"""Error limit for a good walk: as a fraction of the command's largest component, and at least this
 many m/s or rad/s."""
 _ALTERED_SHARE = 0.001
 """Share of ticks in which the guard may change a target in a good walk; the guard's bounds are
@@ -96,7 +96,7 @@ def judge(
 ) -> tuple[Check, ...]:
     """Check walks against limits and, for command tracking, against the reference.
 
-    Survival alone is never enough: a model that stands still survives.
+    Survival alone is never enough, because a model that stands still also survives.
     """
     checks = [_cut_short(walks)]
     for walk, other in zip(walks, reference, strict=True):

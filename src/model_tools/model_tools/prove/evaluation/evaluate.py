@@ -78,7 +78,7 @@ Progress = Callable[[int, int | None], None]
 
 
 def succeeded(row: TrialRow, limits: Success) -> bool:
-    """Return whether a trial survived within the limits of the plan."""
+    """Return whether the robot survived a trial within the plan's limits."""
     if not row.held:
         return False
     bounds = dict.fromkeys(("error_vx", "error_vy", "error_wz"), limits.error)
@@ -145,14 +145,15 @@ def evaluate(
     pool: TaskPool[TrialTask, TrialRow],
     progress: Progress = lambda done, total: None,
 ) -> Evaluated:
-    """Run the trials of a plan that the store does not have.
+    """Run the trials of a plan whose results the store does not have.
 
-    The results do not depend on the number of processes and machines, or the order of arrival.
+    The results do not depend on the number of processes and machines, or on the order in which
+    results arrive.
 
     Args:
         plan: The plan.
         policies: Policies to try.
-        store: Store with the results so far; it writes each new one immediately.
+        store: Store with the results so far; writes each new result immediately.
         pool: Runs the trials.
         progress: Called with the number of finished trials, and the total.
     """

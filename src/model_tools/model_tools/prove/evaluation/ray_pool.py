@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Trials on a Ray cluster whose nodes have the suite installed; the bundles are sent to them.
+"""Runs trials on a Ray cluster whose nodes have the suite installed; sends them the bundles.
 
 If a node dies, its trials are started again on another node.
 """
@@ -28,7 +28,7 @@ Files = Mapping[str, bytes]
 
 
 class RayPool:
-    """The processors of a Ray cluster, each with one trial at a time."""
+    """The processors of a Ray cluster, each running one trial at a time."""
 
     def __init__(
         self, address: str, policies: Sequence[EvaluatedPolicy], *, time_limit_s: float
@@ -77,7 +77,7 @@ class RayPool:
     def _overdue(
         self, running: dict[Any, tuple[TrialTask, float]]
     ) -> Iterator[tuple[TrialTask, TrialRow | NotDone]]:
-        """Give up on trials that were sent too long ago, even if they only waited for others."""
+        """Give up on trials that were sent too long ago, even if they were only waiting."""
         limit_s = ATTEMPTS * _AHEAD * self._time_limit_s
         for handle, (task, sent_s) in list(running.items()):
             if time.monotonic() - sent_s > limit_s:
@@ -117,7 +117,7 @@ class RayPool:
 
 
 def _on_node(task: TrialTask, files: Files) -> TrialRow | NotDone:
-    """Run a trial on a node, with a copy of the bundle that its process keeps."""
+    """Run a trial on a node, with a copy of the bundle that the node's process keeps."""
 
     def tried(task: TrialTask) -> TrialRow:
         folder = Path(_copies().name) / task.policy.sha256

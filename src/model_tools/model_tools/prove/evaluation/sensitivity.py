@@ -33,7 +33,7 @@ def usual_plan(bundle: AnyBundle) -> Plan:
 
 
 def with_errors(plan: Plan, errors_mps: Sequence[float]) -> Plan:
-    """Return a plan that tries every error, and also no error.
+    """Return a plan with trials at every error, and without an error.
 
     Raises:
         ToolError: The plan has several back ends, its robot does not walk, or it has so few walks
@@ -63,7 +63,7 @@ def sensitivity(found: Evaluated, stated_error_mps: float | None) -> dict[str, A
     """Return the success rate with each error, and the error that the policy survives.
 
     Args:
-        found: Trials of one policy with a plan of `with_errors`.
+        found: Trials of one policy, from a plan that `with_errors` returned.
         stated_error_mps: The estimator's error in the policy's contract, if it has one.
 
     Returns:

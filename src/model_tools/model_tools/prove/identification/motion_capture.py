@@ -145,7 +145,7 @@ def compare_capture(motion: RecordedMotion) -> CaptureComparison:
 class _Track(NamedTuple):
     """The tracked body at equal time steps: velocity and angular velocity in its own frame.
 
-    `noise_mps` is the standard deviation of each axis of the velocity.
+    `noise_mps` is the standard deviation of the velocity on each axis.
     """
 
     time_s: F64
@@ -251,7 +251,7 @@ def _turned(motion: RecordedMotion) -> F64:
 
 
 def _mean_rate(motion: RecordedMotion, angle: F64, at_s: F64, step_s: float) -> F64:
-    """Return the gyroscope's mean angular velocity within a step of each time.
+    """Return the gyroscope's mean angular velocity from a step before to a step after each time.
 
     `angle` is the integral of the angular velocity.
     """

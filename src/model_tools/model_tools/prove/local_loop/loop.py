@@ -74,7 +74,7 @@ class Rollout:
 
 
 def input_sizes(contract: JointContract) -> dict[str, int]:
-    """Return the number of values of each observed model input."""
+    """Return the number of values in each of the model's observation inputs."""
     return {name: math.prod(contract.model.inputs[name].shape) for name in contract.observations}
 
 
@@ -97,7 +97,7 @@ def roll_out(
         model: Opened back end; its arrays are overwritten.
         reference: Opened back end of the same function; its arrays are overwritten.
         steps: Iterable whose length is the number of steps; its elements are not read.
-        seed: Seed of the environment's first episode; the environment's own choice if None.
+        seed: Seed of the environment's first episode; None to let the environment choose.
     """
     asked = RecordingBackend(reference)
     acting, judging = Fed(bundle, model), Fed(bundle, asked)
@@ -197,8 +197,8 @@ class JudgedRollout:
         environment: Name of the environment.
         model, reference: The acting artifact, and the one to compare it with.
         rollout: The recorded rollout.
-        difference: Difference of the actions.
-        checks: The difference against the limits of the model's artifact.
+        difference: Difference between the actions of model and reference.
+        checks: Checks of the difference against the limits of the model's artifact.
         latency: Latency of single runs of the model on this machine, s.
     """
 
@@ -217,7 +217,7 @@ class JudgedRollout:
 def artifacts(
     bundle: Path, backend: str, options: Options, reference: Path | None
 ) -> tuple[Candidate[JointBundle], Candidate[JointBundle]]:
-    """Return the acting artifact, and the ONNX of the reference bundle (default: same bundle)."""
+    """Return the acting artifact, and the reference bundle's ONNX model (default: same bundle)."""
     instead = (
         "`model_tools compare` compares the graphs of chunk policies with the reference, on "
         "golden rows and datasets"
@@ -308,7 +308,7 @@ def _artifact(model: Candidate[JointBundle]) -> str:
 
 
 def _observations(model: Candidate[JointBundle]) -> str:
-    """Describe the preprocessing of each observation of the environment."""
+    """Describe the preprocessing of each observation from the environment."""
     said = []
     for name, observation in model.bundle.contract.observations.items():
         statistics = observation.normalisation

@@ -32,8 +32,8 @@ class Recorded:
         policy: Name of the bundle's policy.
         joints: Indices of the bundle's joints among the recorded ones.
         back: Indices of the recorded joints among the bundle's.
-        fields: Recorded fields of the state; other fields are the policy's own, or come from
-            messages.
+        fields: Recorded fields of the state; other fields are computed by the policy itself, or
+            come from messages.
     """
 
     def __init__(self, bundle: Bundle, info: Info, state: StateVector) -> None:

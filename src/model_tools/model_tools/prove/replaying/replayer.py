@@ -79,7 +79,7 @@ class Replayer:
             info: Description of the recording.
             make: Creates the bundle's policy with an empty history, and its controller.
             stages: Stages that can be judged.
-            tolerances: By stage, see `ReplayStage`; 0 if absent.
+            tolerances: Tolerances by stage, see `ReplayStage`; 0 if absent.
             outputs: Where the policy stores the judged values of the outputs.
             seeded: True for the recorded policy, all of whose inputs are recorded.
         """

@@ -33,7 +33,7 @@ class RecordedClock:
 
     Attributes:
         now_ns: Current time.
-        late_ns: Time at which the policy finished, if that is too late; otherwise None.
+        late_ns: Time at which the policy finished, if that was too late; otherwise None.
         press: Function that presses the e-stop while the policy runs; None if it was not pressed.
     """
 
@@ -46,7 +46,7 @@ class RecordedClock:
         return self.now_ns
 
     def run_policy(self, *, is_late: bool = True) -> None:
-        """Advance the time as a model's run did; `is_late` is true if that run was the late one."""
+        """Advance the clock past a model run; `is_late` is true if that run was the late one."""
         if is_late and self.late_ns is not None:
             self.now_ns = self.late_ns
         if self.press is not None:
@@ -95,7 +95,7 @@ class ReplayedPolicy:
 
     @property
     def known(self) -> bool:
-        """True if its history is as long as if the policy had run all the ticks itself."""
+        """True if the policy's history is as long as if it had run all the ticks itself."""
         return True
 
     def begin(self) -> None:
@@ -116,11 +116,11 @@ class ReplayedPolicy:
         """End a controller tick, after everything has been judged."""
 
     def own_fields(self, tick: RecordedTick, sensed: Collection[str]) -> set[str]:
-        """Return the known fields of the state that are the policy's own.
+        """Return the known values of the state fields that the policy computes itself.
 
         Args:
             tick: The tick.
-            sensed: Fields that messages contain.
+            sensed: Fields received in messages.
         """
         return set()
 
@@ -143,7 +143,8 @@ class ReplayedRobot:
     Attributes:
         policy, controller: The real policy and controller.
         targets: The controller's last targets.
-        refused: Why the controller refused a request that the robot granted; empty if it did not.
+        refused: Why the controller refused a request that the robot granted; empty if it refused
+            none.
         seen: Inputs with at least one message.
     """
 
@@ -330,7 +331,7 @@ class ReplayedRobot:
         return deadline_ns + (_LONG_NS if too_long else 1) if late or too_long else None
 
     def _fault(self, tick: RecordedTick) -> Callable[[], object] | None:
-        """Report to the controller the faults from outside it: e-stop, clock, driver or defect.
+        """Report faults from outside the controller to it: e-stop, clock, driver or defect.
 
         Returns:
             A function that presses the e-stop, if it was pressed while the policy ran; else None.

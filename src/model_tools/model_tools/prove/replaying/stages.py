@@ -19,7 +19,7 @@ GUARD = "guard"
 STAGES = (STATE, INPUTS, OUTPUTS, TARGET, COMMAND, GUARD)
 """Stages, in the order in which a tick passes them."""
 _ENOUGH = 0.5
-"""Required share of judged ticks among the ticks in RUN that a complete recording has."""
+"""Required share of judged ticks among the ticks in RUN that a complete recording would have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +55,13 @@ class ReplayStage:
     """Results of one stage over all ticks.
 
     A value differs if its distance from the recorded one exceeds `tolerance`, or `tolerance` times
-    the recorded value if that is larger than 1; with 0, it must be equal. NaN equals NaN.
+    the recorded value if that is larger than 1; with a tolerance of 0, the values must be equal.
+    NaN equals NaN.
 
     Attributes:
         judged, not_judged: Ticks whose past is in the recording, and all others.
         differing: Ticks in which a value differs.
-        first, worst: First tick with a difference, and the value with the largest one.
+        first, worst: First tick with a difference, and the value with the largest difference.
         largest: Largest difference.
         total, values: Sum and number of the differences that are finite.
     """
@@ -86,7 +87,7 @@ class TickStages:
     def __init__(
         self, stages: Mapping[str, ReplayStage], tick: RecordedTick, time_s: float
     ) -> None:
-        """Judge the tick that is `time_s` after the recording's first."""
+        """Judge the tick that is `time_s` after the recording's first tick."""
         self._stages, self._number, self._time_s = stages, tick.number, time_s
         self._judged = {name: stage.judged for name, stage in stages.items()}
 
@@ -204,7 +205,8 @@ class ReplayCoverage:
         run, lost_in_run: Ticks in RUN, and missing ticks that may have been in RUN.
         judged: Judged ticks in RUN, by stage; for the state, those with sensor messages.
         due, sent: Ticks that must have a command, and those that have one.
-        unsensed: Ticks in RUN in which no message had a sensor's value, by field of the state.
+        unsensed: Ticks in RUN in which no message contained a sensor's value, by field of the
+            state.
     """
 
     def __init__(
@@ -245,7 +247,7 @@ class ReplayCoverage:
 
     @property
     def never_sensed(self) -> list[str]:
-        """Fields of the state that no message had in any tick in RUN."""
+        """Fields of the state that no message contained in any tick in RUN."""
         return sorted(field for field, count in self.unsensed.items() if count == self.run)
 
     @property

@@ -32,7 +32,7 @@ class BpuGraph:
     """One model to compile; a policy may consist of several.
 
     Attributes:
-        name: Name of the graph's folder in the workspace, and of its results.
+        name: Name of the graph's folder in the workspace, and of the compiled files.
         model: ONNX in fp32.
         inputs, outputs: The model's tensors: float32, with a first axis (batch) of size 1.
         samples: Calibration rows by input, [rows, *shape without the batch axis].
@@ -96,7 +96,7 @@ class BpuGraph:
 
 
 def write_prepared(graph: BpuGraph, last_opset: int, output: Path) -> None:
-    """Write the model in a form that the compiler reads; compare it to the original on samples."""
+    """Write the model in a form the compiler can read; compare it to the original on samples."""
     if fits(graph, last_opset):
         shutil.copyfile(graph.model, output)
         return
@@ -123,7 +123,7 @@ def write_prepared(graph: BpuGraph, last_opset: int, output: Path) -> None:
 
 
 def fits(graph: BpuGraph, last_opset: int) -> bool:
-    """Return whether the compiler reads the model unchanged."""
+    """Return whether the compiler can read the model unchanged."""
     if not graph.files:
         return False
     model = onnx.load(graph.model, load_external_data=False)
@@ -160,7 +160,7 @@ def _fix_sizes(model: onnx.ModelProto, graph: BpuGraph) -> None:
 def _difference(graph: BpuGraph, prepared: onnx.ModelProto) -> float:
     """Return the largest output difference from the original on some samples.
 
-    It is relative to the largest output of the original, or to 1 if that is larger.
+    The difference is relative to the largest output of the original, or to 1 if 1 is larger.
     """
     rows = {spec.name: graph.rows(spec.name)[:_CHECKED_ROWS] for spec in graph.inputs}
     shapes = {spec.name: spec.shape for spec in graph.inputs}

@@ -27,16 +27,16 @@ class CompileRequest:
     Attributes:
         compiler: Name of a registered compiler.
         bundle: Folder of the bundle with the reference model.
-        precision, target: Values that the compiler supports.
+        precision, target: Precision and target, from the values that the compiler supports.
         options: Values of the compiler's options, by name.
         rows: Calibration rows in a format of `model_tools.files.row_files.read_rows`; for a chunk
             policy a LeRobot dataset or rosbag2 recording. Unused for a precision without
             calibration.
-        topics: The recording's topics, by input, where they were renamed.
+        topics: Recorded topics, by input, for inputs whose topics were renamed.
         samples: Number of rows to take; None for the usual number.
         output: Folder of the new bundle.
         force: Replace an existing bundle.
-        allow_poor: Take the rows even if they fail the quality check of `calibrate`.
+        allow_poor: Use the rows even if they fail the quality check of `calibrate`.
     """
 
     compiler: str

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The models of a bundle for a compiler: locations, calibration samples and verification rows."""
+"""The models to compile in a bundle: locations, calibration samples and verification rows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ChunkModels:
     """The graphs of a chunk policy, each in its folder, calibrated with the same observations.
 
     Attributes:
-        owned: Patterns of the files in the folder of such a bundle.
+        owned: Patterns of the files in the folder of a chunk policy's bundle.
     """
 
     def __init__(self, bundle: ChunkBundle, request: CompileRequest) -> None:
@@ -54,18 +54,18 @@ class ChunkModels:
         return model.relative_to(self._bundle.path).with_name(self.name(key))
 
     def require_exact(self, model: Path, precision: str) -> None:
-        """Do nothing: chunk policies have no inputs that count ticks."""
+        """Do nothing, because chunk policies have no inputs that count ticks."""
 
     def samples(self, source: Path | None, progress: Progress) -> Callable[[Path], Samples]:
         """Open the calibration source, if any.
 
         Args:
             source: A LeRobot dataset or recording; for a joint policy a file or recording.
-            progress: Called with the number of samples so far.
+            progress: Called with the number of samples collected so far.
 
         Returns:
-            A function that collects the samples; its argument is a folder that it may store them
-            in.
+            A function that collects the samples; its argument is a folder in which it may store
+            them.
         """
         if source is None:
             return lambda folder: {}
@@ -92,7 +92,7 @@ class ChunkModels:
 
 
 class JointModel:
-    """The only model of a joint policy, next to the contract; has the methods of `ChunkModels`."""
+    """The only model of a joint policy, next to the contract; same methods as `ChunkModels`."""
 
     owned: tuple[str, ...] = BUNDLE_FILES
 

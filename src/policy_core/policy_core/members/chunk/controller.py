@@ -59,7 +59,7 @@ class ChunkRuntime:
         return self.policy.chunks
 
     def close(self) -> None:
-        """Stop the worker; then the back ends may be closed, unless the worker is still busy."""
+        """Stop the worker; the back ends may then be closed, unless the worker is still busy."""
         self.worker.close()
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Denoising of chunks: the steps of flow and diffusion policies, in NumPy.
+"""Chunk denoising: the steps of flow and diffusion policies, in NumPy.
 
 The graph computes only its outputs; schedules, steps and noise are handled in this module, so every
 back end produces the same chunk from the same noise. Formulas: Lipman et al. 2023 (flow; time 1 is
@@ -39,7 +39,7 @@ class Denoiser:
 
         Args:
             contract: Contract with a `denoising` section.
-            policy: The opened policy graph; remains owned by the caller.
+            policy: The opened policy graph; the caller keeps ownership.
             steps: Denoising steps per chunk; None for the contract's value.
 
         Raises:

@@ -32,7 +32,7 @@ _POLICY = (
 
 
 class Oscillation(Stateful):
-    """Detects joints that oscillated in the latest seconds of RUN, and the likely cause.
+    """Detects joints that oscillated in the last few seconds of RUN, and the likely cause.
 
     One thread adds data; another may read the problems.
     """

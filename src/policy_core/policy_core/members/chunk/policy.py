@@ -29,7 +29,7 @@ _CHUNKS = 16
 """Maximum number of finished chunks waiting to be published; far more than arrive in a tick."""
 
 INFERENCE_ERRORS = (BackendError, RobotError, NoTargetError)
-"""Errors that an inference may raise; the remaining steps are still executed."""
+"""Errors that an inference may raise; after one, the remaining steps are still executed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -160,7 +160,7 @@ class ChunkPolicy(Stateful):
         self._ticks.pause(duration_ns)
 
     def stand_by(self) -> int:
-        """Observe and collect results in a tick that a person commands; return the tick's time."""
+        """Observe and collect results in a tick while a person drives; return the tick's time."""
         self._now_ns = self._clock()
         self.sync.record_state(self._now_ns)
         self._collect()
@@ -173,7 +173,7 @@ class ChunkPolicy(Stateful):
 
     @property
     def problem(self) -> str:
-        """Reason why the last inference returned no chunk, or ""; steps may remain anyway."""
+        """Reason why the last inference returned no chunk, or ""; steps may still be left."""
         return str(self._blind or self._failure or "")
 
     @property

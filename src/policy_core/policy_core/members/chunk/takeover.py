@@ -4,8 +4,8 @@
 
 The person's targets are subject to the same limits as the policy's, in `ChunkCommand` and in the
 guard. Neither handover begins with a jump. In a takeover, the arm rests until the leader matches
-its pose, and at least while a motorized leader is commanded to rest. The target then moves from
-the last command to the leader's pose over the handover time. When control is handed back, the
+its pose, and at least for as long as a motorized leader is commanded to rest. The target then moves
+from the last command to the leader's pose over the handover time. When control is handed back, the
 policy begins with a new chunk from a new observation, and is blended in over the handover time.
 """
 
@@ -36,7 +36,7 @@ from policy_core.observation.state import StateVector
 TAKE_OVER, HAND_BACK = "take_over", "hand_back"
 """Request names in recordings."""
 _WITHIN_BOUNDS = 0.999
-"""Share of the guard's limits that a person may use: below 1, so rounding never causes a fault."""
+"""Share of the guard's limits that a person may use; below 1, so that rounding causes no fault."""
 _LEADER_RADPS = 1.0
 """Maximum speed at which a motorized leader moves to the arm's pose and follows it, rad/s."""
 _RESTS_TICKS = 10

@@ -75,7 +75,7 @@ def _driver(machine: Machine) -> Finding:
 
 
 def _runtime(march: str | None) -> Finding:
-    """Return the finding on runtime modules: S boards need `hbm_runtime`, others either one."""
+    """Return the finding on runtime modules: S boards need `hbm_runtime`, others any of them."""
     there = [name for name in (HBM_RUNTIME, *PACKAGES) if module_found(name)]
     if not there or ((march or "").startswith("nash") and HBM_RUNTIME not in there):
         found = ", ".join(there) or f"neither {HBM_RUNTIME} nor {PYEASY_DNN}"

@@ -81,12 +81,12 @@ class ServerConnection(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Close the connection; may be called from any thread, even repeatedly."""
+        """Close the connection; may be called from any thread, and more than once."""
 
 
 @contextmanager
 def texts_shown() -> Iterator[None]:
-    """Shorten the server texts in the block's errors, and make them safe to print on a terminal.
+    """In errors that the block raises, shorten server texts and make them safe for a terminal.
 
     The errors' messages go to logs, `~/status` and terminals.
     """

@@ -32,7 +32,7 @@ class OipModel:
 
     Attributes:
         model: Model name on the server.
-        version: Model version on the server; empty for the server's choice.
+        version: Model version on the server; empty to let the server choose.
         sha256: Hash of the model file, for servers that report it.
         tolerance: Maximum difference between an output and its reference rows, relative to the
             output's largest value.

@@ -146,7 +146,7 @@ def write_dataset(folder: Path, rows: Iterable[Sequence[Tensor]]) -> Path:
     """Write the toolkit's calibration list: one file per input and sample, batch axis first.
 
     Args:
-        folder: Receives the list and the folder `calibration`.
+        folder: Folder for the list and its subfolder `calibration`.
         rows: For each sample, one array per model input, without the batch axis.
 
     Returns:

@@ -40,7 +40,7 @@ def build_plan(
         file: The ONNX file, as named in messages.
         model: Content of the file; external weights are rejected, since no hash covers them.
         precision: One of `PRECISIONS`.
-        inputs: Inputs as in the contract, with the sizes to use for dynamic axes.
+        inputs: Inputs, as specified in the contract, with the sizes to use for dynamic axes.
         workspace_mib: Memory limit for the layers, MiB; None for TensorRT's own limit.
 
     Raises:
