@@ -17,14 +17,14 @@ from policy_core.observation.pairing import belong_together
 from policy_core.observation.ticks import fresh_at
 
 _SILENT_NS = 3_600_000_000_000
-"""Maximum gap between messages: a longer one means a changed clock, and its frames would fill the
-memory.
+"""Maximum gap between messages: a longer gap means that the clock was changed, and frames for the
+gap would fill the memory.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
-    """Report on the frames that are left out because one input has no message that counts.
+    """Report on the frames that are left out because one input has no valid message.
 
     Attributes:
         name: Name of the input.
@@ -65,7 +65,7 @@ class Resampled:
 
 
 def slack_ns(period_ns: int) -> int:
-    """Return how late after a frame's time a message may be and still belong to the frame.
+    """Return how long after a frame's time a message may arrive and still belong to the frame.
 
     The first frame is at the time of a message, often from the slowest camera. Without slack,
     jitter would decide whether each later message from that camera falls into its own frame or the

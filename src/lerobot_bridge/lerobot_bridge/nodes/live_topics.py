@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The newest values and images of a robot's topics, and their ages."""
+"""The newest values and images from a robot's topics, and their ages."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class LiveTopic(ABC):
             self._input.accept(now_ns, stamp, ros_now_ns)
 
     def trouble(self, now_ns: int) -> str:
-        """Return why the newest message may not be used; empty if it may."""
+        """Return why the newest message must not be used; empty if it is valid."""
         count = self._node.count_publishers(self._name)
         if count > 1:
             return (
@@ -148,7 +148,7 @@ class ValuesTopic(LiveTopic):
 
 
 class CameraTopic(LiveTopic):
-    """A topic with the images of a camera."""
+    """A topic with the images from a camera."""
 
     def __init__(self, node: Node, group: SampleGroup, name: str, camera: CameraSource) -> None:
         self._camera_name, self._camera = name, camera

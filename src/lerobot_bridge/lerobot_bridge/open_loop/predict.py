@@ -108,7 +108,7 @@ class OpenLoop:
 
 
 class _Vector:
-    """A feature of the joints, read in the policy's order."""
+    """A feature with joint values, read in the policy's order."""
 
     def __init__(self, source: DatasetSource, one: JointVector) -> None:
         self._dataset, self._name = source.dataset, one.feature

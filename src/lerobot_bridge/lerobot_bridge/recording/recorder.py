@@ -21,8 +21,8 @@ OnMark = Callable[[Mark, int, int], None]
 _MB = 1_000_000
 _FROM_POLICY = "policy"
 FROM_TOPIC = "topic"
-"""Name, as a source of interventions, of the `intervention` topic, where a policy node reports who
-drives.
+"""Source name of the interventions reported on the `intervention` topic, on which a policy node
+states who drives.
 """
 
 

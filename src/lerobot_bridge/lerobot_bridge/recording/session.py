@@ -51,7 +51,7 @@ class Course:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """A finished episode; attributes not listed here are as in the sidecar file.
+    """A finished episode; attributes not listed here are the same as in the sidecar file.
 
     Attributes:
         fault: True if a fault ended the episode and no request or answer has reported the fault

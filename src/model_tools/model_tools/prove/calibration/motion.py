@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks that rows show one moving body, and describes deviations.
 
-Contacts shake a joint faster than a policy ticks, so in a healthy walk, single velocities may
-contradict the change of position. Joints are therefore judged by the median of those that move.
+Contacts shake a joint faster than a policy ticks, so in a healthy walk, individual velocities may
+contradict the change in position. Joints are therefore judged by the median of those that move.
 Measured on healthy walks: correlation 0.55 to 0.98 for joints, 0.48 to 0.98 for axes, and ratios of
 0.8 to 1.8.
 

@@ -76,7 +76,7 @@ def compare(
         places: Sources of rows besides the first bundle's golden rows: files and recordings; for
             chunk policies, LeRobot datasets and recordings.
         walk_s: Length of each walk, s; None for no walks.
-        topics: Topics in recordings, by input, where they were renamed.
+        topics: Renamed topics in recordings, by input.
         robot: Robot that walks.
     """
     reference = candidates[0].bundle

@@ -45,7 +45,7 @@ DRAWN = "golden rows (random images)"
 """Source of golden rows with random images."""
 MOST_ROWS, SWAPPED_ROWS = 64, 4
 """Number of evenly spaced rows from a dataset or recording, and number of rows that also run with
-swapped cameras; one chunk reveals much, but takes long.
+swapped cameras; one chunk reveals much, but takes a long time.
 """
 _CHUNK = ChunkKind()
 
@@ -167,7 +167,7 @@ class ChunkComparison:
     ) -> dict[str, Tensor]:
         """Return the outputs, and the first rows' normalized chunks with swapped cameras.
 
-        The latter are named `swapped.CAMERA.CAMERA`.
+        These chunks are named `swapped.CAMERA.CAMERA`.
         """
         first = rows.part(0, SWAPPED_ROWS)
         return _CHUNK.play(bundle, models, rows) | {
@@ -176,7 +176,7 @@ class ChunkComparison:
         }
 
     def model_inputs(self, sets: Sequence[RowSet]) -> Mapping[str, Tensor]:
-        """Return an empty mapping: the graphs still have the inputs of the last run."""
+        """Return an empty mapping: the graphs still have the inputs from the last run."""
         return {}
 
     def judged(

@@ -28,7 +28,9 @@ ARM = "so101"
 MOST_TRIALS = 1_000_000
 _WALK_S, _REACH_S = 20.0, 6.0
 _SHORTEST_WALK_S = 4.0
-"""Leaves time for measuring after the 2 s that a robot has to reach the commanded velocity."""
+"""Minimum duration of a walk: leaves time for measuring after the 2 s in which a robot must reach
+the commanded velocity.
+"""
 _FAULTS = ("noise", "nan", "drop", "order", "motor_off", "push")
 _MIXED = "mixed"
 

@@ -313,7 +313,7 @@ def _estimate_figures(error: EstimateError | None) -> dict[str, float]:
 
 
 def _reach_figures(outcome: ReachOutcome) -> dict[str, float]:
-    """Return what is measured in a reach; signal values are 0 or 1, so their mean is a rate."""
+    """Return the measurements from a reach; signal values are 0 or 1, so their mean is a rate."""
     signal = dict[str, float]()
     if outcome.signalled is not None:
         came, succeeded = float(outcome.signalled), outcome.succeeded

@@ -100,10 +100,10 @@ def read_motion(
     """Return the motion in a recording.
 
     Args:
-        path: A rosbag2 recording with joint_states, joint_command and, if it has them, imu/data,
-            odom and motion_capture.
+        path: A rosbag2 recording with joint_states, joint_command and, if available, imu/data, odom
+            and motion_capture.
         contract: Contract that states the joints.
-        topics: Topics, by input, where they were renamed.
+        topics: Renamed topics, by input.
     """
     if not is_bag(path):
         raise ToolError(

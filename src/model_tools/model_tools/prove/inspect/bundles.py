@@ -345,7 +345,7 @@ def _describe_draft(path: Path, problems: Sequence[Problem], report: InspectionR
 
 
 def _describe_reports(contract: AnyContract, path: Path, report: InspectionReport) -> None:
-    """Add a row with the verdict of each report; note failed ones and ones about other models."""
+    """Add a row with the verdict of each report; note failures and other models' reports."""
     for backend, entry in contract.reports.items():
         file = path / entry.file
         if not file.is_file():
@@ -361,7 +361,7 @@ def _describe_reports(contract: AnyContract, path: Path, report: InspectionRepor
 
 
 def _verdict(content: Node, contract: AnyContract, backend: str) -> tuple[str, bool]:
-    """Return a report's verdict on the model of a back end, and whether it failed."""
+    """Return a report's verdict on a back end's model, and whether the model failed."""
     sha256, estimation = model_sha256(contract, backend) or "", contract.estimation
     if content.get("artifacts") is not None:
         about = [one for one in content.section("artifacts") if one["sha256"].text() == sha256]

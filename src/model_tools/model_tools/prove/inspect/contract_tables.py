@@ -38,7 +38,7 @@ _BY_JOINT = {
     for field in dataclasses.fields(Joints)
     if field.type in (PerJoint, "PerJoint")
 }
-"""Column heads, with units, for the fields with values per joint."""
+"""Column headings, with units, for the fields with values per joint."""
 
 
 def contract_tables(contract: Any) -> list[Table]:
