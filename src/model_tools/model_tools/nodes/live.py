@@ -340,7 +340,7 @@ class _Topics:
         self._wait_set.wait(handles, int(rest_s * 1e9))
 
     def missing(self) -> str:
-        """Describe which inputs lack messages, and which topics exist; empty if no input does."""
+        """Describe which inputs lack messages, and which topics exist; empty if none is missing."""
         names = self._ordering.missing
         if not names:
             return ""

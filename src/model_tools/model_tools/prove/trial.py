@@ -206,7 +206,8 @@ def try_case(
         bundle: A bundle with a valid contract.
         backend: Opened back end of the bundle, which the caller closes.
         case: Case to run.
-        recording: Folder for a flight recording of everything; not for a robot from a model file.
+        recording: Folder for a flight recording of everything; not supported for a robot from a
+            model file.
         robot: Robot to simulate.
 
     Returns:

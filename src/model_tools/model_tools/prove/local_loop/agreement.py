@@ -20,8 +20,9 @@ from policy_core.bundle.contract import JointContract
 from policy_core.interfaces import F32, F64, Tensor
 
 _SAME_ACTION, _GRAVITY, JOINT_SLACK_RAD = 1e-3, 0.2, 0.5
-"""Tolerances: of the last action, relative to its largest value; of a unit vector's length; and
-of joint positions beyond their limits."""
+"""Tolerances: for the last action, relative to its largest value; for a unit vector's length; and
+for joint positions beyond their limits.
+"""
 _FAR = 1.0
 """Allowed distance outside the healthy range, as a multiple of that range."""
 _SMALLEST_RANGE, _SHOWN = 0.1, 4

@@ -321,7 +321,7 @@ class FlightRecording:
     def states(self) -> Iterator[tuple[int, int]]:
         """Yield, for each recorded controller state, the tick that starts from it and its log time.
 
-        The log time is that of the state, in ns.
+        The log time is the state's, in ns.
         """
         for topic in self._states:
             for log_ns, message in self._bag.messages(topic):
@@ -407,7 +407,7 @@ class FlightRecording:
                     yield self._tick(message, group, command)
 
     def _groups(self) -> Iterator[_Group]:
-        """Yield groups of messages with the same log time, which is that of their tick."""
+        """Yield groups of messages with the same log time, which is also their tick's."""
         group = _Group()
         decoders = {topic: self._bag.decoder(topic, whole=True) for topic in self.names}
         for log_ns, topic, message in self._bag.all_messages(

@@ -422,7 +422,7 @@ _SHADOWS: Mapping[str, Callable[..., tuple[str, Answer]]] = {
 
 
 def missing_images(recording: FlightRecording, bundle: Bundle) -> str:
-    """Return why a bundle's chunks can be neither computed nor read; empty if they can."""
+    """Return why a bundle's chunks can be neither computed nor read; empty if they can be."""
     settings = recording.info.settings
     if not bundle.contract.cameras or settings.get("shadow.bundle_sha256") == bundle.sha256:
         return ""

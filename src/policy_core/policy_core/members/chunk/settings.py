@@ -170,8 +170,8 @@ def require_real_time_speed(inference_s: float, steps: int, contract: ChunkContr
         contract: Contract with the policy's rate.
 
     Raises:
-        PolicyError: Inference takes at least as long as executing the steps, so that no step would
-            be left to continue.
+        PolicyError: Inference takes at least as long as executing the steps, so the steps would run
+            out.
     """
     if inference_s * contract.rate_hz >= steps:
         raise PolicyError(
