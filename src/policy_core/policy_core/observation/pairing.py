@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Selection of the messages that form one observation, according to the contract's pairing rule.
 
-The content of messages is not used: they are returned as they were added, so that a node with
+The content of messages is not used: messages are returned as they were added, so that a node with
 encoded frames, a recording reader and a dataset writer can share the code.
 """
 

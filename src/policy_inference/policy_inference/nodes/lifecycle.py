@@ -122,7 +122,7 @@ class LifecycleBase(PeerGuard, LifecycleNode):
         return False
 
     def leave(self) -> None:
-        """Stop and tear down, from any state; no executor may be working on the node."""
+        """Stop and tear down, from any state; the node must not be spinning in an executor."""
         self.halt()
         self._tear_down()
 
