@@ -412,4 +412,4 @@ DIAGNOSED = StatusGroup(
         ),
     )
 )
-"""Values in `/diagnostics` that no message has, by key."""
+"""Values in `/diagnostics` that no message contains, by key."""

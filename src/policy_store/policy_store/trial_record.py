@@ -220,7 +220,7 @@ def append_event(
         file: The record; never the target of a link, because the installer may be root.
         trial: The trial's number.
         event: The event.
-        require: Function that raises an OSError if the event may not happen; no other process
+        require: Function that raises an OSError if the event must not happen; no other process
             appends while it runs.
         values: Further values of the line, for JSON.
     """

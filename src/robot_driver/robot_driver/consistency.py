@@ -44,7 +44,7 @@ _MOST_RAD = 0.12
 """Maximum displacement in a block; larger ones are scaled down, since a jump is not a fault."""
 _STILL_RAD, _STILL_S = 1e-4, 0.2
 """A joint stands still if it moves by at most this distance in each block, for this time. Working
-encoders have more noise; at the end of a swing, a joint moves so little only for a block or two.
+encoders have more noise; at the end of a swing, a joint moves this little only for a block or two.
 """
 _MOVED_RAD = 1e-3
 _STOP_RAD = 0.1

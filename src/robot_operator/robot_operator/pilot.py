@@ -131,7 +131,7 @@ class Joystick:
         self.deadman = False
         """True if the dead-man's switch is held and valid."""
         self.trouble = ""
-        """Reason why the joystick may not drive, in words for a person."""
+        """Reason why the joystick must not drive, in words for a person."""
         self.unheard: frozenset[OperatorRequest] = frozenset()
         """Requests that the buttons in the last message make if the dead-man's switch is held."""
 
@@ -265,7 +265,9 @@ _SMALLEST_SHARE = 0.1
 _CONFIRM_AFTER_NS, _CONFIRM_WITHIN_NS = 100_000_000, 5_000_000_000
 """Minimum and maximum time from a key to CONFIRM; keys closer together were pasted or queued."""
 _BURST, _BURST_NS = 10, 100_000_000
-"""Burst of keys faster than any keyboard repeats; such keys were queued, e.g. by the network."""
+"""Number of keys and time of a burst that is faster than any keyboard repeats; such keys were
+queued, e.g. by the network.
+"""
 
 
 class Keys:

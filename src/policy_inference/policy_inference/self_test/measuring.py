@@ -161,9 +161,9 @@ class Timed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SensorCourse:
-    """A sensor's values during a test; the unit is in the sensor's name.
+    """Summary of a sensor's values during a test; the unit is in the sensor's name.
 
-    `first` and `second` are the means of the test's two halves.
+    `first` and `second` are the means over the first and second half of the test.
     """
 
     min: float

@@ -80,7 +80,7 @@ class Operator:
             policy_node: Full name of the node that runs the policy; None sends requests only to the
                 driver. `cmd_vel` and `estop` are in its namespace.
             driver_node: Full name of the robot's driver, if it is to receive requests too.
-            drives: True to publish `cmd_vel`, which one node at a time may do.
+            drives: True to publish `cmd_vel`, which only one node at a time may do.
             use_sim_time: True if velocities and waits are to follow `/clock`.
             answer_timeout_s: Maximum wait for a service, an answer or the first status.
             watch: Called often during each wait; an exception from it ends the wait.

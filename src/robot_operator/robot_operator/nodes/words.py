@@ -147,7 +147,7 @@ def _trial_text(trial: TrialStatus) -> str:
 
 
 def input_lines(status: PolicyStatus) -> Lines:
-    """Return one line per input of a policy node: ok, or why the input may not be used."""
+    """Return one line per input of a policy node: ok, or why the input cannot be used."""
 
     def state(entry: InputStatus) -> str:
         if entry.ok:
