@@ -180,7 +180,7 @@ def _write_above(axis: Axes, text: str, at: tuple[float, float], colour: str, al
 
 
 def _name_modes(axis: Axes, trace: Trace) -> None:
-    """Write the name of each mode that lasts long enough at the bottom of the axes."""
+    """At the bottom of the axes, write the name of each mode that lasts long enough."""
     starts = [0, *(np.flatnonzero(np.diff(np.nan_to_num(trace.mode, nan=-1.0))) + 1)]
     for start, end in pairwise([*starts, len(trace.time_s) - 1]):
         if trace.time_s[end] - trace.time_s[start] >= _READABLE_S:

@@ -255,7 +255,7 @@ def start_node(
         parameters: ROS parameters by name: booleans, numbers, strings, or lists of them.
         log: File for its output.
         remappings: Names to remap.
-        **more: As for `LoggedProcess`.
+        **more: Same as for `LoggedProcess`.
     """
     words = [command, "--ros-args"]
     for name, value in parameters.items():

@@ -96,7 +96,7 @@ def command_rows(data: bytes | bytearray, joints: int) -> F64:
 
 
 class HostWatch:
-    """Checks the commands and ticks of one process of the policy node."""
+    """Checks the commands and ticks of one policy node process."""
 
     def __init__(self, watch: ChaosWatch, policy: OpenedPolicy[Any]) -> None:
         self._watch = watch

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A robot of the fleet: three processes (simulator, policy node, metrics) and an operator thread.
 
-The thread keeps the robot walking with the version that its store names. It checks a few times a
-second. After a fault, it resets the node; in DAMP, it makes the robot stand up, or sets it upright
-if it has fallen; in READY, it runs the policy; if the store names a new version, it makes the robot
-lie down and loads that version.
+The thread keeps the robot walking with the version that its store names. It checks the robot a few
+times a second. After a fault, it resets the node; in DAMP, it makes the robot stand up, or sets it
+upright if it has fallen; in READY, it runs the policy; if the store names a new version, it makes
+the robot lie down and loads that version.
 """
 
 import os

@@ -21,7 +21,7 @@ from policy_inference.nodes.sampling import Sampled, SampleGroup, decoder_for, m
 
 
 class LiveTopic(ABC):
-    """A topic of which only the newest message counts.
+    """A topic of which only the newest message is used.
 
     Attributes:
         sampled: The subscription; None until the type is known.

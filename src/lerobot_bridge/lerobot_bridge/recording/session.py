@@ -222,7 +222,7 @@ class RecordingSession:
             self._after(now_ns, goes_on=self.course.auto)
 
     def intervene(self, who: str, drives: bool, now_ns: int) -> None:
-        """Note the report of the source `who` that a person starts or stops driving.
+        """Note a report from the source `who` that a person has started or stopped driving.
 
         An intervention lasts as long as any source reports it.
         """
@@ -346,7 +346,7 @@ class RecordingSession:
         self.state, self._until_ns, self.waits_for = state, now_ns + round(seconds * 1e9), ""
 
     def _note(self, now_ns: int) -> None:
-        """Record in the episode that a person starts or stops driving."""
+        """Record in the episode that a person has started or stopped driving."""
         running = self._running
         assert running is not None
         if self._driving:

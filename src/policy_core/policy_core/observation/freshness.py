@@ -11,7 +11,7 @@ from policy_core.control_state import Stateful
 _SOONEST_NS, _LATEST_NS = -50_000_000, 500_000_000
 """Range of header ages in which the sender's clock counts as synchronized with ours."""
 _RESTART_AGAIN_NS = 1_000_000_000
-"""Time after a stream starts over during which messages with earlier stamps count as old, since
+"""Time after the restart of a stream during which messages with earlier stamps count as old, since
 clocks are not set back that often.
 """
 _NOTED_STEP_NS = 20_000_000

@@ -61,7 +61,7 @@ class Operator:
     Attributes:
         node: ROS node, to which you may add entities; their callbacks must call `notify`.
         clock: Clock for `now_ns`: `/clock` with `use_sim_time`, otherwise the steady clock.
-        changed: Held while `wait_until` checks its condition.
+        changed: Lock that is held while `wait_until` checks its condition.
     """
 
     def __init__(
@@ -316,7 +316,7 @@ class Operator:
         )
 
     def command_values(self, values: Sequence[float], topic: str = COMMANDED_VALUES) -> None:
-        """From now on, command values that the contract names in addition to the velocity.
+        """Start commanding values that the contract names in addition to the velocity.
 
         Args:
             values: Values in the order of `commanded` in the contract, such as a height, m.
@@ -332,7 +332,7 @@ class Operator:
             publisher.publish(message)
 
     def move(self, vx_mps: float = 0.0, vy_mps: float = 0.0, wz_radps: float = 0.0) -> None:
-        """From now on, command this velocity (body frame)."""
+        """Start commanding this velocity (body frame), until further notice."""
         velocity = Twist()
         velocity.linear.x, velocity.linear.y, velocity.angular.z = vx_mps, vy_mps, wz_radps
         with self.changed:

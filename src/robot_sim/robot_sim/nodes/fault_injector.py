@@ -45,7 +45,7 @@ _TOPICS = {
 """Topic and message type of each stream."""
 _BODY = ("latency", "motor_off", "push")
 _MOST_LATE_S = 10.0
-"""Limit of `late`, which stores all messages of that duration."""
+"""Maximum value of `late`, which stores all messages received within that time."""
 
 
 class InjectedFault(Fault):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a different policy as the shadow of the recorded one, and measures what a node measures.
+"""Runs a different policy as the shadow of the recorded one; measures the same figures as a node.
 
 Images are not recorded. A shadow that needs images receives the chunks of the shadow that ran in
 the flight; the model of any other shadow runs.

@@ -38,7 +38,9 @@ from policy_inference.comparison.limits import judged_by_walking
 from policy_inference.comparison.rows import Rows, evenly, play
 
 _ENOUGH = 300
-"""With fewer samples, the largest error is several times as large as with 500."""
+"""Recommended minimum number of samples; with fewer, the largest error is several times as large as
+with 500.
+"""
 _PROVEN = 16
 _OTHER_FUNCTION = {False: 0.05, True: 0.7}
 """Largest relative error of a correct result; True is for coarse precisions. Correct results differ
