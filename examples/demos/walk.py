@@ -113,7 +113,7 @@ def _perform(given: argparse.Namespace) -> "ReportedTiming":
 
 
 def _start_robot(nodes: Processes, output: Path, robot: str, *, lockstep: bool) -> str | None:
-    """Start a simulated robot that writes the trace; return its driver's name, if it has one."""
+    """Start a simulated robot that writes the trace; return the name of its driver, if any."""
     trace_file = str(output / TRACE)
     if robot not in EMULATED:
         simulation = {

@@ -60,7 +60,7 @@ class Broken(NamedTuple):
     Attributes:
         name: Name of the invariant.
         time_s: Virtual time.
-        found: What was found, in words.
+        found: Description of what was found.
     """
 
     name: str

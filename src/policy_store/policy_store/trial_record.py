@@ -41,7 +41,7 @@ THIS_PROCESS = f"{secrets.token_hex(16)} {os.getpid()}"
 """Identifier of this process as a runner, in records."""
 _LARGEST_BYTES = 1 << 24
 _LEAST_ROOM_BYTES = 1 << 20
-"""Free space below which no trial and no RUN may begin, so that its end can still be recorded."""
+"""Minimum free space for a trial or a RUN to begin, so that its end can still be recorded."""
 _LOCKED_WITHIN_S = 2.0
 _FLOCK = "@hhqqi4x"
 """Format of `struct flock` in fcntl(2): type, whence, start, length, process."""

@@ -61,8 +61,8 @@ class SenseConsistency:
 
     Attributes:
         shares: Latest value of each rule, as a share of its limit.
-        problem: The rules beyond their limits, in words; empty if there are none.
-        warning: The rules beyond `WARNING_SHARE` of their limits, in words.
+        problem: Description of the rules beyond their limits; empty if there are none.
+        warning: Description of the rules beyond `WARNING_SHARE` of their limits.
     """
 
     def __init__(self, figures: DriveFigures, *, torques: bool) -> None:

@@ -156,7 +156,7 @@ class Joystick:
     def hear(
         self, axes: Sequence[float], buttons: Sequence[int], now_ns: int, *, trouble: str = ""
     ) -> list[OperatorRequest]:
-        """Handle a message; return the requests of the buttons newly pressed in it.
+        """Handle a message; return the requests of the newly pressed buttons.
 
         Args:
             axes: Axis values, each in -1..1.

@@ -295,7 +295,7 @@ def load_figures(kind: type[FiguresT], robot: str | Path) -> FiguresT:
 
 
 def figures_file(robot: str | Path) -> Path:
-    """Return the path of a robot's data file, which may not exist.
+    """Return the path of a robot's data file, which need not exist.
 
     Args:
         robot: Name of a folder in ROBOTS, otherwise a folder relative to the current one. A string

@@ -18,11 +18,11 @@ Its faults are those in `robot_sim.host_faults`, and:
 
 ==========================  ======================================================================
 `length:state`              frames lack their last byte
-`firmware:state`            frames have the code of different firmware `foreign:state`             a
-second sender also sends frames, with a different pose `forged:state=ticks`        such frames come
-from the host's own address and port, this many ticks
-                            ahead of the host's frames
-`occupied:host`             another controller takes control, if it is free, and holds the legs
+`firmware:state`            frames have the code of different firmware
+`foreign:state`             a second sender also sends frames, with a different pose
+`forged:state=ticks`        frames as in `foreign` come from the host's own address and port, this
+                            many ticks ahead of the host's frames
+`occupied:host`             another controller takes control, if control is free, and holds the legs
 ==========================  ======================================================================
 """
 

@@ -36,7 +36,7 @@ class Recorder:
         watches: The recorded topics, by full name.
         problems: Current problems of the running episode, by topic.
         messages: Number of messages in the newest episode.
-        gone: Why the newest episode is lost; empty if it is not.
+        gone: Why the newest episode was lost; empty if it was not.
     """
 
     def __init__(

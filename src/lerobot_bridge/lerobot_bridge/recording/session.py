@@ -128,7 +128,7 @@ class RecordingSession:
         self._driving = set[str]()
 
     def start(self, now_ns: int) -> str:
-        """Start an episode, after the warm-up if there is one; return what happens, in words."""
+        """Start an episode, after any warm-up; return a description of what happens."""
         self._follow_clock(now_ns)
         if self._running:
             raise RefusedError(f"episode {self.number} is being recorded; request stop or next")

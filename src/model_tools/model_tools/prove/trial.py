@@ -171,7 +171,7 @@ class WalkOutcome:
         torque_limit_share: Share of samples (joint x physics step) at the torque limit.
         action_change: Mean |change of the action per tick|, after 2 s.
         altered_share: Share of ticks in which the guard changed a target.
-        stopped_by: Why the controller left RUN, or that the robot fell; else empty.
+        stopped_by: Why the controller left RUN, or a note that the robot fell; otherwise empty.
         estimate: Error of the base velocity estimator, from RUN on; None without one.
     """
 

@@ -76,7 +76,7 @@ class Input(Stateful):
     def reset(self) -> None:
         self.problem = ""
         self.clock_step = ""
-        """The latest clock step, in words; a new object for each step."""
+        """Description of the latest clock step; a new object for each step."""
         self.measured_ns: int | None = None
         """Measurement time of the newest message, on our steady clock: from its stamp, if the
         sender's clock is synchronized with ours, and otherwise from its age. Unlike the age, this

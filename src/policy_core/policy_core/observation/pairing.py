@@ -190,7 +190,8 @@ def observations(
 
     Args:
         assembler: An empty assembler, which receives the arrivals and stores the messages.
-        arrivals: Messages in time order; for each input, those that are the newest at some tick.
+        arrivals: Messages in time order; for each input, only messages that are the newest at some
+            tick.
         ends_ns: For each tick, in increasing order, the time up to which messages belong to it.
     """
     rest = iter(arrivals)

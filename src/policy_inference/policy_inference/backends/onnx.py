@@ -21,7 +21,7 @@ _NATIVE_BYTES = 2**25
 
 
 def runtime_library() -> Path:
-    """Return the path of the installed ONNX Runtime's shared library; the file may not exist."""
+    """Return the path of the installed ONNX Runtime's shared library; the file need not exist."""
     import onnxruntime
 
     folder = Path(onnxruntime.__file__).parent / "capi"

@@ -64,7 +64,8 @@ class ShadowProcess:
 
     Attributes:
         facts: Description of the shadow.
-        differences: Contract keys in which the shadow differs from the active policy, in words.
+        differences: Descriptions of the contract keys in which the shadow differs from the active
+            policy.
     """
 
     def __init__(

@@ -332,7 +332,7 @@ class Operator:
             publisher.publish(message)
 
     def move(self, vx_mps: float = 0.0, vy_mps: float = 0.0, wz_radps: float = 0.0) -> None:
-        """Start commanding this velocity (body frame), until further notice."""
+        """Start commanding this velocity (body frame)."""
         velocity = Twist()
         velocity.linear.x, velocity.linear.y, velocity.angular.z = vx_mps, vy_mps, wz_radps
         with self.changed:

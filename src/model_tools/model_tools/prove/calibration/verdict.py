@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Verdict on calibration rows, in words: problems, gaps and remedies."""
+"""Verdict on calibration rows, as text: problems, gaps and remedies."""
 
 from __future__ import annotations
 

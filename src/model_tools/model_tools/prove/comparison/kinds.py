@@ -149,7 +149,7 @@ class ChunkComparison:
         places: Sequence[Path],
         topics: Mapping[str, str] | None,
     ) -> list[RowSet]:
-        """Return the reference's golden rows, if any, and those in datasets."""
+        """Return the reference's golden rows, if any, and the rows in datasets."""
         reference = candidates[0].bundle
         contract, sets = reference.contract, list[Rows]()
         if contract.golden:

@@ -50,7 +50,7 @@ from policy_inference.shadow.shadowed_member import ShadowedMember, ShadowQuesti
 from policy_store.report import Part, Table, plain
 
 _SAME_RAD = 1e-9
-"""Tolerance, as for targets in a replay on a different machine."""
+"""Tolerance, same as for targets in a replay on a different machine."""
 _MOST_TICKS = 20_000
 """Maximum number of ticks used to compute `systematic`, so that they fit into memory."""
 Asked = Iterator[tuple[RecordedTick, ShadowQuestion | None, bool]]

@@ -100,7 +100,7 @@ def owned(graphs: Sequence[BpuGraph]) -> tuple[str, ...]:
 
 
 def record(graphs: Sequence[BpuGraph], settings: BpuSettings) -> dict[str, Any]:
-    """Return what a workspace is made from: settings, models and samples.
+    """Return the inputs from which a workspace is made: settings, models and samples.
 
     The number of compiler processes is left out, since it does not affect the result.
     """

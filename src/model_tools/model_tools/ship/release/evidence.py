@@ -142,7 +142,7 @@ def _figures(
     beyond_limits: float,
     measured: Mapping[str, F64 | None],
 ) -> ShadowFigures | None:
-    """Return what was measured for a shadow on one robot; None if nothing was compared.
+    """Return a shadow's measurements on one robot; None if nothing was compared.
 
     Args:
         joints: Joints, in the order of the arrays.

@@ -42,10 +42,10 @@ class ChunkSettings:
     noise_seed: int = 0
     """flow, diffusion: seed of the noise."""
     handover_s: float | None = None
-    """takeover: blend time between the policy and a person; None if no person may take over."""
+    """takeover: blend time between the policy and a person; None if takeover is disabled."""
     leader_tolerance_rad: float | None = None
     """takeover: maximum distance between a leader joint and the arm's command at which a person may
-    take over; None if no person may take over.
+    take over; None if takeover is disabled.
     """
     simulated_latency_s: float = 0.0
     """Simulated inference time, used with simulated time."""
