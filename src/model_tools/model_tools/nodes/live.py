@@ -340,7 +340,7 @@ class _Topics:
         self._wait_set.wait(handles, int(rest_s * 1e9))
 
     def missing(self) -> str:
-        """Describe which inputs lack messages, and which topics exist; empty if none is missing."""
+        """Describe which inputs lack messages, and which topics exist; empty if all have some."""
         names = self._ordering.missing
         if not names:
             return ""

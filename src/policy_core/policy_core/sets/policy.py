@@ -261,7 +261,7 @@ class PolicySet(Stateful):
         self._returning, self._refused = False, ""
 
     def go_back(self) -> None:
-        """Start to return to a state with `stand`; each switch waits for its conditions."""
+        """Begin returning to a state with `stand`; each switch waits for its conditions."""
         self._returning, self._request = True, None
 
     def stop(self) -> None:

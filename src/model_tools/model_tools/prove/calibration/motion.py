@@ -42,8 +42,9 @@ _ALIKE, _UNITS = 1.5, 20.0
 """If the ratios of joints and body are wrong but agree within the first factor, the time between
 rows is wrong; above the second factor, both are in degrees."""
 _ELSEWHERE = 0.5
-"""Mean correlation of joints with their targets: 0.6 and more in healthy walks, 0.1 to 0.44 with
-swapped legs, mirrored signs, or without the commands."""
+"""Mean correlation of joints with their targets: 0.6 or more in healthy walks, 0.1 to 0.44 with
+swapped legs, mirrored signs, or without the commands.
+"""
 SHOWN = 3
 
 
@@ -207,7 +208,7 @@ def _is_scaled(correlation: float, ratio: float) -> bool:
 
 
 def moved_elsewhere(found: RowMotion) -> Iterator[str]:
-    """Yield signs of a different robot or controller, or of joints under wrong names."""
+    """Yield evidence of a different robot or controller, or of joints with wrong names."""
     if rate := _rate(found):
         yield (
             f"joints and body both move {rate:.2g} x as far between rows as in one policy tick: "

@@ -25,7 +25,9 @@ from policy_inference.comparison.limits import Check, closed_loop_limits
 
 _log = logging.getLogger("model_tools")
 _TIMED_FOR_S = 20.0
-"""Time limit for latency. A simulated chip takes seconds per run, and its speed is meaningless."""
+"""Time limit for measuring latency. A simulated chip takes seconds per run, and its speed is
+meaningless.
+"""
 Comparison = JointComparison | ChunkComparison
 _COMPARISONS: Mapping[type[Bundle], Comparison] = {
     JointBundle: JointComparison(),

@@ -119,7 +119,7 @@ class JointComparison:
 
 
 def _held_back(candidates: Sequence[Candidate[JointBundle]], file: Path, rows: Rows) -> RowSet:
-    """Leave out rows with which an artifact was calibrated, if they come from this file."""
+    """Leave out rows from this file with which an artifact was calibrated."""
     everything = np.arange(len(rows))
     stated = [one.entry.calibration for one in candidates if one.entry.calibration is not None]
     if not stated:

@@ -222,7 +222,7 @@ def _suspect_precision(
 def _suspect_joint_policy(
     contract: JointContract, path: Path, models: _Models, report: InspectionReport
 ) -> None:
-    """Note what is unproven, and what both model and contract do, such as normalizing."""
+    """Note what is unproven, and steps that both model and contract do, such as normalizing."""
     _prove_perception(contract, path, report)
     if contract.velocity_command is not None:
         _suspect_walking(contract.safety, report)

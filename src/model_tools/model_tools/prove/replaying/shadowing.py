@@ -220,7 +220,7 @@ def _replayed_chunks(recording: FlightRecording, contract: Any) -> _Flown:
 def _replayed(
     recording: FlightRecording, replayer: Replayer, find: Callable[[Any], ShadowedMember]
 ) -> _Flown:
-    """Return a replayed policy; `find` finds it among those that the replayer runs."""
+    """Return a replayed policy; `find` selects it from those that the replayer runs."""
     state = find(replayer.policy).state
 
     def ticks() -> Asked:
