@@ -123,7 +123,7 @@ class JointStateReader:
     def __init__(
         self, names: Sequence[str], state: StateVector, check: JointCheck | None = None
     ) -> None:
-        """Write to `joint_pos`, and to `joint_vel` if it exists, in the order of `names`.
+        """Write to `joint_pos` and, if the state has it, `joint_vel`, in the order of `names`.
 
         `check` judges each sample first; None if samples have already been judged, as in
         recordings.

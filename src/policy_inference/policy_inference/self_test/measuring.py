@@ -41,7 +41,7 @@ class Clock:
 
 
 class Durations:
-    """Durations of single runs, in the order of measurement."""
+    """Durations of individual runs, in the order of measurement."""
 
     def __init__(self, durations_ns: Sequence[int] | F64) -> None:
         self.each_s: F64 = np.asarray(durations_ns, np.float64) * 1e-9
