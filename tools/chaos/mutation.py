@@ -123,7 +123,7 @@ def _module_name(file: str) -> str:
 def _tried(
     drawn: list[Mutant], expected: Mapping[int, list[str]], options: Options, jobs: int
 ) -> Iterator[tuple[Mutant, bool]]:
-    """Yield each fault, with whether the seeds find it."""
+    """Yield each fault, and whether the seeds find it."""
     waiting, running = deque(drawn), dict[int, tuple[Mutant, BaseProcess]]()
     while waiting or running:
         while waiting and len(running) < jobs:

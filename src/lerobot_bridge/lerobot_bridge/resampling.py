@@ -45,8 +45,7 @@ class Resampled:
 
     Attributes:
         ticks_ns: [ticks] times, one period apart.
-        kept: [ticks] True where each input has a message that counts, and the images are close in
-            time.
+        kept: [ticks] True where each input has a valid message, and the images are close in time.
         left_out: A report for each input that lacks messages.
         apart: Number of frames whose images are too far apart in time.
     """
@@ -86,7 +85,7 @@ def resample(
 
     Args:
         times_ns: For each input, the increasing times of its messages; at least one.
-        limits_ns: For each input, the maximum age at which its newest message counts.
+        limits_ns: For each input, the maximum age at which its newest message is valid.
         period_ns: Time between two frames.
         pairing: Rule that defines which images belong together.
         cameras: Inputs with images.

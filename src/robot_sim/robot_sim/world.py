@@ -169,7 +169,7 @@ class World(WalkingWorld):
         return not self.upright or above_m < self.fallen_height_m
 
     def reset(self, *, pose: Pose | None = None, seed: int = 0) -> None:
-        """Restart at time 0: pushes and commands are dropped, motors are on."""
+        """Restart at time 0: pushes and commands are dropped, and all motors are switched on."""
         self._start = self._robot.start(pose or self._robot.starts)
         self._start_again()
         self._place(self._start, np.zeros(3), 0.0)

@@ -25,7 +25,7 @@ class LiveTopic(ABC):
 
     Attributes:
         sampled: The subscription; None until the type is known.
-        newest: Content of the newest message, by LeRobot's names.
+        newest: Content of the newest message, keyed by LeRobot's names.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class LiveTopic(ABC):
 
     @abstractmethod
     def read(self, message: Any) -> dict[str, Any]:
-        """Return the content of a message, by LeRobot's names."""
+        """Return the content of a message, keyed by LeRobot's names."""
 
     def decoder(self, message: type[Any]) -> Callable[[bytes], Any]:
         return decoder_for(message)
@@ -130,7 +130,7 @@ class ValuesTopic(LiveTopic):
     def __init__(
         self, node: Node, group: SampleGroup, mapping: RobotMapping, sources: Sequence[Source]
     ) -> None:
-        """Use all sources of one topic; the first one defines how old messages may be."""
+        """Use all sources of one topic; the first source defines the maximum message age."""
         self._readers = [SourceReader(mapping, source) for source in sources]
         self._effort = any(source.quantity == "effort" for source in sources)
         super().__init__(node, group, sources[0], [sources[0].type])

@@ -66,7 +66,7 @@ class OpenLoop:
             source: The dataset, checked for the policy.
             backends: Opened back ends, by `graphs.NAME`.
             every: Number of frames from one chunk to the next.
-            interventions: True to compare also the frames in which a person, not the policy, drove.
+            interventions: True to also compare the frames in which a person, not the policy, drove.
         """
         contract = source.contract
         if not 1 <= every <= contract.chunk.size:

@@ -23,7 +23,7 @@ from policy_core.interfaces import F64, Tensor
 from policy_inference.bag_file import BagFile
 
 OWNED = (MAPPING, *(f"episode_*/{name}" for name in (SIDECAR, METADATA, "*.mcap")))
-"""Patterns of a session's files."""
+"""Patterns for a session's files."""
 _log = logging.getLogger("lerobot_bridge")
 _OWN = ("timestamp", "frame_index", "episode_index", "index", "task_index", SUCCESS, INTERVENTION)
 """Features that have no message."""

@@ -74,11 +74,11 @@ class SelfOperated:
 class ControlledRobot(SelfOperated):
     """A simulated robot under its controller, with the signature of `robot_sim.walk.Policy`.
 
-    After a fault it stays in DAMP, like a robot.
+    After a fault, it stays in DAMP, like a real robot.
 
     Attributes:
         controller: The controller.
-        targets: Targets from its last tick.
+        targets: Targets from the controller's last tick.
         altered_ticks: Number of ticks in which the guard changed a target to bound its step, its
             torque or its position.
         estimated: Estimator of the base velocity; None if no contract requires one; replaceable

@@ -117,7 +117,7 @@ class InjectedFaults:
         self._since_ns = now_ns
 
     def changed(self, stream: str, message: Any, now_ns: int) -> Any:
-        """Return the message to pass on in place of one received now; None for silence."""
+        """Return the message to pass on in place of one received now; None to send nothing."""
         self._received.add(stream)
         if stream == "joint_states":
             self.joint_names = tuple(message.name)

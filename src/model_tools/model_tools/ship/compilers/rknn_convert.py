@@ -24,7 +24,7 @@ from policy_inference.backends.rknn_toolkit.recipe import Recipe, read_recipe
 
 MADE, RESULT, ANALYSIS, PROOF = "made.rknn", "result.json", "error_analysis.txt", "proof.npz"
 _PROOF_S = 20.0
-"""No row except the first starts after this time; a row with a large image takes seconds."""
+"""Time after which no further row starts (the first always runs); a large image takes seconds."""
 _SMALLEST = 1e-3
 
 

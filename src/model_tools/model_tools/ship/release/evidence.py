@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reports from other commands as evidence for a stage, judged by its limits.
+"""Reports from other commands as evidence for a stage, judged by the stage's limits.
 
 | stage | report |
 | --- | --- |
