@@ -146,7 +146,7 @@ class Joystick:
 
     @property
     def hint(self) -> str:
-        """Action that a person must take before the joystick drives; empty if it may."""
+        """Action that a person must take before the joystick drives; empty if none."""
         if not self.deadman:
             return (
                 "release the dead-man's switch once" if self._held else "hold the dead-man's switch"
@@ -365,7 +365,7 @@ class PilotSettings:
     joy_timeout_s: float
     joy_unchanged_s: float
     estop_if_lost: bool
-    """True if losing the joystick is an e-stop rather than just zero velocity."""
+    """True if losing the joystick triggers an e-stop rather than just zero velocity."""
     key_timeout_s: float
     key_share: float
 

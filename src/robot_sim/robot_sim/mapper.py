@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A robot's elevation map of the ground, with typical errors.
 
-Its faults begin and end by simulated time and are written like those of a robot
+Its faults begin and end according to simulated time and are written like those of a robot
 (`robot_sim.faults`):
 
 ================================  ================================================================

@@ -123,7 +123,7 @@ class _Vector:
 
 
 def _check_names(source: DatasetSource, feature: DatasetFeature, joints: Sequence[str]) -> None:
-    """Refuse names if only some of them are the policy's joints; if none are, the order decides."""
+    """Refuse names if only some are the policy's joints; if none are, values match by order."""
     where, found = f"{source.dataset.info.file}: {feature.name}", feature.names
     contract = source.contract
     if feature.shape != (len(joints),):

@@ -132,7 +132,7 @@ def make_layer(title: str, content: bytes) -> Layer:
 
 
 def bundle_layers(bundle: Bundle) -> dict[Layer, Content]:
-    """Return the layers of a bundle: the contract, its signature, and the files that it names.
+    """Return the layers of a bundle: contract, signature, and the files that the contract names.
 
     Other files of the folder are not pushed, since the signature does not cover them.
     """

@@ -93,7 +93,7 @@ class Input(Stateful):
         """True if the current message belongs to a stream that starts over."""
         self._restarted_ns: int | None = None
         self._refused, self._refused_stamps = 0, ""
-        """Number of messages since the newest that were not new, and the reason for the last one.
+        """Number of messages since the newest one that were not new, and the last one's reason.
         """
         self._ahead_ns = 0
         """Stamp minus arrival time of the least delayed message, less the drift allowance."""

@@ -121,7 +121,7 @@ class Replay:
     are skipped, and the policy is reset after them.
 
     Attributes:
-        ticks: Counts of ticks so far.
+        ticks: Tick counts so far.
     """
 
     def __init__(self, bundle: JointBundle, heard: HeardMessages) -> None:

@@ -103,7 +103,7 @@ class LlamaLayers:
             query: [1, heads, tokens, head], scaled.
             key: [1, groups, others, head].
             value: [1, groups, others, head].
-            mask: Added to the scores [tokens, others]; None for no mask.
+            mask: Values added to the scores [tokens, others]; None for no mask.
         """
         sizes, each = self.sizes, self.sizes.heads // self.sizes.groups
         shared = self.graph.op("Reshape", query, shape(1, sizes.groups, -1, sizes.head))
