@@ -1,7 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The workspace in which the vendor's compiler runs, on this machine or in the vendor's container.
-"""
+"""The workspace in which the vendor's compiler runs, here or in the vendor's container."""
 
 from __future__ import annotations
 
