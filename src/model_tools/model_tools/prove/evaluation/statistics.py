@@ -53,7 +53,7 @@ def mcnemar(better: int, worse: int) -> float:
 
 
 def bootstrap_mean(values: Sequence[float]) -> tuple[float, float, float]:
-    """Return the mean of values and its interval, from percentiles of bootstrap means.
+    """Return the mean of values and its interval, computed from percentiles of bootstrap means.
 
     The same values always give the same interval; NaN without values.
     """
