@@ -142,8 +142,9 @@ _KIND = re.compile(r"`?(?P<kind>\w+):(?P<target>[\w.]+)(?:\+(?P<for_s>[\d.]+))?(
 _RULE = re.compile(r"policy DAMP: (?P<rule>\w+)(?P<is_rule>:?)")
 _REJECTED = re.compile(r"rejected as (?P<code>`\w+`)")
 Row = Mapping[str, str]
-"""`robot`, `group` and `what` of a fault; if it was completed, also `ended`, `as_wanted`,
-`damped_ms` and `within_ms` (a number or "None"). `commit`: the measured commit."""
+"""`robot`, `group` and `what` of a fault; for a completed case, also `ended`, `as_wanted`,
+`damped_ms` and `within_ms` (a number or "None"). `commit`: the measured commit.
+"""
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -143,7 +143,7 @@ class Mutant:
 
 
 def _faults(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
-    """Put each fault into a tree in turn; yield the fault's node and name; remove it again."""
+    """Put each fault into a tree in turn, yield its node and name, and remove the fault again."""
     nodes: list[ast.AST] = [tree]
     for parent in nodes:
         for field, value in ast.iter_fields(parent):

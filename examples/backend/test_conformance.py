@@ -23,7 +23,7 @@ class TestConformance(BackendConformance):
 
     @pytest.fixture
     def case(self) -> BackendCase:
-        """Return what the tests need to know about this back end."""
+        """Return the description of this back end for the tests."""
         return BackendCase(
             name="onnx_reference",
             backend=OnnxReferenceBackend,

@@ -17,7 +17,7 @@ from robot_sim.errors import SimError
 
 FORWARD_MPS, FAILS_ABOVE_MPS = 0.5, 0.9
 """Forward speed of the member's walk, and the speed above which its model returns NaN. The golden
-rows stay below the second.
+rows stay below that speed.
 """
 
 
@@ -45,7 +45,7 @@ def failing_set(bundle: SetBundle, name: str, folder: Path) -> SetBundle:
 
 
 def _make_failing(member: Any, folder: Path) -> None:
-    """Make the copied member fail: change its model and contract."""
+    """Make the copied member fail by changing its model and contract."""
     file = folder / member.entry("onnx").file
     _answer_nan(file, _forward_place(member), member.contract.action.output)
     stated = yaml.safe_load((folder / CONTRACT_FILE).read_text("utf-8"))

@@ -75,7 +75,7 @@ def draw_walk(
 
 
 def write_plots(trace: Trace, path: Path, robot: LeggedRobot = LITE3) -> None:
-    """Write one image (`.png`, `.svg`, ...) of all plots, with the walk's duration as time axis."""
+    """Write one image (`.png`, `.svg`, ...) of all plots; the time axis spans the walk."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(11.0, 13.0), layout="constrained")
         axes = figure.subplots(8, 1, sharex=True, height_ratios=(3, 2, 2, 2, 2, 2, 3, 2.2))
@@ -180,7 +180,7 @@ def _write_above(axis: Axes, text: str, at: tuple[float, float], colour: str, al
 
 
 def _name_modes(axis: Axes, trace: Trace) -> None:
-    """Write the name of each mode that lasts long enough at the bottom of the axes."""
+    """At the bottom of the axes, write the name of each mode that lasts long enough."""
     starts = [0, *(np.flatnonzero(np.diff(np.nan_to_num(trace.mode, nan=-1.0))) + 1)]
     for start, end in pairwise([*starts, len(trace.time_s) - 1]):
         if trace.time_s[end] - trace.time_s[start] >= _READABLE_S:
@@ -249,7 +249,7 @@ def write_arm_plots(trace: ArmTrace, path: Path) -> None:
 def _plot_joint(
     axis: Axes, time_s: Array, position: Array, target: Array, starts: list[int]
 ) -> None:
-    """Plot each episode separately, so that no line joins one's end to the next one's start."""
+    """Plot each episode separately, so that no line connects an episode's end to the next start."""
     for number, (start, end) in enumerate(pairwise(starts)):
         part, named = slice(start, end), number == 0
         label = "measured" if named else None

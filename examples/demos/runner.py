@@ -97,8 +97,8 @@ def run_demo(
         given: The demo's arguments, with `bundle`, `images` and the folder `output`.
         files: The demo's result files besides the summary; those of an earlier run are removed.
         demonstrate: Function that runs the demo and returns its result.
-        require_bundle: Raises SimError or PolicyError for an unusable bundle, before anything is
-            removed or started.
+        require_bundle: Function that raises SimError or PolicyError for an unusable bundle, before
+            anything is removed or started.
 
     Returns:
         The exit status: 0 for success, 1 if the demo failed or a recording violates an invariant, 4
@@ -255,7 +255,7 @@ def start_node(
         parameters: ROS parameters by name: booleans, numbers, strings, or lists of them.
         log: File for its output.
         remappings: Names to remap.
-        **more: As for `LoggedProcess`.
+        **more: Same as for `LoggedProcess`.
     """
     words = [command, "--ros-args"]
     for name, value in parameters.items():

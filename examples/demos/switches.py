@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Switches between the policies of a set: requested, observed, recorded."""
+"""Requests switches between the policies of a set, and records the results."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -45,8 +45,8 @@ from robot_sim.trace import Trace
 BUNDLES = {"lite3": "lite3_walk", "go2": "go2_walk"}
 """The suite's own walking policies."""
 EMULATED = {"go2_emulator": ("go2", "go2_driver")}
-"""Robots simulated behind their driver, only in real time: the emulated robot, and the driver
-command.
+"""Robots that are simulated behind their own driver, which works only in real time: name of the
+emulated robot, and command that starts the driver.
 """
 Velocity = tuple[float, float, float]
 PLAN: Sequence[tuple[str, float, Velocity]] = (
@@ -65,7 +65,9 @@ LOWEST_SHARE = 0.575
 """Minimum height of the walking robot, as a fraction of its standing height."""
 _STAND_TRIES = 3
 _CONTROL_TRIES = 10
-"""Number of requests for control; the driver needs a few seconds of states for its start checks."""
+"""Maximum number of requests for control; the driver needs a few seconds of states for its start
+checks.
+"""
 _LEAD_IN_S = 0.5
 _SIGNS_OF_A_WRONG_CONTRACT = ("attitude", "clipped_too_long")
 
@@ -111,7 +113,7 @@ def _perform(given: argparse.Namespace) -> "ReportedTiming":
 
 
 def _start_robot(nodes: Processes, output: Path, robot: str, *, lockstep: bool) -> str | None:
-    """Start a simulated robot that writes the trace; return its driver's name, if it has one."""
+    """Start a simulated robot that writes the trace; return the name of its driver, if any."""
     trace_file = str(output / TRACE)
     if robot not in EMULATED:
         simulation = {
@@ -242,7 +244,7 @@ class ReportedTiming:
 def walked(trace: Trace, *, left_run: bool) -> Trace:
     """Return the part of a trace in which the policy ran; to the trace's end if the node left RUN.
 
-    Lying down on request is not a fall, so it must not count; the time after a fault must.
+    Lying down on request is not a fall, so it must not count; the time after a fault must count.
     """
     run = np.flatnonzero(trace.mode == Mode.RUN)
     if not len(run):
@@ -252,7 +254,7 @@ def walked(trace: Trace, *, left_run: bool) -> Trace:
 
 
 def shown(trace: Trace) -> Trace:
-    """Return a trace without everything up to half a second before the robot stands up."""
+    """Return the part of a trace that starts half a second before the robot stands up."""
     rows = np.flatnonzero(trace.mode > 0.0)
     if not len(rows):
         raise SimError("trace: expected rows in STAND, found none; the robot never moved")

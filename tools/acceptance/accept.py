@@ -72,7 +72,7 @@ def replay_recording(bundle: Path, folder: Path) -> ReplayedFlight:
 
 
 def record(bundle: Path, outcomes: Sequence[WalkOutcome]) -> None:
-    """Write the figures into a bundle, replacing its previous acceptance report only."""
+    """Write the figures into a bundle, replacing only its previous acceptance report."""
     contract = load_bundle(bundle, kind=JointBundle).contract
     keep_report(
         bundle,

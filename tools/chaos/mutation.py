@@ -59,7 +59,7 @@ def try_mutants(
         draw: Seed for the random choice of faults.
 
     Returns:
-        0, or 1 if the seeds do not hold without a fault.
+        0, or 1 if a seed fails even without a fault.
     """
     chance, drawn = random.Random(draw), list[Mutant]()
     every = {group: [*mutants(group, [place])] for group, place in _PLACES.items()}
@@ -123,7 +123,7 @@ def _module_name(file: str) -> str:
 def _tried(
     drawn: list[Mutant], expected: Mapping[int, list[str]], options: Options, jobs: int
 ) -> Iterator[tuple[Mutant, bool]]:
-    """Yield each fault, with whether the seeds find it."""
+    """Yield each fault, and whether the seeds find it."""
     waiting, running = deque(drawn), dict[int, tuple[Mutant, BaseProcess]]()
     while waiting or running:
         while waiting and len(running) < jobs:
@@ -138,7 +138,7 @@ def _tried(
 
 
 def _begin(mutant: Mutant, expected: Mapping[int, list[str]], options: Options) -> BaseProcess:
-    """Run the seeds with a fault in a new process, which exits with 0 if the seeds hold."""
+    """Run the seeds with a fault in a new process, which exits with 0 if no seed finds it."""
     digests = {seed: [] for seed in expected} if mutant.group == _ALONE else expected
     given = _module_name(mutant.file), mutant.text, digests, asdict(replace(options, core=PYTHON))
     process = get_context("spawn").Process(target=run_mutated, args=given)

@@ -64,7 +64,7 @@ class VirtualChannel:
             timeline.at(due_ns, lambda: self._deliver(message))
 
     def _corrupted(self, message: Any) -> Any:
-        """Return a message with some bytes changed if it is serialized; otherwise unchanged."""
+        """Return a serialized message with some bytes changed; return other messages unchanged."""
         if isinstance(message, tuple) and isinstance(message[-1], bytes):
             return (*message[:-1], self._corrupted(message[-1]))
         if not isinstance(message, bytes):

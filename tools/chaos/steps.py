@@ -91,7 +91,7 @@ ROGUES = (
 """Commands from a second sender of `joint_command`; see `scenario.rogue_command`."""
 _LASTS_S = (0.02, 0.05, 0.1, 0.15, 0.3, 0.6, 2.0)
 _ASKED_MEANWHILE = 0.25
-"""Share of faults and second senders during which something is requested."""
+"""Share of faults and of second senders during which a request is made."""
 _COMPUTERS = ("host", "driver")
 
 
@@ -104,7 +104,7 @@ class ChaosStep:
         kind: `ask`, `drive`, `steer`, `rogue`, or the kind of a fault.
         target: Target of the fault, or the request.
         for_s: Duration of a fault.
-        value: A share, a time in s, or what the kind defines.
+        value: A share, a time in s, or a value that the kind defines.
     """
 
     at_s: float
@@ -125,7 +125,7 @@ def runs_set(seed: int) -> bool:
 
 
 def draw_steps(seed: int, seconds: float) -> tuple[ChaosStep, ...]:
-    """Return, in order, a seed's faults and the requests beyond those of its operator.
+    """Return, in order, a seed's faults, and its requests besides those of the operator.
 
     On its own, the operator takes control, has the robot stand up and run, and starts over after a
     fault.

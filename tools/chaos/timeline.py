@@ -21,7 +21,7 @@ class VirtualTimeline:
     Attributes:
         now_ns: Time since the start.
         events: The last events, as strings.
-        ended: True if it has stopped acting.
+        ended: True once the timeline has stopped executing actions.
     """
 
     def __init__(self) -> None:
@@ -32,14 +32,14 @@ class VirtualTimeline:
         self.ended = False
 
     def at(self, time_ns: int, act: Callable[[], object]) -> None:
-        """Act at a time, or now if it has passed, but after all actions already due then."""
+        """Call `act` at a time (now, if it has passed), after all actions already due then."""
         heappush(self._due, (max(time_ns, self.now_ns), next(self._numbers), act))
 
     def after(self, duration_ns: int, act: Callable[[], object]) -> None:
         self.at(self.now_ns + duration_ns, act)
 
     def every(self, period_ns: int, act: Callable[[], object]) -> None:
-        """Act now, and again after each period."""
+        """Call `act` now, and again after each period."""
 
         def again() -> None:
             act()

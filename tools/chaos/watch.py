@@ -60,7 +60,7 @@ class Broken(NamedTuple):
     Attributes:
         name: Name of the invariant.
         time_s: Virtual time.
-        found: What was found, in words.
+        found: Description of what was found.
     """
 
     name: str
@@ -96,7 +96,7 @@ def command_rows(data: bytes | bytearray, joints: int) -> F64:
 
 
 class HostWatch:
-    """Checks the commands and ticks of one process of the policy node."""
+    """Checks the commands and ticks of one policy node process."""
 
     def __init__(self, watch: ChaosWatch, policy: OpenedPolicy[Any]) -> None:
         self._watch = watch

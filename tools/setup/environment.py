@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The virtual environment `.venv`: created once, filled from a lock, never adopted from others."""
+"""The virtual environment `.venv`: created once from a lock file; one made by others is refused."""
 
 from __future__ import annotations
 

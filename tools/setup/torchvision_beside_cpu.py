@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes torchvision importable with a PyTorch for which it was not built; for `.venv-lerobot`.
 
-Torchvision's operators do not load in that case, and its import fails where it describes two of
-them. LeRobot's ACT uses none of these operators, only the ResNet; LeRobot's datasets use
-torchvision's video reader, which is written in Python.
+In that case, torchvision's operators do not load, and importing torchvision fails because its code
+refers to two of them. LeRobot's ACT uses none of these operators, only the ResNet; LeRobot's
+datasets use torchvision's video reader, which is written in Python.
 """
 
 from __future__ import annotations

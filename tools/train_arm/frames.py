@@ -17,7 +17,7 @@ from tools.train_arm.scenes import CAMERAS
 STATE, ACTION, CUBE = "observation.state", "action", "observation.environment_state"
 IMAGES = {name: f"observation.images.{name}" for name in CAMERAS}
 EVERY = 3
-"""Distance between training frames; those in between look nearly the same."""
+"""Distance between training frames; the frames in between look nearly the same."""
 Statistics = dict[str, dict[str, Tensor]]
 
 

@@ -4,7 +4,7 @@
 
     python -m tools.train_arm.nominal --bundle config/bundles/so101_reach out/demo-act/trace.npz
 
-The bundle that made the traces must not have had a `nominal`, which would have clipped the
+The bundle that produced the traces must not have had a `nominal`, which would have clipped the
 commands.
 """
 

@@ -260,7 +260,7 @@ class RewardWeights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """Task of the robots."""
+    """What the robots learn, and under which conditions."""
 
     commands: Commands
     episode_ticks: int

@@ -43,7 +43,7 @@ CLIMB = Walk(
     latency_ns=10_000_000,
     ground=Ground(terrain="stairs", step_m=0.1),
 )
-"""Additional walk with which a policy with a height scan is measured."""
+"""Additional walk on which a policy with a height scan is measured."""
 LICENCE = "Apache-2.0"
 
 

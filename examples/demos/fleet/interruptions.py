@@ -72,7 +72,7 @@ class Interrupter:
     """Interrupts roll-outs. The same seed causes the same interruptions at the same times."""
 
     def __init__(self, fleet: Fleet, releases: ReleaseManager, seed: int) -> None:
-        """Use a fleet whose robots walk."""
+        """Prepare to interrupt roll-outs to a fleet whose robots are walking."""
         self._fleet, self._releases = fleet, releases
         self._random = random.Random(seed)
         self._kinds = list[str]()
@@ -85,7 +85,8 @@ class Interrupter:
 
         Args:
             count: Number of interruptions.
-            make: Function that returns a good candidate, given the number of the roll-out, from 0.
+            make: Function that returns a good candidate, given the roll-out's number, which starts
+                at 0.
         """
         while len(self.interruptions) < count:
             candidate = make(len(self.aftermaths))

@@ -46,7 +46,7 @@ class FleetOperator(Operator):
     """
 
     def __init__(self, namespace: str, **more: Any) -> None:
-        """Join the environment's ROS 2 domain; `more` is passed to `Operator`."""
+        """Join the ROS 2 domain set in the environment; pass `more` to `Operator`."""
         self.received_s = 0.0
         super().__init__(policy_node=f"/{namespace}/joint_policy_node", **more)
         self._upright = self.node.create_client(Trigger, f"/{namespace}/sim_node/set_upright")
@@ -86,7 +86,7 @@ class FleetOperator(Operator):
         return float(tilt_rad(np.array([q.x, q.y, q.z, q.w])))
 
     def _watch(self, duration_s: float, what: str, timeout_s: float) -> list[Odometry]:
-        """Return the odometry messages of a span of simulated time (at least one)."""
+        """Return the odometry messages received in a span of simulated time (at least one)."""
         seen = list[Odometry]()
 
         def see(message: Odometry) -> None:

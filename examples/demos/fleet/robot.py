@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A robot of the fleet: three processes (simulator, policy node, metrics) and an operator thread.
 
-The thread keeps the robot walking with the version that its store names. It checks a few times a
-second. After a fault, it resets the node; in DAMP, it makes the robot stand up, or sets it upright
-if it has fallen; in READY, it runs the policy; if the store names a new version, it makes the robot
-lie down and loads that version.
+The thread keeps the robot walking with the version that its store names. It checks the robot a few
+times a second. After a fault, it resets the node; in DAMP, it makes the robot stand up, or sets it
+upright if it has fallen; in READY, it runs the policy; if the store names a new version, it makes
+the robot lie down and loads that version.
 """
 
 import os
@@ -39,14 +39,14 @@ STANDING_M = 0.2
 _LOOKED_EVERY_S = 0.3
 _SILENT_S = 3.0
 _FED_WITHIN_S = 180.0
-"""Time limit for a node to start, which takes more than a minute on a busy machine."""
+"""Time limit for a node to start, which can take over a minute on a busy machine."""
 _ANSWER_TIMEOUT_S = 30.0
 _RESTARTED_WITHIN_S = 240.0
 _SIMULATION_WAITS_S = 30.0
-"""How long the simulator waits for a command: longer than any pause of a busy machine."""
+"""How long the simulator waits for a command: longer than any stall on a busy machine."""
 _POLICY = "joint_policy_node"
 _NICENESS = 5
-"""Niceness of the simulator, so that installers take precedence; simulated time waits meanwhile."""
+"""Niceness of the simulator, so that installers run first; simulated time pauses meanwhile."""
 # One at a time: message types import their parts on first use, and Python may find a deadlock if
 # two threads import the same packages.
 _JOINING = threading.Lock()

@@ -88,7 +88,7 @@ class Server:
 
 
 def start_registry(folder: Path, mark: Mapping[str, str], **more: Any) -> Server:
-    """Start the OCI registry of Debian's `docker-registry`; the folder keeps the bundles.
+    """Start an OCI registry, Debian's `docker-registry`; the folder keeps the bundles.
 
     Args:
         folder: Folder for the registry's configuration and data.

@@ -59,7 +59,7 @@ class Outgoing:
             mapping: The mapping to which the channels belong.
             channels: The topic's channels: one command, or all sources that read the topic.
             empty: Function that makes empty messages.
-            valid_for_s: Validity of a JointCommand after its receipt, s.
+            valid_for_s: Time for which a JointCommand is valid after its receipt, s.
         """
         self.topic, self.type = channels[0].topic, channels[0].type
         self.names = tuple(

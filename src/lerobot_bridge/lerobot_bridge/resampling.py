@@ -17,14 +17,14 @@ from policy_core.observation.pairing import belong_together
 from policy_core.observation.ticks import fresh_at
 
 _SILENT_NS = 3_600_000_000_000
-"""Maximum gap between messages: a longer one means a changed clock, and its frames would fill the
-memory.
+"""Maximum gap between messages: a longer gap means that the clock was changed, and frames for the
+gap would fill the memory.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
-    """Report on the frames that are left out because one input has no message that counts.
+    """Report on the frames that are left out because one input has no valid message.
 
     Attributes:
         name: Name of the input.
@@ -45,8 +45,7 @@ class Resampled:
 
     Attributes:
         ticks_ns: [ticks] times, one period apart.
-        kept: [ticks] True where each input has a message that counts, and the images are close in
-            time.
+        kept: [ticks] True where each input has a valid message, and the images are close in time.
         left_out: A report for each input that lacks messages.
         apart: Number of frames whose images are too far apart in time.
     """
@@ -65,7 +64,7 @@ class Resampled:
 
 
 def slack_ns(period_ns: int) -> int:
-    """Return how late after a frame's time a message may be and still belong to the frame.
+    """Return how long after a frame's time a message may arrive and still belong to the frame.
 
     The first frame is at the time of a message, often from the slowest camera. Without slack,
     jitter would decide whether each later message from that camera falls into its own frame or the
@@ -86,7 +85,7 @@ def resample(
 
     Args:
         times_ns: For each input, the increasing times of its messages; at least one.
-        limits_ns: For each input, the maximum age at which its newest message counts.
+        limits_ns: For each input, the maximum age at which its newest message is valid.
         period_ns: Time between two frames.
         pairing: Rule that defines which images belong together.
         cameras: Inputs with images.

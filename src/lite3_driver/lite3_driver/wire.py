@@ -192,7 +192,7 @@ def read_request(data: bytes) -> int | None:
 
 
 def read_command(data: bytes) -> F32 | None:
-    """Return a command frame's values [12, 5], columns as in COMMAND_FIELDS; else None."""
+    """Return a command frame's values [12, 5], by COMMAND_FIELDS; None for other datagrams."""
     if len(data) != COMMAND_BYTES:
         return None
     code, size, kind = _HEADER.unpack_from(data)

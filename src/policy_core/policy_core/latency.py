@@ -68,14 +68,15 @@ _FIRST_WINDOWS = 3
 
 
 class MedianDrift:
-    """Detects windows whose median duration is long compared with the medians of the first windows.
+    """Detects windows whose median duration is much longer than in the first windows.
 
     A window is slow if its median exceeds both twice the reference (the fastest median of the first
-    three windows) and `small_s`, or if it exceeds `full_s`. Later windows count as slow until their
-    median is at most 1.5 times the reference, or at most `small_s`.
+    three windows) and `small_s`, or if it exceeds `full_s`. After a slow window, the following
+    windows also count as slow until their median is at most 1.5 times the reference, or at most
+    `small_s`.
 
     Attributes:
-        first_s: Shortest of the first medians, s.
+        first_s: The reference: smallest median of the first three windows, s.
         slow: True if the latest window was slow.
     """
 

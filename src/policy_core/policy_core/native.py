@@ -110,7 +110,7 @@ class Words:
         return self._states[said.begin], self._states[said.end], str(self._native.why(said))
 
     def refusal(self, found: Mapping[str, Any]) -> str:
-        """Return why a switch was refused or abandoned, in words; see policy_set.hpp."""
+        """Describe why a switch was refused or abandoned; see policy_set.hpp."""
         return str(self._native.switch_refusal(found))
 
     def tree(self, saved: Mapping[str, Any]) -> dict[str, Any]:

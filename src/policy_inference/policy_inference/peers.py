@@ -52,7 +52,7 @@ def listen_tcp(
 
 
 class Waker:
-    """Lets one thread wake another that waits on sockets, `fileno` among them."""
+    """Lets one thread wake another that is waiting on sockets, including `fileno`."""
 
     def __init__(self) -> None:
         self._asked, self._asking = socket.socketpair()

@@ -42,7 +42,7 @@ class StatusField:
     """Definition of one status field.
 
     Attributes:
-        name: Field of the message, or key in `/diagnostics` if no message has it.
+        name: Field of the message, or key in `/diagnostics` if no message contains it.
         doc: Meaning, one line.
         unit: Unit; empty for none.
         shown: Format in `/diagnostics`; None to omit the field.
@@ -412,4 +412,4 @@ DIAGNOSED = StatusGroup(
         ),
     )
 )
-"""Values in `/diagnostics` that no message has, by key."""
+"""Values in `/diagnostics` that no message contains, by key."""

@@ -41,7 +41,7 @@ THIS_PROCESS = f"{secrets.token_hex(16)} {os.getpid()}"
 """Identifier of this process as a runner, in records."""
 _LARGEST_BYTES = 1 << 24
 _LEAST_ROOM_BYTES = 1 << 20
-"""Free space below which no trial and no RUN may begin, so that its end can still be recorded."""
+"""Minimum free space for a trial or a RUN to begin, so that its end can still be recorded."""
 _LOCKED_WITHIN_S = 2.0
 _FLOCK = "@hhqqi4x"
 """Format of `struct flock` in fcntl(2): type, whence, start, length, process."""
@@ -220,7 +220,7 @@ def append_event(
         file: The record; never the target of a link, because the installer may be root.
         trial: The trial's number.
         event: The event.
-        require: Function that raises an OSError if the event may not happen; no other process
+        require: Function that raises an OSError if the event must not happen; no other process
             appends while it runs.
         values: Further values of the line, for JSON.
     """

@@ -175,12 +175,12 @@ def trial_status(root: Path, name: str) -> dict[str, Any]:
 
 
 def trial_words(model: Path) -> dict[str, str]:
-    """Return the state of each version's last trial, in words, by version."""
+    """Describe the state of each version's last trial, by version."""
     return {trial.version: _words(trial) for trial in read_trials(model)}
 
 
 def found_words(trial: VersionTrial | None) -> str:
-    """Return the version and state of a trial, in words, for a message."""
+    """Describe the version and state of a trial, for a message."""
     return "no trial" if trial is None else f"{trial.version} ({_words(trial)})"
 
 

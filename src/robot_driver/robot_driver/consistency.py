@@ -44,7 +44,7 @@ _MOST_RAD = 0.12
 """Maximum displacement in a block; larger ones are scaled down, since a jump is not a fault."""
 _STILL_RAD, _STILL_S = 1e-4, 0.2
 """A joint stands still if it moves by at most this distance in each block, for this time. Working
-encoders have more noise; at the end of a swing, a joint moves so little only for a block or two.
+encoders have more noise; at the end of a swing, a joint moves this little only for a block or two.
 """
 _MOVED_RAD = 1e-3
 _STOP_RAD = 0.1
@@ -61,8 +61,8 @@ class SenseConsistency:
 
     Attributes:
         shares: Latest value of each rule, as a share of its limit.
-        problem: The rules beyond their limits, in words; empty if there are none.
-        warning: The rules beyond `WARNING_SHARE` of their limits, in words.
+        problem: Description of the rules beyond their limits; empty if there are none.
+        warning: Description of the rules beyond `WARNING_SHARE` of their limits.
     """
 
     def __init__(self, figures: DriveFigures, *, torques: bool) -> None:

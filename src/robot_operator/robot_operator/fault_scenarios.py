@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A file of sensor faults to inject while a policy runs, and the response required of its node."""
+"""A file of sensor faults to inject while a policy runs, and the node's required response."""
 
 from dataclasses import dataclass
 from itertools import chain

@@ -131,7 +131,7 @@ class Joystick:
         self.deadman = False
         """True if the dead-man's switch is held and valid."""
         self.trouble = ""
-        """Reason why the joystick may not drive, in words for a person."""
+        """Reason why the joystick must not drive, in words for a person."""
         self.unheard: frozenset[OperatorRequest] = frozenset()
         """Requests that the buttons in the last message make if the dead-man's switch is held."""
 
@@ -146,7 +146,7 @@ class Joystick:
 
     @property
     def hint(self) -> str:
-        """Action that a person must take before the joystick drives; empty if it may."""
+        """Action that a person must take before the joystick drives; empty if none."""
         if not self.deadman:
             return (
                 "release the dead-man's switch once" if self._held else "hold the dead-man's switch"
@@ -156,7 +156,7 @@ class Joystick:
     def hear(
         self, axes: Sequence[float], buttons: Sequence[int], now_ns: int, *, trouble: str = ""
     ) -> list[OperatorRequest]:
-        """Handle a message; return the requests of the buttons newly pressed in it.
+        """Handle a message; return the requests of the newly pressed buttons.
 
         Args:
             axes: Axis values, each in -1..1.
@@ -265,7 +265,9 @@ _SMALLEST_SHARE = 0.1
 _CONFIRM_AFTER_NS, _CONFIRM_WITHIN_NS = 100_000_000, 5_000_000_000
 """Minimum and maximum time from a key to CONFIRM; keys closer together were pasted or queued."""
 _BURST, _BURST_NS = 10, 100_000_000
-"""Burst of keys faster than any keyboard repeats; such keys were queued, e.g. by the network."""
+"""Number of keys and time of a burst that is faster than any keyboard repeats; such keys were
+queued, e.g. by the network.
+"""
 
 
 class Keys:
@@ -363,7 +365,7 @@ class PilotSettings:
     joy_timeout_s: float
     joy_unchanged_s: float
     estop_if_lost: bool
-    """True if losing the joystick is an e-stop rather than just zero velocity."""
+    """True if losing the joystick triggers an e-stop rather than just zero velocity."""
     key_timeout_s: float
     key_share: float
 

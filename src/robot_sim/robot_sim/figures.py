@@ -295,7 +295,7 @@ def load_figures(kind: type[FiguresT], robot: str | Path) -> FiguresT:
 
 
 def figures_file(robot: str | Path) -> Path:
-    """Return the path of a robot's data file, which may not exist.
+    """Return the path of a robot's data file, which need not exist.
 
     Args:
         robot: Name of a folder in ROBOTS, otherwise a folder relative to the current one. A string
@@ -332,7 +332,7 @@ def robot_names(kind: type[Any] = LeggedRobot) -> list[str]:
 
 
 class _FigureReader(Reader):
-    """Reads figures: a list's type defines its length; the dataclasses have no other rules."""
+    """Reads figures; its only rule is that a tuple has the length that its type states."""
 
     def value(self, kind: Any, value: object, key: str, rules: Mapping[str, Any]) -> Any:
         parts = get_args(kind) if get_origin(kind) is tuple else ()
@@ -355,4 +355,4 @@ def read_figures(kind: type[FiguresT], file: Path) -> FiguresT:
 
 
 LITE3 = load_robot("lite3")
-"""The robot for the policy shipped with the suite; the default."""
+"""The default robot, for which the suite includes policies."""

@@ -18,11 +18,11 @@ Its faults are those in `robot_sim.host_faults`, and:
 
 ==========================  ======================================================================
 `length:state`              frames lack their last byte
-`firmware:state`            frames have the code of a different firmware
+`firmware:state`            frames have the code of different firmware
 `foreign:state`             a second sender also sends frames, with a different pose
-`forged:state=ticks`        such frames come from the host's own address and port, this many ticks
-                            ahead of the host's frames
-`occupied:host`             another controller takes control, if it is free, and holds the legs
+`forged:state=ticks`        frames as in `foreign` come from the host's own address and port, this
+                            many ticks ahead of the host's frames
+`occupied:host`             another controller takes control, if control is free, and holds the legs
 ==========================  ======================================================================
 """
 
@@ -57,7 +57,7 @@ _HEAD = 12
 """Header bytes shown in the report of an ignored datagram."""
 ANOTHER: Address = ("another controller", 0)
 OTHER_CODE = 0x0A06
-"""Code of state frames from a different firmware; not a known code."""
+"""Code of state frames from different firmware; not a known code."""
 _FOREIGN_AHEAD = 1000
 
 
@@ -83,7 +83,7 @@ class MotionHost(RobotHost):
 
         Args:
             world: The robot; only this host may command it.
-            watchdog_s: Silence of the sender in control after which it loses control.
+            watchdog_s: Duration of silence after which the sender in control loses control.
             angular_velocity_unit: Unit of the IMU's angular velocity in state frames.
         """
         if not watchdog_s > 0.0:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A robot's elevation map of the ground, with typical errors.
 
-Its faults begin and end by simulated time and are written like those of a robot
+Its faults begin and end according to simulated time and are written like those of a robot
 (`robot_sim.faults`):
 
 ================================  ================================================================
@@ -10,7 +10,7 @@ Its faults begin and end by simulated time and are written like those of a robot
 `drop:elevation_map`              no map is sent
 `stuck:elevation_map`             the last map repeats with fresh stamps
 `latency:elevation_map=seconds`   maps arrive this long after their measurement
-`drift:elevation_map=meters`      the map is shifted against the ground, along each axis
+`drift:elevation_map=meters`      the map is shifted relative to the ground, along each axis
 `unknown:elevation_map=share`     this share of the cells, 0 to 1, is unknown
 `blind:elevation_map=meters`      all cells within this radius of the base are unknown
 ================================  ================================================================

@@ -10,8 +10,8 @@ motor is an affine actuator, torque = kp * ctrl + bias - kp * q - kd * dq, clipp
 limit, and `implicitfast` treats its damping implicitly. That is stable for every kd. The stiffness
 is treated explicitly; kp * dt^2 * lambda is 0.07 with kp = 100 and the step used here.
 
-The step is 1 ms so that every sensor rate in use (50, 100, 200, 500 Hz) and every latency in whole
-milliseconds is a multiple of it.
+The step is 1 ms, so that the period of every sensor rate in use (50, 100, 200, 500 Hz) and every
+latency in whole milliseconds are multiples of it.
 """
 
 from typing import Any

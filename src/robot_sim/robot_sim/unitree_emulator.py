@@ -7,7 +7,7 @@
 To a driver, it looks like a real robot: LowState at 500 Hz, LowCmd, the service `motion_switcher`
 and, on the Go2, `sport`; `robot_sim.unitree_host` lists the rules. The robot's own controller
 drives the joints until it is released. The log and the events contain the first ignored input of
-each sort.
+each kind.
 
 Faults, and buttons pressed on the remote control, are given with --faults, or as lines of the
 --fault-file, which is reread whenever it changes. `cmd_vel` and the mode of `joint_command` are

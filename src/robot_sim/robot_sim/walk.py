@@ -51,7 +51,7 @@ def walk(
         schedule: Pairs of a time since the start (s) and the command from then on, in order. Before
             the first, the command is zero.
         duration_s: Duration of the walk.
-        rate_hz: Calls of the policy per second.
+        rate_hz: Policy calls per second.
         faults: Faults, timed on the world's clock; for a `World` only.
         until: Called in every tick, after the policy; returns True if the tick is to be the last.
         watch: Called with the fault-free sensors every 2 ms; a tick is then a multiple of 2 ms.

@@ -136,7 +136,7 @@ class World(WalkingWorld):
             friction: Sliding friction between feet and floor.
             ground: Shape of the floor.
             payload_kg: Mass added to the base at its center; if negative, removed from it.
-            joint_friction_nm: Added to the dry friction of each joint.
+            joint_friction_nm: Torque added to the dry friction of each joint.
             seed: Varies the start pose, each joint by up to 10 mrad; 0 is the exact pose.
             pose: Start pose: lying, or the default stance; None for the one in the robot's data.
         """
@@ -169,7 +169,7 @@ class World(WalkingWorld):
         return not self.upright or above_m < self.fallen_height_m
 
     def reset(self, *, pose: Pose | None = None, seed: int = 0) -> None:
-        """Restart at time 0: pushes and commands are dropped, motors are on."""
+        """Restart at time 0: pushes and commands are dropped, and all motors are switched on."""
         self._start = self._robot.start(pose or self._robot.starts)
         self._start_again()
         self._place(self._start, np.zeros(3), 0.0)
@@ -260,7 +260,7 @@ class World(WalkingWorld):
         return np.roll(self._data.xquat[body], -1), velocity[:3], acceleration[3:]
 
     def push(self, force_world_n: npt.ArrayLike, duration_s: float) -> None:
-        """From now on, push the base's center; a new push replaces the previous one.
+        """Start pushing the base's center; a new push replaces the previous one.
 
         Args:
             force_world_n: Force [3], N, world frame.
@@ -272,7 +272,7 @@ class World(WalkingWorld):
         )
 
     def turn(self, angle_rad: float, duration_s: float) -> None:
-        """From now on, turn the base about the vertical, as a strong hand would.
+        """Start turning the base about the vertical, as a strong hand would.
 
         Args:
             angle_rad: Angle, counterclockwise.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A walking policy on my_robot: the driver, the policy node, and the robot if simulated:=true."""
+"""Launch a walking policy on my_robot: driver, policy node, and the robot if simulated:=true."""
 
 from pathlib import Path
 

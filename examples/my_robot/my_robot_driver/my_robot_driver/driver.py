@@ -96,7 +96,7 @@ class MyRobotReception(StateReception[MyRobotState]):
     """Accepts every state that is newer than the last, finite, and possible for this robot."""
 
     def __init__(self, settings: MyRobotSettings) -> None:
-        """Start before any state has arrived."""
+        """Start without a state."""
         super().__init__(settings, ["unreadable", "not_finite", "old", "implausible"])
         self._topic = settings.state_topic
         self._bounds = StateBounds(FIGURES, [("angular velocity", 50.0), ("acceleration", 200.0)])
@@ -134,7 +134,7 @@ class MyRobot(RobotInterface[MyRobotState]):
     settings: MyRobotSettings
 
     def __init__(self, settings: Any) -> None:
-        """Start before any data from the robot has arrived."""
+        """Start without any data from the robot."""
         super().__init__(settings)
         self.reception = MyRobotReception(settings)
         self._stillness = Stillness()

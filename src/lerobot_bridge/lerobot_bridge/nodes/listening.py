@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Takes every message of a set of topics as bytes, in a separate thread."""
+"""Receives every message on a set of topics as bytes, in a separate thread."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The newest values and images of a robot's topics, and their ages."""
+"""The newest values and images from a robot's topics, and their ages."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from policy_inference.nodes.sampling import Sampled, SampleGroup, decoder_for, m
 
 
 class LiveTopic(ABC):
-    """A topic of which only the newest message counts.
+    """A topic of which only the newest message is used.
 
     Attributes:
         sampled: The subscription; None until the type is known.
-        newest: Content of the newest message, by LeRobot's names.
+        newest: Content of the newest message, keyed by LeRobot's names.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class LiveTopic(ABC):
 
     @abstractmethod
     def read(self, message: Any) -> dict[str, Any]:
-        """Return the content of a message, by LeRobot's names."""
+        """Return the content of a message, keyed by LeRobot's names."""
 
     def decoder(self, message: type[Any]) -> Callable[[bytes], Any]:
         return decoder_for(message)
@@ -84,7 +84,7 @@ class LiveTopic(ABC):
             self._input.accept(now_ns, stamp, ros_now_ns)
 
     def trouble(self, now_ns: int) -> str:
-        """Return why the newest message may not be used; empty if it may."""
+        """Return why the newest message must not be used; empty if it is valid."""
         count = self._node.count_publishers(self._name)
         if count > 1:
             return (
@@ -130,7 +130,7 @@ class ValuesTopic(LiveTopic):
     def __init__(
         self, node: Node, group: SampleGroup, mapping: RobotMapping, sources: Sequence[Source]
     ) -> None:
-        """Use all sources of one topic; the first one defines how old messages may be."""
+        """Use all sources of one topic; the first source defines the maximum message age."""
         self._readers = [SourceReader(mapping, source) for source in sources]
         self._effort = any(source.quantity == "effort" for source in sources)
         super().__init__(node, group, sources[0], [sources[0].type])
@@ -148,7 +148,7 @@ class ValuesTopic(LiveTopic):
 
 
 class CameraTopic(LiveTopic):
-    """A topic with the images of a camera."""
+    """A topic with the images from a camera."""
 
     def __init__(self, node: Node, group: SampleGroup, name: str, camera: CameraSource) -> None:
         self._camera_name, self._camera = name, camera

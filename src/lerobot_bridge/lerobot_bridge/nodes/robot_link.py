@@ -59,8 +59,8 @@ class RobotLink:
             commands: True to send actions; SIGTERM and SIGHUP then end the program like SIGINT,
                 until the link is closed.
             timeout_s: Maximum wait, s.
-            hold_s: Time for which an arm on JointCommand holds its position while no action
-                arrives, s.
+            hold_s: Time for which an arm commanded by JointCommand holds its position while no
+                action arrives, s.
         """
         self._context = Context()
         rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)

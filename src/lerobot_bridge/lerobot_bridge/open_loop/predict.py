@@ -66,7 +66,7 @@ class OpenLoop:
             source: The dataset, checked for the policy.
             backends: Opened back ends, by `graphs.NAME`.
             every: Number of frames from one chunk to the next.
-            interventions: True to compare also the frames in which a person, not the policy, drove.
+            interventions: True to also compare the frames in which a person, not the policy, drove.
         """
         contract = source.contract
         if not 1 <= every <= contract.chunk.size:
@@ -108,7 +108,7 @@ class OpenLoop:
 
 
 class _Vector:
-    """A feature of the joints, read in the policy's order."""
+    """A feature with joint values, read in the policy's order."""
 
     def __init__(self, source: DatasetSource, one: JointVector) -> None:
         self._dataset, self._name = source.dataset, one.feature
@@ -123,7 +123,7 @@ class _Vector:
 
 
 def _check_names(source: DatasetSource, feature: DatasetFeature, joints: Sequence[str]) -> None:
-    """Refuse names if only some of them are the policy's joints; if none are, the order decides."""
+    """Refuse names if only some are the policy's joints; if none are, values match by order."""
     where, found = f"{source.dataset.info.file}: {feature.name}", feature.names
     contract = source.contract
     if feature.shape != (len(joints),):

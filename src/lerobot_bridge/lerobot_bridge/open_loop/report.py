@@ -31,8 +31,7 @@ from policy_store.report import (
 )
 
 _DRAWN = 12
-"""Maximum number of episodes with plots, those with the largest errors, so that the page stays
-small.
+"""Maximum number of episodes to plot (those with the largest errors), which keeps the page small.
 """
 _UNITS = {
     "radians": "rad",

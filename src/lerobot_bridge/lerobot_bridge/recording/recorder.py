@@ -21,8 +21,8 @@ OnMark = Callable[[Mark, int, int], None]
 _MB = 1_000_000
 _FROM_POLICY = "policy"
 FROM_TOPIC = "topic"
-"""Name, as a source of interventions, of the `intervention` topic, where a policy node reports who
-drives.
+"""Source name of the interventions reported on the `intervention` topic, on which a policy node
+states who drives.
 """
 
 
@@ -36,7 +36,7 @@ class Recorder:
         watches: The recorded topics, by full name.
         problems: Current problems of the running episode, by topic.
         messages: Number of messages in the newest episode.
-        gone: Why the newest episode is lost; empty if it is not.
+        gone: Why the newest episode was lost; empty if it was not.
     """
 
     def __init__(

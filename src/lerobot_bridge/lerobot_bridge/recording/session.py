@@ -51,7 +51,7 @@ class Course:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """A finished episode; attributes not listed here are as in the sidecar file.
+    """A finished episode; attributes not listed here are the same as in the sidecar file.
 
     Attributes:
         fault: True if a fault ended the episode and no request or answer has reported the fault
@@ -128,7 +128,7 @@ class RecordingSession:
         self._driving = set[str]()
 
     def start(self, now_ns: int) -> str:
-        """Start an episode, after the warm-up if there is one; return what happens, in words."""
+        """Start an episode, after any warm-up; return a description of what happens."""
         self._follow_clock(now_ns)
         if self._running:
             raise RefusedError(f"episode {self.number} is being recorded; request stop or next")
@@ -222,7 +222,7 @@ class RecordingSession:
             self._after(now_ns, goes_on=self.course.auto)
 
     def intervene(self, who: str, drives: bool, now_ns: int) -> None:
-        """Note the report of the source `who` that a person starts or stops driving.
+        """Note a report from the source `who` that a person has started or stopped driving.
 
         An intervention lasts as long as any source reports it.
         """
@@ -346,7 +346,7 @@ class RecordingSession:
         self.state, self._until_ns, self.waits_for = state, now_ns + round(seconds * 1e9), ""
 
     def _note(self, now_ns: int) -> None:
-        """Record in the episode that a person starts or stops driving."""
+        """Record in the episode that a person has started or stopped driving."""
         running = self._running
         assert running is not None
         if self._driving:

@@ -137,7 +137,7 @@ def _keys(mapping: RobotMapping, source: Source) -> list[str]:
 
 
 def _camera(name: str, topic: str, empty: Empty) -> Callable[[U8, int], TopicMessage]:
-    """Return a function that makes an image's message: a JPEG if the topic is a compressed one."""
+    """Return a function that makes an image message, with a JPEG if the topic is compressed."""
     full = _full(topic)
 
     def raw(image: U8, stamp_ns: int) -> TopicMessage:

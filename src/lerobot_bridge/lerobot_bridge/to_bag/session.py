@@ -23,7 +23,7 @@ from policy_core.interfaces import F64, Tensor
 from policy_inference.bag_file import BagFile
 
 OWNED = (MAPPING, *(f"episode_*/{name}" for name in (SIDECAR, METADATA, "*.mcap")))
-"""Patterns of a session's files."""
+"""Patterns for a session's files."""
 _log = logging.getLogger("lerobot_bridge")
 _OWN = ("timestamp", "frame_index", "episode_index", "index", "task_index", SUCCESS, INTERVENTION)
 """Features that have no message."""
@@ -152,7 +152,7 @@ def _find_places(dataset: Dataset, mapping: RobotMapping) -> Mapping[str, list[i
 
 
 def _find_indices(dataset: Dataset, feature: str, names: tuple[str, ...]) -> list[int]:
-    """Return the index of each name; older datasets call a position by the joint's bare name."""
+    """Return the index of each name; older datasets name a position after the joint alone."""
     one = dataset.feature(feature)
     plain = [name.removesuffix(_OF_A_POSITION) for name in one.names]
     wanted = [name.removesuffix(_OF_A_POSITION) for name in names]

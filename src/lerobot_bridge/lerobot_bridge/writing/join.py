@@ -125,7 +125,7 @@ def _name(part: Path) -> str:
 
 @contextmanager
 def _temporary_beside(output: Path) -> Iterator[None]:
-    """Keep temporary files, such as growing videos, on the output's disk, which has room."""
+    """Keep temporary files, such as growing videos, on the output's disk, which has space."""
     with tempfile.TemporaryDirectory(prefix=".joining.", dir=output.parent) as folder:
         before, tempfile.tempdir = tempfile.tempdir, folder
         try:

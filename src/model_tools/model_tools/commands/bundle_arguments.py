@@ -138,7 +138,7 @@ def read_robot(given: argparse.Namespace, asked_by: str) -> SimulatedRobot:
 def output_folder(
     given: argparse.Namespace, marker: str, *owned: str
 ) -> AbstractContextManager[Path | None]:
-    """Return a context for the output's temporary folder, which fails before the work starts.
+    """Return a context for the output's temporary folder; errors occur before the work starts.
 
     `marker` and `owned` are those of `new_folder`. Without `--output`, the context yields None.
     """

@@ -123,7 +123,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
 
 def _remedies(found: Sequence[Compared]) -> list[str]:
-    """Return the compiler's advice, where it has any, for each artifact that exceeds a limit."""
+    """Return the compiler's advice, if any, for each artifact that exceeds a limit."""
     from model_tools.ship.compilers.compiler import remedy
 
     artifacts = [one.candidate for one in found if not one]

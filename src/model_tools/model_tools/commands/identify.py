@@ -5,7 +5,7 @@
     model_tools identify RECORDING --bundle my_bundle --output out/identified
 
 The recording is a rosbag2 of the running policy, with joint_states (including effort),
-joint_command and, if available, imu/data; 60 s of walking with varied commands are best. With the
+joint_command and, if available, imu/data; 60 s of walking with varied commands is best. With the
 pose of a body on the robot from motion capture (--topic motion_capture=TOPIC), the command also
 measures the error of the base velocity in odom. The output folder contains identified.json, and
 factors.yaml for a plan of `evaluate`.

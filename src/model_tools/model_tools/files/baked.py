@@ -39,7 +39,7 @@ class BakedAction:
     Attributes:
         output: Name of the model output.
         nodes: The nodes that scale and shift, by operator and name; may be empty.
-        network: The last node of the network before them.
+        network: The network's last node, just before `nodes`.
         scale, offset: Arrays [values], or [1] for all values; NaN for unreadable constants.
     """
 
@@ -191,7 +191,7 @@ def _chain(nodes: Any, name: str, constants: Container[str]) -> list[str]:
 
 
 def _constants(model: OnnxModel) -> dict[str, onnx.TensorProto | None]:
-    """Return the constants by name; None for constants computed from others."""
+    """Return the constants by name; None for constants computed from other constants."""
     graph = model.proto.graph
     constants: dict[str, onnx.TensorProto | None] = {t.name: t for t in graph.initializer}
     for node in graph.node:  # in order of computation

@@ -78,7 +78,9 @@ _LARGEST_ERROR_MPS, _LARGEST_ERROR_SHARE = 0.25, 0.68
 still (0.37 m/s for a Lite3). For turning, only the fraction applies."""
 DRAWN_ROWS = 256
 _DRAWN_APART = ("quat_xyzw", "gravity_body", "velocity_command")
-"""Fields drawn separately, because of their unit length, dependence on others, or stated range."""
+"""Fields drawn separately, because of their unit length, dependence on other fields, or stated
+range.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

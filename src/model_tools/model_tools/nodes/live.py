@@ -74,7 +74,7 @@ class LiveSource:
 
         Args:
             bundle: Bundle whose `onnx` artifact is replayed.
-            topics: Topics, by input, where they were renamed.
+            topics: Renamed topics, by input.
             duration_s: Time from the first row to the last, on the clock of the stamps.
             patience_s: Wall-clock time after which an input counts as missing.
             left_s: Wall-clock time without any publisher of sensor data after which the rows end.
@@ -340,7 +340,7 @@ class _Topics:
         self._wait_set.wait(handles, int(rest_s * 1e9))
 
     def missing(self) -> str:
-        """Describe which inputs lack messages, and which topics exist; empty if no input does."""
+        """Describe which inputs lack messages, and which topics exist; empty if all have some."""
         names = self._ordering.missing
         if not names:
             return ""

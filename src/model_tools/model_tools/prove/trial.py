@@ -171,7 +171,7 @@ class WalkOutcome:
         torque_limit_share: Share of samples (joint x physics step) at the torque limit.
         action_change: Mean |change of the action per tick|, after 2 s.
         altered_share: Share of ticks in which the guard changed a target.
-        stopped_by: Why the controller left RUN, or that the robot fell; else empty.
+        stopped_by: Why the controller left RUN, or a note that the robot fell; otherwise empty.
         estimate: Error of the base velocity estimator, from RUN on; None without one.
     """
 
@@ -206,7 +206,8 @@ def try_case(
         bundle: A bundle with a valid contract.
         backend: Opened back end of the bundle, which the caller closes.
         case: Case to run.
-        recording: Folder for a flight recording of everything; not for a robot from a model file.
+        recording: Folder for a flight recording of everything; not supported for a robot from a
+            model file.
         robot: Robot to simulate.
 
     Returns:

@@ -65,7 +65,7 @@ class PushRepository(RegistryRepository):
             artifact_type: Artifact type of the manifest.
             layers: Layers in order, each with its content.
             tag: Tag of the manifest.
-            progress: Called with the bytes done and in total.
+            progress: Called with the number of bytes done, and the total.
             force: Move an existing tag to new content.
         """
         manifest = manifest_bytes(artifact_type, list(layers))
@@ -132,7 +132,7 @@ def make_layer(title: str, content: bytes) -> Layer:
 
 
 def bundle_layers(bundle: Bundle) -> dict[Layer, Content]:
-    """Return the layers of a bundle: the contract, its signature, and the files that it names.
+    """Return the layers of a bundle: contract, signature, and the files that the contract names.
 
     Other files of the folder are not pushed, since the signature does not cover them.
     """
@@ -169,7 +169,7 @@ def push_bundle(
         folder: Folder of the bundle.
         reference: Target; without a tag, the version becomes the tag.
         access: Access to the registry.
-        progress: Called with the bytes done and in total.
+        progress: Called with the number of bytes done, and the total.
         trusted: The robots' keys, one of which must have signed the bundle; None skips the check.
         force: Move an existing tag to new content.
 

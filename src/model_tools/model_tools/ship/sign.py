@@ -30,7 +30,7 @@ def sign(
     Args:
         bundle: Folder of the bundle or policy set, which must be complete.
         key_file: The private key, PEM.
-        password: Returns the key's password, if it is encrypted.
+        password: Function that returns the password of an encrypted key.
         force: Replace an existing signature.
 
     Returns:

@@ -81,7 +81,7 @@ class ControlledArm(SelfOperated):
     """A chunk policy under its controller, which commands the arm in an `ArmWorld`.
 
     Attributes:
-        success: Watch on the bundle's success signal, which may end the run; None without a signal.
+        success: Watches the bundle's success signal, which may end the run; None without a signal.
     """
 
     def __init__(

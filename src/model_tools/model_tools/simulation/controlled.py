@@ -74,16 +74,16 @@ class SelfOperated:
 class ControlledRobot(SelfOperated):
     """A simulated robot under its controller, with the signature of `robot_sim.walk.Policy`.
 
-    After a fault it stays in DAMP, like a robot.
+    After a fault, it stays in DAMP, like a real robot.
 
     Attributes:
         controller: The controller.
-        targets: Targets from its last tick.
+        targets: Targets from the controller's last tick.
         altered_ticks: Number of ticks in which the guard changed a target to bound its step, its
             torque or its position.
-        estimated: Estimates the base velocity if a contract requires it, otherwise None;
-            replaceable before the first tick. If it gets no sensor values between ticks, it uses
-            those at the ticks.
+        estimated: Estimator of the base velocity; None if no contract requires one; replaceable
+            before the first tick. If it gets no sensor values between ticks, it uses those at the
+            ticks.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class ControlledRobot(SelfOperated):
         Args:
             bundle: A bundle with a valid contract.
             make_controller: Returns the bundle's controller for given limits and a given clock.
-            stricter_limits: Operating limits; the contract's alone if absent.
+            stricter_limits: Operating limits; if absent, only the contract's limits apply.
             robot: The simulated robot.
             mapper: Maps the ground, for height scans; level ground if absent.
         """
@@ -185,7 +185,7 @@ class ControlledPolicy(ControlledRobot):
         Args:
             bundle: A bundle with a valid contract.
             backend: Opened back end of the bundle, which the caller closes.
-            stricter_limits: Operating limits; the contract's alone if absent.
+            stricter_limits: Operating limits; if absent, only the contract's limits apply.
             robot: The simulated robot.
             mapper: See `ControlledRobot`.
         """
@@ -217,7 +217,7 @@ class ControlledSet(ControlledRobot):
         Args:
             bundle: Bundle of the set.
             backends: Opened model of each member, which the caller closes.
-            stricter_limits: Operating limits; the contract's alone if absent.
+            stricter_limits: Operating limits; if absent, only the contract's limits apply.
             robot: The simulated robot.
             mapper: See `ControlledRobot`.
         """

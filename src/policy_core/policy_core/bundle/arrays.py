@@ -111,7 +111,7 @@ def check_observations(file: Path, rows: Mapping[str, Tensor], cameras: str) -> 
 def unpacked_arrays(
     file: Path, content: bytes, names: Iterable[str] | None, limit_bytes: int
 ) -> dict[str, Tensor]:
-    """Return the named arrays from a file; refuse more than a maximum unpacked size.
+    """Return the named arrays from a file, unless they exceed a maximum unpacked size.
 
     Args:
         file: Name of the file, for messages.

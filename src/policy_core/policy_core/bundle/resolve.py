@@ -169,7 +169,7 @@ def matched(entries: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
     entry that matches nothing is returned unchanged, for the caller to report.
 
     Raises:
-        ValueError: An entry is neither a name nor a pattern; arguments as in `per_joint`.
+        ValueError: An entry is neither a name nor a pattern; same arguments as in `per_joint`.
     """
     found = list[str]()
     for entry in entries:
@@ -185,7 +185,7 @@ def robot_names(names: Sequence[str], renamed: Mapping[str, str]) -> tuple[str, 
     name.
 
     Raises:
-        ValueError: Several patterns match a name; arguments as in `per_joint`.
+        ValueError: Several patterns match a name; same arguments as in `per_joint`.
     """
     patterns = _patterns(renamed, names)
     found = list[str]()

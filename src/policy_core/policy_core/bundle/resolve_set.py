@@ -190,7 +190,7 @@ class _SetResolver:
         return Fraction(every).limit_denominator(_LARGEST_DENOMINATOR)
 
     def _check_robot(self) -> None:
-        """Check that all members are for the same robot, with the same reaction to a fault."""
+        """Check that all members are for the same robot, and react to faults in the same way."""
         for joint in self._names:
             having = [name for name in self._order if joint in self._on_robot[name]]
             for field in _ROBOT:

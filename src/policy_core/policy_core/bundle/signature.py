@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bundle signatures: Ed25519 (RFC 8032) over the bytes of `policy.yaml` or `set.yaml`.
 
-`policy.yaml` contains the hashes of all files that a policy runs from, and `set.yaml` contains the
+`policy.yaml` contains the hashes of all files that a policy uses, and `set.yaml` contains the
 hashes of its members' `policy.yaml`, so the signature covers all of them. The signature is base64
 text in a file next to the signed file, with `.sig` appended to its name. Keys are PEM files from
 `openssl genpkey -algorithm ed25519` and `openssl pkey -pubout`.
@@ -48,7 +48,8 @@ class TrustedKeys:
             remedy: Remedy for the error message; "" for the default.
 
         Raises:
-            BundleError: The signature is missing, or none of these keys made it over these bytes.
+            BundleError: The signature is missing, or was not made over these bytes with one of
+                these keys.
         """
         place = signature_path(file)
         try:

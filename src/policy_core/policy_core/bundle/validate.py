@@ -261,7 +261,7 @@ class _JointValidator(BodyValidator):
             self.reader.problem(key, f"one of the model's outputs ({listed(model.outputs)})", name)
 
     def topics(self) -> None:
-        """Check that no external topic is the robot's own, and that each has only one content."""
+        """Check that no external topic is the robot's own, and each has one kind of content."""
         sizes: dict[str, int | None] = {}
         perceived: dict[str, object] = {}
         for name, observation in self.contract.observations.items():
@@ -333,7 +333,7 @@ class _JointValidator(BodyValidator):
         self._chain("motion.anchor.chain", motion.anchor.chain)
 
     def _chain(self, key: str, chain: Sequence[ChainLink]) -> None:
-        """Check that a chain's joints are this robot's, and no axis or rotation in it is zero."""
+        """Check that a chain's joints are this robot's, and its axes and rotations are nonzero."""
         for i, link in enumerate(chain):
             self.known(f"{key}[{i}].joint", [] if link.joint is None else [link.joint])
             for name, values in (("axis", link.axis), ("quat_xyzw", link.quat_xyzw)):

@@ -51,7 +51,7 @@ class Run(Stateful):
 
     @property
     def change(self) -> str:
-        """Change of the members in command in the last `update`, in words; "" if none."""
+        """How the last `update` changed the members in command, as text; "" if it did not."""
         return self._policy.change
 
     @property

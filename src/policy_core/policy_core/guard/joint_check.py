@@ -29,8 +29,8 @@ _SPEED_FACTOR = 10.0
 _NOISE_RAD_S = 2.0
 """Plausible velocity of slow joints: one count (of 4096 per turn) in 2 ms is 0.77 rad/s."""
 _REACH_FACTOR, _JITTER_NS, _NOISE_RAD = 2.0, 5_000_000, 0.02
-"""A position is reachable within twice the velocity limit times the elapsed time plus 5 ms, plus
-0.02 rad. The simulated Lite3 uses 84 % of that at 200 Hz and 58 % at 50 Hz.
+"""A joint can move by at most twice its velocity limit times (elapsed time + 5 ms), plus 0.02 rad.
+The simulated Lite3 uses 84 % of that at 200 Hz and 58 % at 50 Hz.
 """
 _CONFIRM_S = 0.5
 """Time for which the samples after an implausible jump must agree before the pose is trusted."""

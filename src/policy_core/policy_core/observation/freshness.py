@@ -11,8 +11,8 @@ from policy_core.control_state import Stateful
 _SOONEST_NS, _LATEST_NS = -50_000_000, 500_000_000
 """Range of header ages in which the sender's clock counts as synchronized with ours."""
 _RESTART_AGAIN_NS = 1_000_000_000
-"""Time after a stream starts over during which messages with earlier stamps count as old, since
-clocks are not set back so often.
+"""Time after the restart of a stream during which messages with earlier stamps count as old, since
+clocks are not set back that often.
 """
 _NOTED_STEP_NS = 20_000_000
 _DRIFT_SHIFT, _SLEW_SHIFT = 10, 3
@@ -76,7 +76,7 @@ class Input(Stateful):
     def reset(self) -> None:
         self.problem = ""
         self.clock_step = ""
-        """The latest clock step, in words; a new object for each step."""
+        """Description of the latest clock step; a new object for each step."""
         self.measured_ns: int | None = None
         """Measurement time of the newest message, on our steady clock: from its stamp, if the
         sender's clock is synchronized with ours, and otherwise from its age. Unlike the age, this
@@ -93,7 +93,7 @@ class Input(Stateful):
         """True if the current message belongs to a stream that starts over."""
         self._restarted_ns: int | None = None
         self._refused, self._refused_stamps = 0, ""
-        """Number of messages since the newest that were not new, and the reason for the last one.
+        """Number of messages since the newest one that were not new, and the last one's reason.
         """
         self._ahead_ns = 0
         """Stamp minus arrival time of the least delayed message, less the drift allowance."""

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Selection of the messages that form one observation, according to the contract's pairing rule.
 
-The content of messages is not used: they are returned as they were added, so that a node with
+The content of messages is not used: messages are returned as they were added, so that a node with
 encoded frames, a recording reader and a dataset writer can share the code.
 """
 
@@ -190,7 +190,8 @@ def observations(
 
     Args:
         assembler: An empty assembler, which receives the arrivals and stores the messages.
-        arrivals: Messages in time order; for each input, those that are the newest at some tick.
+        arrivals: Messages in time order; for each input, only messages that are the newest at some
+            tick.
         ends_ns: For each tick, in increasing order, the time up to which messages belong to it.
     """
     rest = iter(arrivals)

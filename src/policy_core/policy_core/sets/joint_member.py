@@ -39,7 +39,7 @@ class JointMember(MemberPolicy):
     ) -> None:
         """Connect the parts.
 
-        Arguments are as for `MemberPolicy`; `backend` is the opened model.
+        The arguments are the same as for `MemberPolicy`; `backend` is the opened model.
         """
         super().__init__(name, bundle, member, backend, state, targets, inputs, clock)
         contract = bundle.contract

@@ -261,7 +261,7 @@ class PolicySet(Stateful):
         self._returning, self._refused = False, ""
 
     def go_back(self) -> None:
-        """Begin the way back to a state with `stand`; each switch waits for its conditions."""
+        """Begin returning to a state with `stand`; each switch waits for its conditions."""
         self._returning, self._request = True, None
 
     def stop(self) -> None:
@@ -350,7 +350,7 @@ class PolicySet(Stateful):
                 self._give_up(request)
 
     def _own_request(self) -> _Request | None:
-        """Return the set's own request, for the way back or because the state ends, or None."""
+        """Return the set's own request (on the way back, or because the state ends), or None."""
         stated = self._state.stated
         if self._returning:
             if stated.way_back is None:
@@ -375,7 +375,7 @@ class PolicySet(Stateful):
         return self._state.checks[to].problems(self._ticks_in_state)
 
     def _entering_problems(self, to: str, entering: Sequence[MemberPolicy]) -> list[str]:
-        """Run the entering members; return the reasons why they may not enter."""
+        """Run the entering members; return the reasons why they cannot enter."""
         state, check = self.states[to], self._state.checks[to]
         for member in entering:
             member.enter(self.action.command)
@@ -438,7 +438,7 @@ class PolicySet(Stateful):
         self._settled = False
 
     def _fall_back(self, why: str) -> bool:
-        """Enter the state's fallback from the last command; return False if it has none."""
+        """Enter the state's fallback from the last command; return False if there is none."""
         name = self._state.stated.fallback
         if name is None:
             return False

@@ -17,11 +17,11 @@ from policy_inference.backends.base import BackendBase
 from policy_inference.machine.machine import Finding, Machine
 
 _NATIVE_BYTES = 2**25
-"""Maximum model size for the native core; none of its joint policies is larger."""
+"""Maximum model size for the native core; its joint policies are all smaller."""
 
 
 def runtime_library() -> Path:
-    """Return the path of the installed ONNX Runtime's shared library; the file may not exist."""
+    """Return the path of the installed ONNX Runtime's shared library; the file need not exist."""
     import onnxruntime
 
     folder = Path(onnxruntime.__file__).parent / "capi"
@@ -31,8 +31,8 @@ def runtime_library() -> Path:
 class OnnxBackend(BackendBase):
     """Runs a model on one CPU thread without spinning, with fixed buffers and non-saturating sums.
 
-    With more threads or spinning, single calls can be milliseconds late on a busy machine: for a
-    45-512-256-128-12 network, p99.9 is 39 us with these options and 4 ms with the defaults.
+    With more threads or spinning, individual calls can be milliseconds late on a busy machine: for
+    a 45-512-256-128-12 network, p99.9 is 39 us with these options and 4 ms with the defaults.
     """
 
     name = "onnx"

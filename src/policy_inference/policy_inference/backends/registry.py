@@ -121,7 +121,7 @@ def open_backend(
 ) -> tuple[BackendBase, tuple[str, ...]]:
     """Open a joint policy's model with the first working back end in the list.
 
-    Arguments and errors are as for `open_models`.
+    Arguments and errors are the same as for `open_models`.
 
     Returns:
         The back end, and the reason why each earlier back end in the list failed to open.
@@ -148,8 +148,8 @@ def open_models(
         deadline_s: Time after which a result from another machine is useless.
 
     Raises:
-        BackendError: No back end opens the models (the message has a line for each), or an option
-            is wrong.
+        BackendError: No back end can open the models (the message contains a line for each back
+            end), or an option is wrong.
         BundleError: A model file is missing or has a wrong hash.
     """
     known, reasons, options = _known(models, names), list[str](), options or {}

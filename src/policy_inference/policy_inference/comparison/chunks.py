@@ -55,7 +55,7 @@ _PROBABILITY = ComparisonLimits(max_abs=0.05)
 """Limit for the success classifier, in any precision."""
 FEWEST_VALUES, SMALLEST_RESPONSE = 16, 0.5
 NORMALISED_CHUNK, PATH, FEATURES = "normalised_chunk", "denoising", "features."
-"""Names of additional results of `play_chunks`; a camera name follows the last one."""
+"""Names of additional results of `play_chunks`; the last one is followed by a camera name."""
 
 
 def play_chunks(

@@ -87,8 +87,8 @@ class Moment:
     """The parts of a tick that are not fixed-size arrays; created for each tick, never changed.
 
     Fields shared with `Tick` have the same values. `number` counts all ticks of a ring, `tick`
-    the ticks since the last `restart`. `ages_ns`, `measured_ns` and `repeats` are those of the
-    inputs, as in `Input`. `asked` is True if the model was run, `answered` if the run did not fail.
+    the ticks since the last `restart`. `ages_ns`, `measured_ns` and `repeats` are values of the
+    inputs; see `Input`. `asked` is True if the model was run, `answered` if the run did not fail.
     `command_mode` is the command's mode, or the tick's mode if no command was sent. `policy_ns` is
     the time at which a chunk policy, or a set with one, was asked for a target; otherwise 0.
     `results` are the inference results that arrived, `shadow` the responses of a shadow policy.

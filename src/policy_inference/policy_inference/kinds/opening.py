@@ -217,7 +217,7 @@ class OpenedPolicy(Generic[B]):
         return any(member.worker.busy for member in self.chunks)
 
     def input_problem(self, name: str) -> str:
-        """Return what a takeover still requires of an available input; "" if nothing."""
+        """Return what an available input still lacks for a takeover; "" if nothing."""
         return "" if self.takeover is None else self.takeover.awaited(name)
 
     def stand(self, problems: Sequence[str] = ()) -> None:

@@ -86,7 +86,9 @@ MADE_BY_ANOTHER = (
     "expected values computed with this policy's contract, found values from a different contract; "
     "restart perception_node with this policy's bundle"
 )
-"""Problem reported for perception input of another contract; `policy_update.cpp` has it too."""
+"""Problem reported for perception input made for another contract; `policy_update.cpp` contains the
+same text.
+"""
 _ARRAYS = SimpleNamespace(position="position", velocity="velocity")
 """Stand-in for a JointState, with field names instead of numbers."""
 _REQUIRED: Mapping[Callable[[Any], None], str] = {
@@ -121,7 +123,7 @@ class JointStateReader:
     def __init__(
         self, names: Sequence[str], state: StateVector, check: JointCheck | None = None
     ) -> None:
-        """Write to `joint_pos`, and to `joint_vel` if it exists, in the order of `names`.
+        """Write to `joint_pos` and, if the state has it, `joint_vel`, in the order of `names`.
 
         `check` judges each sample first; None if samples have already been judged, as in
         recordings.

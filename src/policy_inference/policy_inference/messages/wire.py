@@ -248,7 +248,7 @@ class WireMessage:
 
 @dataclass(slots=True, eq=False)
 class WireImu(WireMessage):
-    """The parts of sensor_msgs/Imu in use; of the covariances, only the "unknown" mark."""
+    """The parts of sensor_msgs/Imu that are used; of the covariances, only the "unknown" mark."""
 
     orientation: Rotation
     orientation_covariance: tuple[float]
@@ -257,7 +257,7 @@ class WireImu(WireMessage):
 
 @dataclass(slots=True, eq=False)
 class WireJointState(WireMessage):
-    """The parts of sensor_msgs/JointState in use."""
+    """The parts of sensor_msgs/JointState that are used."""
 
     name: list[str]
     position: F64
@@ -282,7 +282,7 @@ class WireJointCommand(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class WireImage(WireMessage):
-    """The parts of sensor_msgs/Image in use."""
+    """The parts of sensor_msgs/Image that are used."""
 
     height: int
     width: int
@@ -294,7 +294,7 @@ class WireImage(WireMessage):
 
 @dataclass(slots=True, eq=False)
 class WireCompressedImage(WireMessage):
-    """The parts of sensor_msgs/CompressedImage in use."""
+    """The parts of sensor_msgs/CompressedImage that are used."""
 
     format: str
     data: memoryview

@@ -122,7 +122,7 @@ class LifecycleBase(PeerGuard, LifecycleNode):
         return False
 
     def leave(self) -> None:
-        """Stop and tear down, from any state; no executor may be working on the node."""
+        """Stop and tear down, from any state; the node must not be spinning in an executor."""
         self.halt()
         self._tear_down()
 
@@ -131,7 +131,7 @@ class LifecycleBase(PeerGuard, LifecycleNode):
         self.tear_down()
 
     def _succeeds(self, act: Callable[[], None]) -> bool:
-        """Run an action and log any error; rclpy would only change the state, without a reason."""
+        """Run an action and log any error; rclpy would change the state without giving a reason."""
         try:
             act()
         except PolicyError as error:
@@ -149,7 +149,7 @@ class LifecycleBase(PeerGuard, LifecycleNode):
         request: ChangeState.Request,
         response: ChangeState.Response,
     ) -> ChangeState.Response:
-        """Reject an impossible transition; rclpy would let it end the executor."""
+        """Reject an impossible transition, which rclpy would let end the executor."""
         try:
             return change(request, response)
         except RuntimeError as error:

@@ -229,7 +229,7 @@ class LoadService:
         return response
 
     async def load(self, bundle: str, done: Callable[[str], None]) -> None:
-        """Load a policy without a service request; call `done` with the error, or with ""."""
+        """Load a policy without a service request; call `done` with the error, or "" on success."""
         request = LoadBundle.Request(bundle=bundle)
         response = await self._load(request, LoadBundle.Response())
         done("" if response.success else response.message)

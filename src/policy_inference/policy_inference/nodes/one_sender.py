@@ -23,8 +23,8 @@ from policy_inference.nodes.rclpy_gaps import (
 )
 
 _LONGEST_NS = 1_000_000_000
-"""Longest time that a command keeps its publisher selected, and that an ignored command is
-reported.
+"""Maximum time for which a command keeps its publisher selected, and for which an ignored command
+is reported.
 """
 _NEVER_NS = 1 << 63
 
@@ -115,7 +115,7 @@ class OneSender:
         self._node.destroy_subscription(self._subscription)
 
     def _ignore(self, other: bytes, count: int, now_ns: int) -> None:
-        """Count ignored commands; log the first one."""
+        """Count ignored commands; log an error at the start of each series."""
         begins = now_ns - self._other_ns >= _LONGEST_NS
         self._other, self._other_ns = other, now_ns
         self.ignored += count

@@ -17,7 +17,7 @@ TRANSPORTS = {RAW: "image_raw", COMPRESSED: "image_raw/compressed"}
 
 
 def valid_for(default_s: float) -> Spec:
-    """Return the parameter for how long a command is valid; the default is in s."""
+    """Return the parameter that defines how long a command is valid, with a default in s."""
     return Spec(
         name="command_valid_for_s",
         type=float,

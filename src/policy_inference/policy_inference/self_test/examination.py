@@ -216,7 +216,7 @@ def _compiler(name: str) -> str:
 
 
 def _class(entry: EntryPoint) -> type[BackendBase] | None:
-    """Return a back end's class; None if it does not load."""
+    """Return a back end's class; None if the class cannot be loaded."""
     try:
         cls: type[BackendBase] = loaded(entry, BackendError)
     except BackendError:

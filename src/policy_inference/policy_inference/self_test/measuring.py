@@ -41,7 +41,7 @@ class Clock:
 
 
 class Durations:
-    """Durations of single runs, in the order of measurement."""
+    """Durations of individual runs, in the order of measurement."""
 
     def __init__(self, durations_ns: Sequence[int] | F64) -> None:
         self.each_s: F64 = np.asarray(durations_ns, np.float64) * 1e-9
@@ -161,9 +161,9 @@ class Timed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SensorCourse:
-    """A sensor's values during a test; the unit is in the sensor's name.
+    """Summary of a sensor's values during a test; the unit is in the sensor's name.
 
-    `first` and `second` are the means of the test's two halves.
+    `first` and `second` are the means over the first and second half of the test.
     """
 
     min: float

@@ -55,7 +55,8 @@ class SelfTestResult:
         parity: The outputs on the golden rows.
         back_to_back: Runs without a pause; for a chunk policy, whole chunks.
         graphs: Durations of a chunk policy's graphs, and the time outside them, in the same chunks.
-        at_rate: Ticks at the policy's rate; for a chunk policy, chunks as often as it needs one.
+        at_rate: Ticks at the policy's rate; for a chunk policy, chunks at the rate at which it
+            needs them.
         parity_again: The outputs on the golden rows after all runs.
         verdict: Verdict on the results.
         error: Reason why the test ended early.

@@ -26,7 +26,7 @@ def walked(bundle: JointBundle, cls: type[BackendBase], name: str, entry: Artifa
     both models are from the same compilation.
 
     Args:
-        bundle: The bundle, for its report.
+        bundle: The bundle, which may contain the report.
         cls: The back end's class.
         name: The back end's name.
         entry: The back end's artifact.

@@ -32,7 +32,7 @@ from policy_inference.peers import listen_tcp
 from policy_inference.service.credentials import ServerCertificate
 
 _THREADS = 4
-"""Number of threads, so that requests about the server are answered while a model runs."""
+"""Number of threads: enough to answer requests about the server while a model runs."""
 _SMALLEST_LIMIT = 1 << 20
 """Lower bound on the maximum message size, bytes."""
 _GRACE_S = 1.0

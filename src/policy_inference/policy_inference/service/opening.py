@@ -65,7 +65,7 @@ class ServeRequest:
 
 
 def open_served(request: ServeRequest) -> ServedModel:
-    """Open the requested model; verify its golden rows, and the isolation of robots in a batch."""
+    """Open the requested model; verify its golden rows, and that batched robots are isolated."""
     with ExitStack() as opened:
         open_one = _open_bundle if request.bundle else _open_file
         served = open_one(request, opened)

@@ -64,7 +64,8 @@ class ShadowProcess:
 
     Attributes:
         facts: Description of the shadow.
-        differences: Contract keys in which the shadow differs from the active policy, in words.
+        differences: Descriptions of the contract keys in which the shadow differs from the active
+            policy.
     """
 
     def __init__(
@@ -140,7 +141,7 @@ class ShadowProcess:
             raise RefusedError(f"shadow: {text}")
 
     def start(self) -> None:
-        """Begin with the next tick, dropping earlier answers. No tick may be running."""
+        """Drop earlier answers, and begin with the next tick; no tick must be running."""
         self._first, self._begins = self._given, False
         self._lost.clear()
         self._lost_before, self._slots.text = 0, ""

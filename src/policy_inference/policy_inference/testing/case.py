@@ -62,7 +62,7 @@ class BackendCase:
     target: str | None = None
     """Chip of the files."""
     other_target: str | None = None
-    """A chip that the files are not for; None if files do not state it."""
+    """A chip for which the files are not made; None if files do not state their chip."""
     dtypes: tuple[str, ...] = ("float32",)
     """Input types that the runtime supports."""
     dynamic_batch: bool = True

@@ -80,7 +80,8 @@ def pull_to_folder(
 ) -> Sequence[str]:
     """Pull a bundle into a new folder; return the back ends whose models were not requested.
 
-    Arguments and errors are as for `pull_to_store`. The version may be older than the one in use.
+    Arguments and errors are the same as for `pull_to_store`. The version may be older than the one
+    in use.
     """
     output = output.resolve()
     if os.path.lexists(output):

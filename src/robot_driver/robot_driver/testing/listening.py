@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of a driver not in control: it publishes states, sends nothing, and may refuse control."""
+"""Tests of a driver without control: it publishes states, sends nothing, and may refuse control."""
 
 import time
 from functools import partial

@@ -62,7 +62,7 @@ class Operator:
     Attributes:
         node: ROS node, to which you may add entities; their callbacks must call `notify`.
         clock: Clock for `now_ns`: `/clock` with `use_sim_time`, otherwise the steady clock.
-        changed: Held while `wait_until` checks its condition.
+        changed: Lock that is held while `wait_until` checks its condition.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Operator:
             policy_node: Full name of the node that runs the policy; None sends requests only to the
                 driver. `cmd_vel` and `estop` are in its namespace.
             driver_node: Full name of the robot's driver, if it is to receive requests too.
-            drives: True to publish `cmd_vel`, which one node at a time may do.
+            drives: True to publish `cmd_vel`, which only one node at a time may do.
             requests: False to prepare only for `load`, `record` and `record_run`: an SROS 2 enclave
                 that may call these may not request modes.
             use_sim_time: True if velocities and waits are to follow `/clock`.
@@ -326,7 +326,7 @@ class Operator:
         )
 
     def command_values(self, values: Sequence[float], topic: str = COMMANDED_VALUES) -> None:
-        """From now on, command values that the contract names in addition to the velocity.
+        """Start commanding values that the contract names in addition to the velocity.
 
         Args:
             values: Values in the order of `commanded` in the contract, such as a height, m.
@@ -342,7 +342,7 @@ class Operator:
             publisher.publish(message)
 
     def move(self, vx_mps: float = 0.0, vy_mps: float = 0.0, wz_radps: float = 0.0) -> None:
-        """From now on, command this velocity (body frame)."""
+        """Start commanding this velocity (body frame)."""
         velocity = Twist()
         velocity.linear.x, velocity.linear.y, velocity.angular.z = vx_mps, vy_mps, wz_radps
         with self.changed:

@@ -48,7 +48,7 @@ class OperatorResult:
     Attributes:
         action: The requested action.
         policy_node, driver: Full names of the nodes that received the request; null if none.
-        answer: Answer in words; empty if the statuses show the effect.
+        answer: Answer as text; empty if the statuses show the effect.
         policy: Newest policy_msgs/PolicyStatus, with the name of its `mode`; null if none.
         robot: Newest policy_msgs/RobotStatus, with the name of its `state`; null if none.
         obeyed: For estop and damp: by node name, whether the node has stopped.
@@ -147,7 +147,7 @@ def _trial_text(trial: TrialStatus) -> str:
 
 
 def input_lines(status: PolicyStatus) -> Lines:
-    """Return one line per input of a policy node: ok, or why the input may not be used."""
+    """Return one line per input of a policy node: ok, or why the input cannot be used."""
 
     def state(entry: InputStatus) -> str:
         if entry.ok:

@@ -45,7 +45,7 @@ _TOPICS = {
 """Topic and message type of each stream."""
 _BODY = ("latency", "motor_off", "push")
 _MOST_LATE_S = 10.0
-"""Limit of `late`, which stores all messages of that duration."""
+"""Maximum value of `late`, which stores all messages received within that time."""
 
 
 class InjectedFault(Fault):
@@ -117,7 +117,7 @@ class InjectedFaults:
         self._since_ns = now_ns
 
     def changed(self, stream: str, message: Any, now_ns: int) -> Any:
-        """Return the message to pass on in place of one received now; None for silence."""
+        """Return the message to pass on in place of one received now; None to send nothing."""
         self._received.add(stream)
         if stream == "joint_states":
             self.joint_names = tuple(message.name)

@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Transport to the robot over DDS, which sends and receives messages in serialized form only.
 
-rclpy takes 193 us (unitree_go) or 386 us (unitree_hg) to decode a LowState; taking its bytes takes
-18 us.
+rclpy takes 193 us (unitree_go) or 386 us (unitree_hg) to decode a LowState; receiving only its
+bytes takes 18 us.
 
-Three processes take part. The link process subscribes and publishes. The node's process is not on
-the robot's network, which has its own domain and interface; its frames are published by a standby
-process, in case the link process has died.
+Three processes are involved. The link process subscribes and publishes. The node's process is not
+on the robot's network, which has its own domain and interface; its frames are published by a
+standby process, in case the link process has died.
 """
 
 import fcntl

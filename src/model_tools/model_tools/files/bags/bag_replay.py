@@ -115,13 +115,13 @@ def skipped_messages(heard: HeardMessages, filters: Mapping[str, PerceivedFilter
 class Replay:
     """Runs a bundle's reference model on received messages, like the robot's own loop.
 
-    The newest message for each input is used, by header stamp, or by log time without a stamp;
+    The newest message for each input is used, by header stamp (by log time if it has no stamp);
     messages without values count as not received (`PerceivedFilter`). `last_action`, history and
     recurrent state come from the policy itself. Ticks at which an input is older than its time-out
     are skipped, and the policy is reset after them.
 
     Attributes:
-        ticks: Counts of ticks so far.
+        ticks: Tick counts so far.
     """
 
     def __init__(self, bundle: JointBundle, heard: HeardMessages) -> None:

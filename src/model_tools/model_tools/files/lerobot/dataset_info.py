@@ -33,7 +33,8 @@ class DatasetFeature:
     """A column in the dataset.
 
     Attributes:
-        name: Name in training, such as `observation.state`, `observation.images.NAME` or `action`.
+        name: Name used in training, such as `observation.state`, `observation.images.NAME` or
+            `action`.
         dtype: NumPy type name of the elements; `video` or `image` for a camera.
         shape: Shape of one row; for a camera, always (height, width, channels), whatever the order
             in the dataset.

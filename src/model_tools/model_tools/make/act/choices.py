@@ -7,8 +7,10 @@ from __future__ import annotations
 from pathlib import Path
 
 UNITS = ("degrees", "range", "radians")
-"""degrees: LeRobot's default since 0.4, with the gripper as 0 to 100; range: the default until 0.3,
-the calibrated range as -100 to 100, with the gripper as 0 to 100; radians: all joints in rad."""
+"""degrees: LeRobot's default since 0.4, with the gripper from 0 to 100; range: the default until
+0.3, the calibrated range from -100 to 100, with the gripper from 0 to 100; radians: all joints in
+rad.
+"""
 ROBOTS = Path(__file__).parent / "robots"
 """Folder of the robot descriptions in this package."""
 KNOWN = tuple(sorted(file.stem for file in ROBOTS.glob("*.yaml")))

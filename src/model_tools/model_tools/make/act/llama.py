@@ -24,7 +24,8 @@ from model_tools.make.act.builder import (
 from policy_core.interfaces import F32
 
 MASKED = -1e4
-"""Added to the scores of masked tokens, so that their weight becomes 0; it fits into float16."""
+"""Value added to the scores of masked tokens, so that their weight becomes 0; it fits into float16.
+"""
 _WAVELENGTH = 10_000.0
 """Longest wavelength of the rotary positions; LeRobot ignores the model's rope_theta."""
 _MEAN_AXES_OPSET = 18
@@ -47,7 +48,7 @@ class LlamaSizes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LlamaLayers:
-    """Adds to a graph parts of the layers whose weights are named `name.*`."""
+    """Adds parts of layers to a graph; the layers' weights are named `name.*`."""
 
     graph: GraphBuilder
     weights: Weights
@@ -102,7 +103,7 @@ class LlamaLayers:
             query: [1, heads, tokens, head], scaled.
             key: [1, groups, others, head].
             value: [1, groups, others, head].
-            mask: Added to the scores [tokens, others]; None for no mask.
+            mask: Values added to the scores [tokens, others]; None for no mask.
         """
         sizes, each = self.sizes, self.sizes.heads // self.sizes.groups
         shared = self.graph.op("Reshape", query, shape(1, sizes.groups, -1, sizes.head))

@@ -69,11 +69,11 @@ class Backbone:
     weights: Weights
     network: ResNet
     dilated: bool
-    """Dilation in the last stage instead of a stride (`replace_final_stride_with_...`)."""
+    """True for dilation in the last stage instead of a stride (`replace_final_stride_with_...`)."""
     onnx_name: Callable[[str], str] = "backbone.{}".format
     """Function that converts a layer's name to its name in the checkpoint."""
     group_norm: bool = False
-    """Group norm, 16 channels per group, instead of batch norm."""
+    """True for group norm (16 channels per group) instead of batch norm."""
     norms: dict[str, Convolution] = field(default_factory=dict)
     """Weight and bias of the group norm after each convolution."""
     known: dict[str, Convolution] = field(default_factory=dict)

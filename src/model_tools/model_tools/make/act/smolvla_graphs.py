@@ -46,7 +46,7 @@ _EXPERT = "vlm_with_expert.lm_expert"
 
 
 def smolvla_encoder(config: SmolvlaConfig, camera: CameraInput) -> str:
-    """Return the name of the graph that encodes a camera's images; same-sized cameras share it."""
+    """Return the name of the graph that encodes a camera's images; cameras of one size share it."""
     if len(config.sizes) == 1:
         return ENCODER
     return f"{ENCODER}_{camera.height}x{camera.width}"

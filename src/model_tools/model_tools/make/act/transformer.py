@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The transformer of an ACT policy: layers of attention, as in PyTorch's MultiheadAttention.
+"""The transformer of an ACT policy: attention layers like PyTorch's MultiheadAttention.
 
 Zhao et al., "Learning Fine-Grained Bimanual Manipulation with Low-Cost Hardware" (2023); LeRobot's
 variant. Tokens are [1, number, dim]; positions are added to queries and keys, not to values.
@@ -29,7 +29,7 @@ _TEMPERATURE, _SINE_EPS = 10_000.0, 1e-6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transformer:
-    """Writes layers of a transformer into a graph."""
+    """Writes transformer layers into a graph."""
 
     graph: GraphBuilder
     weights: Weights
@@ -49,7 +49,7 @@ class Transformer:
     def decoder(
         self, x: Value, position: F32, memory: Value, memory_position: F32, layers: int
     ) -> Value:
-        """Return the tokens after `layers` layers that attend to themselves and to the memory."""
+        """Return the tokens after `layers` layers of attention to the tokens and to the memory."""
         keys = self._add(memory, memory_position)
         for layer in (f"decoder.layers.{i}" for i in range(layers)):
             x = self._self_attention(x, position, layer)

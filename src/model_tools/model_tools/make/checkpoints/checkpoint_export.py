@@ -71,7 +71,7 @@ class ExportRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportedModel:
-    """Result of an export; differences by set of observations."""
+    """Result of an export, with the difference for each set of observations."""
 
     policy: CheckpointPolicy
     model: onnx.ModelProto

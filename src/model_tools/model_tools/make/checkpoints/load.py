@@ -212,7 +212,7 @@ def read_rl_games(content: Mapping[str, object]) -> Mapping[str, Tensor] | None:
 
 
 def read_plain(content: Mapping[str, object]) -> Mapping[str, Tensor] | None:
-    """Return the tensors of a state dict, bare or under `state_dict`, with their own names."""
+    """Return the tensors of a state dict, bare or under `state_dict`, with unchanged names."""
     inner = content.get("state_dict", content)
     return _only_tensors(inner) if isinstance(inner, Mapping) else None
 

@@ -30,7 +30,7 @@ class Convention:
     clip: float | None = None
 
     def divisor(self, spread: Tensor, epsilon: float) -> Tensor:
-        """Return the divisor of observations, in float32 as in training."""
+        """Return the divisor for observations, in float32 as in training."""
         if self.epsilon_inside_root:
             return torch.sqrt(spread.float() + epsilon)
         return (torch.sqrt(spread.float()) if self.is_variance else spread.float()) + epsilon

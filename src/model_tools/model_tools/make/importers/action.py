@@ -88,7 +88,7 @@ def driven_by_velocity(draft: Draft) -> set[str]:
 
 
 def _matches(key: Any, name: str) -> bool:
-    """Return whether a pattern matches a name; false for invalid ones, which the loader refuses."""
+    """Return whether a pattern matches a name; false if invalid, which the loader refuses."""
     try:
         return bool(name_pattern(str(key)).fullmatch(name))
     except ValueError:

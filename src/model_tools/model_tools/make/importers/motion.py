@@ -117,7 +117,7 @@ def _put_first_pose(draft: Draft, arrays: Mapping[str, Tensor]) -> None:
 
 
 def _missing(draft: Draft, *, has_anchor: bool) -> list[str] | None:
-    """Return the keys that a model's frames need from the user; None if the model has no frames."""
+    """Return the keys that the user must add to a model's frames; None if it has no frames."""
     model = draft.model
     joints, bodies = stated_names(model.metadata)
     if not (model.rows_chosen_by(_COUNTER) and joints and _gives(model, _JOINTS)):

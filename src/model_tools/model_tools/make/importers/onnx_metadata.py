@@ -41,7 +41,9 @@ _KEYS = {
 _SCALE, _URDF = "action_scale", "robot_urdf"
 _LENGTHS = "observation_history_lengths"
 _ANCHOR, _BODIES, _COMMAND = "anchor_body_name", "body_names", "command"
-"""Metadata keys of a motion (BeyondMimic's exporter and relatives), and the name of its term."""
+"""Metadata keys of a motion (BeyondMimic's exporter and relatives), and the name of the motion's
+term.
+"""
 _DOUBTS = {"joint_pos": "joint_pos_rel, if the default position is subtracted; else joint_pos"}
 _FUNCTIONS = {"actions": "last_action"}
 

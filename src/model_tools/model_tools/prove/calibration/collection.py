@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rows on disk: a collection may exceed memory, which holds one batch at a time."""
+"""Rows on disk, so that a collection may exceed memory, which holds one batch at a time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FIELDS = ("joint_pos", "joint_vel", "ang_vel_body", "gravity_body", "velocity_co
 
 
 class Collection:
-    """Rows with the layout of the first one, in an unnamed file that vanishes with the process."""
+    """Rows with the first one's layout, in an unnamed file that vanishes when the process ends."""
 
     def __init__(self, folder: Path, batch: int) -> None:
         """Create an empty collection.

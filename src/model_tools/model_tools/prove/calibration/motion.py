@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks that rows show one moving body, and describes deviations.
 
-Contacts shake a joint faster than a policy ticks, so in a healthy walk, single velocities may
-contradict the change of position. Joints are therefore judged by the median of those that move.
+Contacts shake a joint faster than a policy ticks, so in a healthy walk, individual velocities may
+contradict the change in position. Joints are therefore judged by the median of those that move.
 Measured on healthy walks: correlation 0.55 to 0.98 for joints, 0.48 to 0.98 for axes, and ratios of
 0.8 to 1.8.
 
@@ -42,8 +42,9 @@ _ALIKE, _UNITS = 1.5, 20.0
 """If the ratios of joints and body are wrong but agree within the first factor, the time between
 rows is wrong; above the second factor, both are in degrees."""
 _ELSEWHERE = 0.5
-"""Mean correlation of joints with their targets: 0.6 and more in healthy walks, 0.1 to 0.44 with
-swapped legs, mirrored signs, or without the commands."""
+"""Mean correlation of joints with their targets: 0.6 or more in healthy walks, 0.1 to 0.44 with
+swapped legs, mirrored signs, or without the commands.
+"""
 SHOWN = 3
 
 
@@ -207,7 +208,7 @@ def _is_scaled(correlation: float, ratio: float) -> bool:
 
 
 def moved_elsewhere(found: RowMotion) -> Iterator[str]:
-    """Yield signs of a different robot or controller, or of joints under wrong names."""
+    """Yield evidence of a different robot or controller, or of joints with wrong names."""
     if rate := _rate(found):
         yield (
             f"joints and body both move {rate:.2g} x as far between rows as in one policy tick: "

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Verdict on calibration rows, in words: problems, gaps and remedies."""
+"""Verdict on calibration rows, as text: problems, gaps and remedies."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _SPANNED = ("joint_pos", "last_action")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationVerdict:
-    """Problems, gaps, and what could not be judged; true if there are no problems."""
+    """Problems, gaps, and properties that could not be judged; true if there are no problems."""
 
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -63,7 +63,7 @@ def judge(found: RowCoverage) -> CalibrationVerdict:
 
 
 def is_gap(found: Direction) -> bool:
-    """Return whether the rows cover a direction too little."""
+    """Return whether the rows do not cover a direction sufficiently."""
     return _is_missing(found) or bool(_gap(found))
 
 

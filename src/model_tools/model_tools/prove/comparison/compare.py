@@ -25,7 +25,9 @@ from policy_inference.comparison.limits import Check, closed_loop_limits
 
 _log = logging.getLogger("model_tools")
 _TIMED_FOR_S = 20.0
-"""Time limit for latency. A simulated chip takes seconds per run, and its speed is meaningless."""
+"""Time limit for measuring latency. A simulated chip takes seconds per run, and its speed is
+meaningless.
+"""
 Comparison = JointComparison | ChunkComparison
 _COMPARISONS: Mapping[type[Bundle], Comparison] = {
     JointBundle: JointComparison(),
@@ -76,7 +78,7 @@ def compare(
         places: Sources of rows besides the first bundle's golden rows: files and recordings; for
             chunk policies, LeRobot datasets and recordings.
         walk_s: Length of each walk, s; None for no walks.
-        topics: Topics in recordings, by input, where they were renamed.
+        topics: Renamed topics in recordings, by input.
         robot: Robot that walks.
     """
     reference = candidates[0].bundle

@@ -45,7 +45,7 @@ DRAWN = "golden rows (random images)"
 """Source of golden rows with random images."""
 MOST_ROWS, SWAPPED_ROWS = 64, 4
 """Number of evenly spaced rows from a dataset or recording, and number of rows that also run with
-swapped cameras; one chunk reveals much, but takes long.
+swapped cameras; one chunk reveals much, but takes a long time.
 """
 _CHUNK = ChunkKind()
 
@@ -119,7 +119,7 @@ class JointComparison:
 
 
 def _held_back(candidates: Sequence[Candidate[JointBundle]], file: Path, rows: Rows) -> RowSet:
-    """Leave out rows with which an artifact was calibrated, if they come from this file."""
+    """Leave out rows from this file with which an artifact was calibrated."""
     everything = np.arange(len(rows))
     stated = [one.entry.calibration for one in candidates if one.entry.calibration is not None]
     if not stated:
@@ -149,7 +149,7 @@ class ChunkComparison:
         places: Sequence[Path],
         topics: Mapping[str, str] | None,
     ) -> list[RowSet]:
-        """Return the reference's golden rows, if any, and those in datasets."""
+        """Return the reference's golden rows, if any, and the rows in datasets."""
         reference = candidates[0].bundle
         contract, sets = reference.contract, list[Rows]()
         if contract.golden:
@@ -167,7 +167,7 @@ class ChunkComparison:
     ) -> dict[str, Tensor]:
         """Return the outputs, and the first rows' normalized chunks with swapped cameras.
 
-        The latter are named `swapped.CAMERA.CAMERA`.
+        These chunks are named `swapped.CAMERA.CAMERA`.
         """
         first = rows.part(0, SWAPPED_ROWS)
         return _CHUNK.play(bundle, models, rows) | {
@@ -176,7 +176,7 @@ class ChunkComparison:
         }
 
     def model_inputs(self, sets: Sequence[RowSet]) -> Mapping[str, Tensor]:
-        """Return an empty mapping: the graphs still have the inputs of the last run."""
+        """Return an empty mapping: the graphs still have the inputs from the last run."""
         return {}
 
     def judged(

@@ -24,11 +24,13 @@ from robot_sim.errors import SimError
 from robot_sim.faults import Fault, FaultPlan
 
 ARM = "so101"
-"""The robot that reaches; all others walk."""
+"""The robot that reaches for a cube; all other robots walk."""
 MOST_TRIALS = 1_000_000
 _WALK_S, _REACH_S = 20.0, 6.0
 _SHORTEST_WALK_S = 4.0
-"""Leaves time for measuring after the 2 s that a robot has to reach the commanded velocity."""
+"""Minimum duration of a walk: leaves time for measuring after the 2 s in which a robot must reach
+the commanded velocity.
+"""
 _FAULTS = ("noise", "nan", "drop", "order", "motor_off", "push")
 _MIXED = "mixed"
 
@@ -57,7 +59,7 @@ def _factor(doc: str, default: float = 0.0, **bounds: Any) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Factors:
-    """Factors of the trials: every combination of the lists is tried with every seed."""
+    """Factors of the trials: every combination of the listed values is tried with every seed."""
 
     command: tuple[Command, ...] = entry(
         "velocity commands [vx, vy in m/s, yaw rate in rad/s], or `mixed`: a new command every 4 "

@@ -20,7 +20,7 @@ _CHUNK = 1_000_000
 
 
 def highest_shown(trials: int) -> float:
-    """Return the largest success rate that this many trials can show, if all succeed."""
+    """Return the largest success rate that this many trials can demonstrate, if all succeed."""
     return wilson(trials, trials)[0]
 
 
@@ -53,7 +53,7 @@ def mcnemar(better: int, worse: int) -> float:
 
 
 def bootstrap_mean(values: Sequence[float]) -> tuple[float, float, float]:
-    """Return the mean of values and its interval, from percentiles of bootstrap means.
+    """Return the mean of values and its interval, computed from percentiles of bootstrap means.
 
     The same values always give the same interval; NaN without values.
     """
@@ -74,7 +74,7 @@ def bootstrap_mean(values: Sequence[float]) -> tuple[float, float, float]:
 def pairs_needed(better: int, worse: int, pairs: int) -> int | None:
     """Return the number of pairs that would confirm a difference as large as the observed one.
 
-    The significance level is 5 %, the power `POWER`. None if nothing differed.
+    The significance level is 5 %, the power `POWER`. None if no pair differed.
 
     Source: Connor 1987, sample size of McNemar's test.
     """

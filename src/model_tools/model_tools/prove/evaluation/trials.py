@@ -55,7 +55,7 @@ from robot_sim.metrics import SETTLE_S
 from robot_sim.trace import Trace
 
 DIGITS = 6
-"""Digits of values in files; smaller differences are not significant."""
+"""Number of digits of values in files; smaller differences are not significant."""
 _KEY_DIGITS = 32
 _AFTER_PUSH_S = 1.0
 """Length of the last part of a trial, in which no push begins, s."""
@@ -63,7 +63,7 @@ _AFTER_PUSH_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluatedPolicy:
-    """A bundle on a back end, in a form that can be sent to processes.
+    """A bundle on a back end, in a form that can be sent to other processes.
 
     Attributes:
         label: Name in tables.
@@ -313,7 +313,7 @@ def _estimate_figures(error: EstimateError | None) -> dict[str, float]:
 
 
 def _reach_figures(outcome: ReachOutcome) -> dict[str, float]:
-    """Return what is measured in a reach; signal values are 0 or 1, so their mean is a rate."""
+    """Return the measurements from a reach; signal values are 0 or 1, so their mean is a rate."""
     signal = dict[str, float]()
     if outcome.signalled is not None:
         came, succeeded = float(outcome.signalled), outcome.succeeded
@@ -329,7 +329,7 @@ def _reach_figures(outcome: ReachOutcome) -> dict[str, float]:
 
 
 def _efforts(effort_nm: F64, joint_vel: F64, lasted_s: float) -> dict[str, float]:
-    """Return the drives' torque and work from [ticks, joints]; braking recovers no energy."""
+    """Return the drives' torque and work, given [ticks, joints]; braking recovers no energy."""
     if not len(effort_nm):
         return dict.fromkeys(("torque_rms_nm", "power_w", "energy_j"), nan)
     power_w = float(np.maximum(effort_nm * joint_vel, 0.0).sum(axis=1).mean())

@@ -60,7 +60,7 @@ class InputTiming:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RecordedMotion:
-    """A recording in the joint order of the contract; times in s since the first message.
+    """A recording in the contract's joint order; times in s since the first message.
 
     Attributes:
         joints: The robot's joint names [joints].
@@ -100,10 +100,10 @@ def read_motion(
     """Return the motion in a recording.
 
     Args:
-        path: A rosbag2 recording with joint_states, joint_command and, if it has them, imu/data,
-            odom and motion_capture.
-        contract: Contract that states the joints.
-        topics: Topics, by input, where they were renamed.
+        path: A rosbag2 recording with joint_states, joint_command and, if available, imu/data, odom
+            and motion_capture.
+        contract: Contract that lists the joints.
+        topics: Renamed topics, by input.
     """
     if not is_bag(path):
         raise ToolError(

@@ -222,7 +222,7 @@ def _suspect_precision(
 def _suspect_joint_policy(
     contract: JointContract, path: Path, models: _Models, report: InspectionReport
 ) -> None:
-    """Note what is unproven, and what both model and contract do, such as normalizing."""
+    """Note what is unproven, and steps that both model and contract do, such as normalizing."""
     _prove_perception(contract, path, report)
     if contract.velocity_command is not None:
         _suspect_walking(contract.safety, report)
@@ -345,7 +345,7 @@ def _describe_draft(path: Path, problems: Sequence[Problem], report: InspectionR
 
 
 def _describe_reports(contract: AnyContract, path: Path, report: InspectionReport) -> None:
-    """Add a row with the verdict of each report; note failed ones and ones about other models."""
+    """Add a row with the verdict of each report; note failures and other models' reports."""
     for backend, entry in contract.reports.items():
         file = path / entry.file
         if not file.is_file():
@@ -361,7 +361,7 @@ def _describe_reports(contract: AnyContract, path: Path, report: InspectionRepor
 
 
 def _verdict(content: Node, contract: AnyContract, backend: str) -> tuple[str, bool]:
-    """Return a report's verdict on the model of a back end, and whether it failed."""
+    """Return a report's verdict on a back end's model, and whether the model failed."""
     sha256, estimation = model_sha256(contract, backend) or "", contract.estimation
     if content.get("artifacts") is not None:
         about = [one for one in content.section("artifacts") if one["sha256"].text() == sha256]

@@ -38,7 +38,7 @@ _BY_JOINT = {
     for field in dataclasses.fields(Joints)
     if field.type in (PerJoint, "PerJoint")
 }
-"""Column heads, with units, for the fields with values per joint."""
+"""Column headings, with units, for the fields with values per joint."""
 
 
 def contract_tables(contract: Any) -> list[Table]:
@@ -171,7 +171,7 @@ def _gain_table(contract: JointContract) -> Table:
 
 
 def _observation_table(contract: JointContract, name: str) -> Table:
-    """Return the columns of each term; with several frames, those of the newest."""
+    """Return the columns of each term; if there are several frames, those of the newest frame."""
     observation = contract.observations[name]
     history, layout = observation.history, ""
     if frames(observation) > 1:

@@ -16,7 +16,9 @@ import numpy as np
 from policy_store.report import Cell, Facts, Media, Note, Part, Report, Table, Tone, Verdict
 
 _LONGEST, _SHOWN = 2000, 80
-"""Longest text shown in full (60 joint names fit), and length of the start shown of others."""
+"""Maximum length of a text shown in full (60 joint names fit), and length to which a longer text is
+cut.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

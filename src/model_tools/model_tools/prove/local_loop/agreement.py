@@ -3,7 +3,7 @@
 """Quick checks that an environment's observation matches the contract.
 
 Only cheap properties are checked: the last action, the length of the gravity vector, joints within
-their limits, and values that no healthy run has had. Inputs with past frames are not checked.
+their limits, and values that occurred in no healthy run. Inputs with past frames are not checked.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from policy_core.bundle.contract import JointContract
 from policy_core.interfaces import F32, F64, Tensor
 
 _SAME_ACTION, _GRAVITY, JOINT_SLACK_RAD = 1e-3, 0.2, 0.5
-"""Tolerances: of the last action, relative to its largest value; of a unit vector's length; and
-of joint positions beyond their limits."""
+"""Tolerances: for the last action, relative to its largest value; for a unit vector's length; and
+for joint positions beyond their limits.
+"""
 _FAR = 1.0
 """Allowed distance outside the healthy range, as a multiple of that range."""
 _SMALLEST_RANGE, _SHOWN = 0.1, 4
@@ -32,7 +33,7 @@ class ObservationAgreement:
     """Checks observations against the contract, step by step."""
 
     def __init__(self, contract: JointContract, environment: str) -> None:
-        """Find the columns once; `environment` is the prefix of messages."""
+        """Look up the columns once; `environment` is the prefix for messages."""
         self._contract, self._environment = contract, environment
         self._terms = {name: list(term_columns(contract, name)) for name in contract.observations}
         names = contract.joints.names

@@ -77,7 +77,8 @@ class RecordedTick:
         messages: Messages sampled for this tick, by the name of the input.
         unreadable: Sampled messages that cannot be decoded, as bytes. They had no effect on the
             robot, and have none in a replay.
-        alone: True if no other tick has the same time; otherwise messages cannot be assigned.
+        alone: True if no other tick has the same time; otherwise, messages cannot be assigned to
+            ticks.
         command: [6, joints], rows as in `JointTargets.block`; None without a command.
         command_mode: Mode of the command. It differs from the tick's mode only after an e-stop
             between the tick and its publication; then it is DAMP.
@@ -179,7 +180,7 @@ class CommandLog:
         self._kept = deque[tuple[int, int]]()
 
     def at(self, log_ns: int, stamp_ns: int) -> list[Any]:
-        """Return the commands with this stamp; each is returned once.
+        """Return the commands with this stamp; each is returned only once.
 
         Args:
             log_ns: Log time of the tick; must not decrease between calls.
@@ -321,7 +322,7 @@ class FlightRecording:
     def states(self) -> Iterator[tuple[int, int]]:
         """Yield, for each recorded controller state, the tick that starts from it and its log time.
 
-        The log time is that of the state, in ns.
+        The log time is the state's, in ns.
         """
         for topic in self._states:
             for log_ns, message in self._bag.messages(topic):
@@ -410,7 +411,7 @@ class FlightRecording:
                     yield self._tick(message, group, command)
 
     def _groups(self) -> Iterator[_Group]:
-        """Yield groups of messages with the same log time, which is that of their tick."""
+        """Yield groups of messages with the same log time, which is also their tick's."""
         group = _Group()
         decoders = {topic: self._bag.decoder(topic, whole=True) for topic in self.names}
         for log_ns, topic, message in self._bag.all_messages(

@@ -108,7 +108,7 @@ def verdict(found: ReplayedFlight) -> str:
 
 
 def compared(found: ReplayedFlight) -> str:
-    """Return what was compared, and in how many ticks, in words."""
+    """Describe what was compared, and in how many ticks."""
     coverage, stages = found.replayer.coverage, found.replayer.stages
     others = [f"{name} {stages[name].judged}" for name in (COMMAND, GUARD)]
     of_run = (STATE, INPUTS, OUTPUTS, TARGET)
@@ -215,7 +215,7 @@ def _shadows(found: ReplayedFlight, shadow: ShadowedFlight | None) -> Iterator[S
 
 
 def counted(found: ReplayedFlight) -> str:
-    """Return the guard's actions and lost ticks, in words; may be empty."""
+    """Describe the guard's actions and the lost ticks; may be empty."""
     replayer, lost = found.replayer, found.replayer.coverage.lost
     said = [f"{rule} in {count} ticks" for rule, count in replayer.rules.items()]
     said += [f"answer dropped in {count} ticks ({why})" for why, count in replayer.dropped.items()]

@@ -54,7 +54,7 @@ class RecordedSetState(RecordedState, SensedState):
 
 
 class RecordedSetPolicy(ReplayedPolicy):
-    """A policy set on a recording.
+    """A policy set that runs on a recording.
 
     Each model of a joint policy receives the observation computed here, and continues with its
     recorded output, so that differences do not accumulate; a chunk policy receives the recorded

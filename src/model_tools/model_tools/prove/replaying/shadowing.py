@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a different policy as the shadow of the recorded one, and measures what a node measures.
+"""Runs a different policy as the shadow of the recorded one; measures the same figures as a node.
 
 Images are not recorded. A shadow that needs images receives the chunks of the shadow that ran in
 the flight; the model of any other shadow runs.
@@ -50,7 +50,7 @@ from policy_inference.shadow.shadowed_member import ShadowedMember, ShadowQuesti
 from policy_store.report import Part, Table, plain
 
 _SAME_RAD = 1e-9
-"""Tolerance, as for targets in a replay on a different machine."""
+"""Tolerance, same as for targets in a replay on a different machine."""
 _MOST_TICKS = 20_000
 """Maximum number of ticks used to compute `systematic`, so that they fit into memory."""
 Asked = Iterator[tuple[RecordedTick, ShadowQuestion | None, bool]]
@@ -220,7 +220,7 @@ def _replayed_chunks(recording: FlightRecording, contract: Any) -> _Flown:
 def _replayed(
     recording: FlightRecording, replayer: Replayer, find: Callable[[Any], ShadowedMember]
 ) -> _Flown:
-    """Return a replayed policy; `find` finds it among those that the replayer runs."""
+    """Return a replayed policy; `find` selects it from those that the replayer runs."""
     state = find(replayer.policy).state
 
     def ticks() -> Asked:
@@ -422,7 +422,7 @@ _SHADOWS: Mapping[str, Callable[..., tuple[str, Answer]]] = {
 
 
 def missing_images(recording: FlightRecording, bundle: Bundle) -> str:
-    """Return why a bundle's chunks can be neither computed nor read; empty if they can."""
+    """Return why a bundle's chunks can be neither computed nor read; empty if they can be."""
     settings = recording.info.settings
     if not bundle.contract.cameras or settings.get("shadow.bundle_sha256") == bundle.sha256:
         return ""

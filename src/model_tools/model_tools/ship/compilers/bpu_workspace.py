@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The workspace in which the vendor's compiler runs, here or in its container."""
+"""The workspace in which the vendor's compiler runs, here or in the vendor's container."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def owned(graphs: Sequence[BpuGraph]) -> tuple[str, ...]:
 
 
 def record(graphs: Sequence[BpuGraph], settings: BpuSettings) -> dict[str, Any]:
-    """Return what a workspace is made from: settings, models and samples.
+    """Return the inputs from which a workspace is made: settings, models and samples.
 
     The number of compiler processes is left out, since it does not affect the result.
     """

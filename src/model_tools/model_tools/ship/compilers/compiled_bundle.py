@@ -151,7 +151,7 @@ def _artifacts(
 def _enter(folder: Path, made: Mapping[str, Mapping[str, Artifact]]) -> None:
     """Write artifacts into the contract; remove entries about the artifacts that they replace.
 
-    Closed-loop limits stay, since they apply to the walk with any artifact.
+    Closed-loop limits are kept, since they apply to the walk with any artifact.
 
     Args:
         folder: Folder of the bundle.

@@ -38,11 +38,13 @@ from policy_inference.comparison.limits import judged_by_walking
 from policy_inference.comparison.rows import Rows, evenly, play
 
 _ENOUGH = 300
-"""With fewer samples, the largest error is several times as large as with 500."""
+"""Recommended minimum number of samples; with fewer, the largest error is several times as large as
+with 500.
+"""
 _PROVEN = 16
 _OTHER_FUNCTION = {False: 0.05, True: 0.7}
 """Largest relative error of a correct result; True is for coarse precisions. Correct results differ
-by 0.001 in fp16 and by 0.1 in w8a8; a wrongly computed layer gives 0.2 to 2."""
+by 0.001 in fp16 and by 0.1 in w8a8; an incorrectly computed layer causes 0.2 to 2."""
 _log = logging.getLogger("model_tools")
 
 

@@ -4,11 +4,11 @@
 
     python -m model_tools.ship.compilers.rknn_convert FOLDER [--analyse]
 
-It writes `made.rknn`, with --analyse also `error_analysis.txt`, and finally `result.json`: the
-toolkit's version as `tool`, or its error as `stage` and `text`. The simulator runs the result on
-the rows of `proof.npz`: inputs `in.0` ..., expected outputs `out.0` ..., [rows, *shape without
-the batch axis]. `errors` has, by output, the RMS of the differences relative to the RMS of the
-expected values; `unproven` states why the simulator does not run it.
+The program writes `made.rknn`, with --analyse also `error_analysis.txt`, and finally `result.json`:
+the toolkit's version as `tool`, or its error as `stage` and `text`. The simulator runs the result
+on the rows of `proof.npz`: inputs `in.0` ..., expected outputs `out.0` ..., [rows, *shape without
+the batch axis]. `errors` contains, by output, the RMS of the differences relative to the RMS of the
+expected values; `unproven` states why the simulator does not run the result.
 """
 
 import json
@@ -24,7 +24,7 @@ from policy_inference.backends.rknn_toolkit.recipe import Recipe, read_recipe
 
 MADE, RESULT, ANALYSIS, PROOF = "made.rknn", "result.json", "error_analysis.txt", "proof.npz"
 _PROOF_S = 20.0
-"""No row except the first starts after this time; a row with a large image takes seconds."""
+"""Time after which no further row starts (the first always runs); a large image takes seconds."""
 _SMALLEST = 1e-3
 
 

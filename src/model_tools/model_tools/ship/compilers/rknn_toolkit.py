@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""RKNN Toolkit2 2.5: features by chip, and a process that runs it in its own Python."""
+"""RKNN Toolkit2 2.5: features by chip, and a process that runs the toolkit in its own Python."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def run_toolkit(model: Path, folder: Path, *, analyse: bool) -> tuple[dict[str, 
     """Convert the recipe in a folder.
 
     Args:
-        model: The source model, for errors.
+        model: The source model, for error messages.
         folder: Contains a recipe and verification rows; the toolkit may leave files in it.
         analyse: Compute the error of each layer.
 

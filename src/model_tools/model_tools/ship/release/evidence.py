@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reports from other commands as evidence for a stage, judged by its limits.
+"""Reports from other commands as evidence for a stage, judged by the stage's limits.
 
 | stage | report |
 | --- | --- |
@@ -142,7 +142,7 @@ def _figures(
     beyond_limits: float,
     measured: Mapping[str, F64 | None],
 ) -> ShadowFigures | None:
-    """Return what was measured for a shadow on one robot; None if nothing was compared.
+    """Return a shadow's measurements on one robot; None if nothing was compared.
 
     Args:
         joints: Joints, in the order of the arrays.

@@ -115,7 +115,7 @@ class ChunkGraphs:
 
         Args:
             observation: The observation.
-            noise: Noise of the denoiser's `noise_shape`; None if there is no denoiser.
+            noise: Noise with the denoiser's `noise_shape`; None if there is no denoiser.
             guide: Changes the denoiser's velocities; see `denoising.Guide`.
 
         Raises:

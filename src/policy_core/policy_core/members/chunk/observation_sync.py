@@ -30,8 +30,8 @@ _COMPARED = 1000
 take a millisecond. With a real camera, noise changes most of these bytes in every frame.
 """
 _FROZEN_FRAMES, _FROZEN_RAD = 10, 0.1
-"""Number of identical frames, and joint motion: no working camera sends so many while a joint moves
-so far.
+"""Number of identical frames, and joint motion: a working camera never sends this many identical
+frames while a joint moves this far.
 """
 
 

@@ -42,10 +42,10 @@ class ChunkSettings:
     noise_seed: int = 0
     """flow, diffusion: seed of the noise."""
     handover_s: float | None = None
-    """takeover: blend time between the policy and a person; None if no person may take over."""
+    """takeover: blend time between the policy and a person; None if takeover is disabled."""
     leader_tolerance_rad: float | None = None
     """takeover: maximum distance between a leader joint and the arm's command at which a person may
-    take over; None if no person may take over.
+    take over; None if takeover is disabled.
     """
     simulated_latency_s: float = 0.0
     """Simulated inference time, used with simulated time."""
@@ -170,8 +170,8 @@ def require_real_time_speed(inference_s: float, steps: int, contract: ChunkContr
         contract: Contract with the policy's rate.
 
     Raises:
-        PolicyError: Inference takes at least as long as executing the steps, so that no step would
-            be left to continue.
+        PolicyError: Inference takes at least as long as executing the steps, so the steps would run
+            out.
     """
     if inference_s * contract.rate_hz >= steps:
         raise PolicyError(

@@ -3,8 +3,8 @@
 """Chunk policies behind the WebSocket protocol of openpi's servers.
 
 The client sends images and state, and receives actions. The server handles tokens and
-normalization, so the contract has no statistics (`identity`). Answers arrive in order but without
-numbers, so a late answer could be mistaken for the next one; the connection is therefore closed
+normalization, so the contract has no statistics (`identity`). Answers arrive in order but are not
+numbered, so a late answer could be mistaken for the next one; the connection is therefore closed
 after a late answer.
 """
 

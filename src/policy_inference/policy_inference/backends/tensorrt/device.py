@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """GPU memory, a stream and copies through cuda-python, which TensorRT leaves to its caller.
 
-Like TensorRT, the CUDA runtime uses the GPU's primary context, in any thread.
+Like TensorRT, the CUDA runtime uses the GPU's primary context in every thread.
 """
 
 from __future__ import annotations

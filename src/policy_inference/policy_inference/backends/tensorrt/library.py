@@ -77,8 +77,8 @@ class TensorRtLog:
     def reasons(self) -> str:
         """Return TensorRT's last errors, worded to complete a message.
 
-        If there are no errors, return the warnings, since 8.6 reports a missing driver only as a
-        warning.
+        If there are no errors, return the warnings, since TensorRT 8.6 reports a missing driver
+        only as a warning.
         """
         said = self._errors or self._warnings
         return f"; TensorRT says: {' | '.join(said)}" if said else ""

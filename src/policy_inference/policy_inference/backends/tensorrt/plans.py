@@ -74,7 +74,7 @@ def find_plan(
     precision: str,
     inputs: Sequence[TensorSpec],
 ) -> tuple[bytes, str]:
-    """Return the plan for a model file, and its origin in words.
+    """Return the plan for a model file, and a description of its origin.
 
     Args:
         trt: The `tensorrt` module.
