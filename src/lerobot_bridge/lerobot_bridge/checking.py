@@ -177,7 +177,7 @@ def warnings_of_times(mapping: RobotMapping, frames: EpisodeFrames) -> Iterator[
 
 
 def warnings_of_values(frames: EpisodeFrames) -> Iterator[str]:
-    """Yield warnings about the values in frames, which must have been read before."""
+    """Yield warnings about the values in `frames`; all frames must have been read before."""
     for name, ranges in frames.ranges.items():
         for each in ranges.outside:
             yield (

@@ -19,7 +19,7 @@ from lerobot_bridge.frames import EpisodeFrames
 from lerobot_bridge.mapping import RobotMapping
 
 _REPORT_EACH = 15
-"""Number of frames from one progress report to the next."""
+"""Number of frames between progress reports."""
 
 
 def make_parts(

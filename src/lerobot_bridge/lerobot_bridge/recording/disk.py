@@ -172,7 +172,7 @@ class Disk:
         self._all_done = True
 
     def _fail(self, text: str) -> None:
-        """Abandon only the current episode."""
+        """Log an error, and abandon the current episode, if any; the thread continues."""
         if self._file is None:
             self.news.append(News(text, True))
             return

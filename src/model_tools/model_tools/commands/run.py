@@ -5,7 +5,7 @@ r"""Run a bundle's model in an environment, and check it step by step against th
     model_tools run my_bundle_int8 --env my_envs:make --reference my_bundle --output rollout.npz
 
 `make` takes no arguments and returns an environment for one robot with gymnasium's API, or gym's
-old one. The environment's observations are as in training: scaled, not normalized; the bundle's
+old API. The environment's observations are as in training: scaled, not normalized; the bundle's
 statistics and bounds are applied as on the robot. Its actions are the model's raw outputs. The keys
 in a dict of observations are the names of the model's inputs; a single entry may have any key.
 Signs that an observation differs from the contract (in the last action or gravity, or joints beyond

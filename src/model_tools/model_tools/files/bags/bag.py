@@ -64,7 +64,7 @@ class Bag:
     Attributes:
         path: Folder of the recording, or its only file.
         storage: Format of the recording's files.
-        start_ns, duration_ns: First log time, and the time from it to the last one.
+        start_ns, duration_ns: Log time of the first message, and time from it to the last one.
         topics: Recorded topics, by full name.
     """
 

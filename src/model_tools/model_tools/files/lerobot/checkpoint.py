@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Configuration of a LeRobot checkpoint: `config.json`, and the steps around the network.
+"""Configuration of a LeRobot checkpoint: `config.json`, and the steps before and after the network.
 
 A bundle must repeat all of those steps, or the export is refused. Without one of them, the policy
 would behave differently; for example, relative actions would be taken for absolute targets.

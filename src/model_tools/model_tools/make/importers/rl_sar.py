@@ -160,7 +160,7 @@ def _put_joints(draft: Draft, policy: Node, names: Sequence[str]) -> None:
 
 
 def _actions(root: Node, names: Sequence[str], wheels: Sequence[int]) -> list[SourceAction]:
-    """Return an action for each sequence of wheels or of other joints."""
+    """Return an action for each run of consecutive wheels or of consecutive other joints."""
     count = len(names)
     scale = root["action_scale"].numbers(count, "joints")
     offset = root["default_dof_pos"].numbers(count, "joints")

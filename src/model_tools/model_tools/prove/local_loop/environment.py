@@ -158,7 +158,7 @@ class EnvironmentStep:
 
 
 class UsersEnvironment:
-    """An environment with gymnasium's API or gym's old one, recognized by its return values.
+    """An environment with gymnasium's API or gym's old API, recognized by its return values.
 
     Attributes:
         name: The `module:function` that returned it.
