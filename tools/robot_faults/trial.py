@@ -49,8 +49,8 @@ class Ending:
     """Outcome of a case.
 
     Attributes:
-        group, what: As in the case.
-        within_ms: As in the case; None for a start that must be refused.
+        group, what: Same as in the case.
+        within_ms: Same as in the case; None for a start that must be refused.
         ended: Final reports of driver, policy and host.
         damped_ms: Time from the start of the fault to damped drives; None if the robot goes on.
         as_wanted: True if the outcome is the expected one.

@@ -22,7 +22,7 @@ _SEEDS, _MOMENTS_S = (1, 2, 3), (0.0, 1.0, 3.0)
 
 
 def write_golden(runner: Runner, file: Path, observations: int) -> None:
-    """Write the policy's observations at some moments of the expert's movement, and its chunks.
+    """Write a policy's observations and chunks at some moments of the expert's movement.
 
     Args:
         runner: The policy.

@@ -179,7 +179,7 @@ def _free(position: Array, step: Array) -> npt.NDArray[np.bool_]:
 
 
 def _prioritised(moves: Array, miss: Array, turns: Array, lean: Array) -> Array:
-    """Return a joint step toward `miss` and, in its null space, toward `lean`."""
+    """Return the joint step that corrects `miss` and, as far as that leaves freedom, `lean`."""
     inverse = _damped_inverse(moves, _TIP_DAMPING)
     step = inverse @ miss
     free = np.eye(moves.shape[1]) - inverse @ moves

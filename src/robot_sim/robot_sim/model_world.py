@@ -3,8 +3,8 @@
 """A robot from its vendor's model file (MJCF or URDF), on the ground or with a fixed base.
 
 Bodies, shapes, joint limits and friction come from the file. Drives with torque limits
-(`robot_sim.drives`) and an IMU replace its actuators and sensors. Keyframes are left out, and so
-are purely visual shapes, because their meshes are often missing.
+(`robot_sim.drives`) and an IMU replace the model's own actuators and sensors. Keyframes are left
+out, and so are purely visual shapes, because their meshes are often missing.
 """
 
 from __future__ import annotations

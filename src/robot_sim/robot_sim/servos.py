@@ -212,8 +212,8 @@ class EmulatedServo:
     """One servo. The world reads `target` and `limit`, and reports the motion through `sense`.
 
     Attributes:
-        model: Its model.
-        name: Name of the joint that it turns.
+        model: The servo's model.
+        name: Name of the joint that the servo turns.
         wrong: Error bits that the world adds.
         misread: Offset of the reported position, ticks; the servo itself uses the true position.
     """
@@ -222,9 +222,9 @@ class EmulatedServo:
         """Create a servo as delivered, but with this id and 1 Mbit/s.
 
         Args:
-            model: Its model.
-            servo_id: Its id on the bus.
-            name: Name of the joint that it turns.
+            model: The servo's model.
+            servo_id: The servo's id on the bus.
+            name: Name of the joint that the servo turns.
         """
         self.model, self.name = model, name
         self._memory = bytearray(256)

@@ -167,7 +167,7 @@ def load_foreign_yaml(path: Path) -> object:
 
 
 def parse_foreign_yaml(text: str, origin: str) -> object:
-    """Parse text from `origin` like `load_foreign_yaml`; dates stay strings; 1e-3 is a number."""
+    """Parse text from `origin`; see `load_foreign_yaml`. Dates stay strings; 1e-3 is a number."""
     try:
         return load_text(text, _DataLoader)
     except YamlError as error:

@@ -153,8 +153,8 @@ class DriverWatch:
         Args:
             node: Node that subscribes.
             command_topic: Full name of the topic to which the driver subscribes.
-            stopped: Called with the driver's state and reason for each status in which it has
-                control, or had it until then, but does not follow commands.
+            stopped: Called with the driver's state and reason, for each status that shows that the
+                driver does not follow commands although it has control or had it until then.
         """
         self._node, self._command_topic, self._stopped = node, command_topic, stopped
         self._subscription: Any = None

@@ -69,7 +69,7 @@ def calling(where: str) -> Iterator[None]:
 
 
 def _place(error: BaseException, package: str) -> str:
-    """Return the innermost traceback line in a package, else outside ours; "" if there is none."""
+    """Return the innermost traceback line in `package`, else outside our packages; "" if none."""
     lines = [
         (frame.f_globals.get("__name__", "?"), line)
         for frame, line in traceback.walk_tb(error.__traceback__)
@@ -169,7 +169,7 @@ class UsersEnvironment:
 
         Args:
             name: The `module:function` that returned it.
-            environment: Has `reset` and `step`.
+            environment: The environment, which has `reset` and `step`.
             sizes: Number of values of each observed model input.
         """
         lacks = [

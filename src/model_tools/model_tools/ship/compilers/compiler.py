@@ -92,7 +92,8 @@ class Made:
         integers: Signedness of an int8 ONNX model, `unsigned` or `signed`.
         file: The written file, if it differs from the order's output: in the same folder, with a
             different suffix.
-        beside: By back end, files for other back ends that were made with it, in the same folder.
+        beside: Files for other back ends that were made along with it, in the same folder, by back
+            end.
     """
 
     tool: str
