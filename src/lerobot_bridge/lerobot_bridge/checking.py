@@ -90,7 +90,7 @@ def check_episode(
         mapping: Mapping that defines what is read.
         episode: The episode.
         topics: Recorded topic for each topic of the mapping, where the names differ.
-        split: True if an episode with gaps is to become several episodes.
+        split: True to split an episode with gaps into several episodes.
         pixels: True to decode images; otherwise, only the image messages are examined.
     """
     found = EpisodeCheck(name=episode.name)

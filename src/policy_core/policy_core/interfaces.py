@@ -225,7 +225,7 @@ class Policy(Protocol):
 
     @property
     def change(self) -> str:
-        """Description of the change of commanding members in the last `commit`; "" if none."""
+        """Description of any change of commanding members in the last `commit`; otherwise ""."""
 
     def reset(self) -> None:
         """Clear all memory, as for a new run."""

@@ -56,7 +56,10 @@ class DrivenWorld:
 
     @property
     def pose(self) -> Array:
-        """Copy of the model's positions [nq]; for a free body, its position, then w x y z."""
+        """Copy of the model's `qpos` [nq].
+
+        A free body contributes its position, then its orientation as a quaternion (w, x, y, z).
+        """
         return np.array(self._data.qpos)
 
     @property

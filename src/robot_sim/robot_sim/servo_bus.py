@@ -9,7 +9,7 @@ is given by its joint's name, or as `all`:
 `silent:servo`        the servo does not reply
 `checksum:servo`      the servo's replies have a wrong checksum
 `late:servo=seconds`  the servo's replies arrive this much later (up to 1 s)
-`baud:servo=rate`     the servo is set to this rate, so it may receive nothing
+`baud:servo=rate`     the servo is set to this rate, and receives nothing at other rates
 `overload:servo`      the servo reports an overload
 `voltage:servo=volt`  the servo measures this voltage
 `misread:servo=rad`   this offset is added to the positions that the servo reports

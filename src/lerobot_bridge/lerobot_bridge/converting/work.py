@@ -37,8 +37,7 @@ def make_parts(
         mapping: Mapping that defines the features.
         episode: The episode.
         topics: Recorded topic for each topic of the mapping, where the names differ.
-        split: True if gaps split an episode into several; otherwise, an episode with a gap is
-            refused.
+        split: True to split an episode with gaps into several; False to refuse it.
         form: Form of the dataset; the same for all episodes.
         folder: Folder for the parts.
         on_progress: Called with the fraction of the frames written so far.

@@ -26,7 +26,7 @@ RESTS = (JointCommand.MODE_DAMP, JointCommand.MODE_HOLD_MEASURED, JointCommand.M
 _FAULTS = "faults"
 """The injector's parameter that lists the faults."""
 _WATCHED_S, _SETTLES_S = 5.0, 1.0
-"""Time without a rest command until the policy counts as going on; settling time of the inputs."""
+"""Time without a rest command after which the policy counts as going on; inputs' settling time."""
 _SILENT_S = 0.5
 """Time without a command after which the policy does not count as going on."""
 _LONGEST_S, _NEVER_S = 10.0, 1e9

@@ -138,7 +138,7 @@ class OnRows:
     Attributes:
         source: Source of the rows.
         count: Number of judged rows.
-        left_out: Number of rows left out, since an artifact was calibrated with them.
+        left_out: Number of rows left out because an artifact was calibrated with them.
         differences: Differences by output; outputs that command joints come first. For a chunk
             policy: normalized chunks, the same in rad, then each camera's encoder against the
             reference's.

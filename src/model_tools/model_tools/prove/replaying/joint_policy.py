@@ -157,7 +157,7 @@ class RecordedJointPolicy(ReplayedPolicy):
             self._missing_ticks = max(0, self._missing_ticks - 1)
 
     def own_fields(self, tick: RecordedTick, sensed: Collection[str]) -> set[str]:
-        """Return the known fields that follow from ticks, the last action and the last outputs."""
+        """Return the state fields that the policy computes itself, if known in this tick."""
         if not tick.ran:
             return set()
         found = set[str]()

@@ -129,7 +129,7 @@ def record(
 def _refuse_replayed(
     sources: Mapping[str, Sequence[str]], found: Judged, sha256: str, report: Path
 ) -> None:
-    """Raise ToolError if a report was recorded for another robot, or is not this one's newest.
+    """Raise ToolError if the report was already recorded: for another robot, or as an older report.
 
     Args:
         sources: SHA-256 of the reports so far, by robot.
