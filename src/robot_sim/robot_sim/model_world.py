@@ -63,7 +63,8 @@ class ModelWorld(WalkingWorld):
             joint_names: The driven joints, in the order of all joint arrays. All other joints are
                 fixed at their positions in the model.
             standing_rad: Standing positions of the driven joints [n], rad or m.
-            effort_limit_nm: Torque limits of the drives [n], N m or N; the model's own also apply.
+            effort_limit_nm: Torque limits of the drives [n], N m or N; the model's own limits also
+                apply.
             free_base: True if the base moves freely; used only if the file does not say, as in any
                 URDF.
             rate_hz: Control rate; each period is a whole number of physics steps.

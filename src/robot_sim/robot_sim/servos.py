@@ -23,7 +23,7 @@ class ServoModel:
     """A servo model.
 
     Attributes:
-        name: Name under which it is sold.
+        name: Name under which the servo is sold.
         registers: Address and size in bytes, by name; the names are the same here for both
             families.
         initial: Initial values other than 0.

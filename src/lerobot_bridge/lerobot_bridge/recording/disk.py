@@ -127,7 +127,7 @@ class Disk:
         return self._thread.is_alive()
 
     def learn(self, kind: str) -> None:
-        """Read a type's definition in advance, since reading takes long enough to lose messages."""
+        """Read a type's definition in advance; later, the delay could cause message loss."""
         self._orders.put(lambda: self._learn(kind))
 
     def begin(self, number: int, growing: Path, place: Path) -> None:

@@ -59,9 +59,9 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     Returns:
         environment, bundle, backend and precision of the model that acted, reference (the bundle
         whose ONNX the model was compared with), steps, returns (sum of rewards of each episode),
-        difference of the actions as in comparison.json, checks (each figure with its limit), holds
-        (no limit is exceeded), latency_p50_s, latency_p99_s, rows (file with a row per step; null
-        without --output).
+        difference of the actions (same keys as in comparison.json), checks (each figure with its
+        limit), holds (no limit is exceeded), latency_p50_s, latency_p99_s, rows (file with a row
+        per step; null without --output).
     """
     from rich.console import Console
     from rich.progress import track

@@ -253,8 +253,8 @@ class SafeTargets(Stateful):
         """Advance the held pose in a DAMP tick, and detect joints moved during an outage.
 
         An arm found elsewhere after an outage does not move back: no command is sent until its new
-        pose is trusted, and then that pose is held. An arm that sags below its target does not
-        count as moved, nor does an implausible jump while the source was never silent.
+        pose is trusted, and then that pose is held. An arm that sags below its target does
+        not count as moved, nor does one whose position jumps implausibly without an outage.
 
         Args:
             joint_pos: Trusted positions [joints].

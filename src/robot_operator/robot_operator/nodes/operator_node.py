@@ -63,7 +63,7 @@ _DIAL_NS = 2_000_000_000
 
 
 class OperatorNode(LifecycleBase):
-    """Lifecycle node around a `Pilot`: passes it inputs, and sends its velocity and requests."""
+    """Lifecycle node around a `Pilot`: passes inputs to it, sends its velocity and requests."""
 
     def __init__(self) -> None:
         super().__init__("operator_node")

@@ -58,7 +58,7 @@ class GraphBuilder:
         return name
 
     def op(self, kind: str, *values: Value, **attributes: Any) -> Value:
-        """Add an operator, and return its only output; if all values are arrays, compute it now."""
+        """Add an operator and return its only output, computed now if all values are arrays."""
         if not any(isinstance(value, str) for value in values):
             return self._folded(kind, [np.asarray(value) for value in values], attributes)
         output = self._new(kind)

@@ -35,7 +35,8 @@ def new_release(bundle: Path, baseline: str, left_out: Sequence[str]) -> Release
     """Return a new release of a bundle, with default limits.
 
     Args:
-        bundle: Folder of the bundle, signed and as pushed; signing it later changes its digest.
+        bundle: Folder of the bundle, already signed and as pushed; signing it later would change
+            its digest.
         baseline: Folder or name of the bundle that robots ran before; empty for none.
         left_out: Stages to skip.
     """
