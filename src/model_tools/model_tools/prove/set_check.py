@@ -322,7 +322,7 @@ class _SwitchingRobot(ControlledSet):
         return None if stated is None or self._edge.is_fallback else stated.when.command
 
     def _drawn(self, largest: tuple[float, ...] | None) -> F64:
-        """Return a velocity command in the members' trained range that satisfies a condition."""
+        """Return a random velocity command in the trained range, up to `largest` if given."""
         trained = self._contract.velocity_command
         if trained is None:
             return np.zeros(3)

@@ -305,7 +305,7 @@ class SafeTargets(Stateful):
         return bool(far.any())
 
     def motion_start(self, joint_pos: F64) -> F64:
-        """Return the start pose of a motion [joints]: the held pose, or else the measured one."""
+        """Return a motion's start pose [joints]: the held pose if any, else the measured pose."""
         return self.targets.position if self._holds and self.known else joint_pos
 
     def contradictions(self, joint_pos: F64) -> list[str]:

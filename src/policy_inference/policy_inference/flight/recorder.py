@@ -494,7 +494,7 @@ class FlightRecorder:
         self._thread.start()
 
     def adopt(self) -> None:
-        """Store the controller's adopted state as a possible start; call between ticks."""
+        """Store the controller's adopted state, as a start for recordings; call between ticks."""
         self.ring.keep_state()
 
     def stop(self, timeout_s: float = 3.0) -> None:

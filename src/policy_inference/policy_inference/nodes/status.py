@@ -329,7 +329,7 @@ class StatusReporter:
             self._node.get_logger().error(self._senders)
 
     def _look_at_lateness(self, snapshot: ControllerStatus) -> None:
-        """Check whether the machine delays ticks; while a fault is latched, keep the report."""
+        """Check whether the machine delays ticks; while a fault is latched, keep the old report."""
         late_s = self._loop.late_s
         if late_s * self._policy.bundle.contract.rate_hz > _LATE_SHARE:
             begins = not self._busy

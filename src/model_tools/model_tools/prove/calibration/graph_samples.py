@@ -193,7 +193,7 @@ class _EncodedCamera:
 
 
 class _DenoisingSamples:
-    """Inputs of the denoising step's graph other than the observation, while a chunk is denoised.
+    """Collects the step graph's inputs other than the observation while a chunk is denoised.
 
     Successive samples use successive steps, so each step from noise to actions gets the same
     number of samples.

@@ -127,7 +127,7 @@ def figures_text(found: Identified) -> str:
 
 
 def factors_text(found: Identified, source: str) -> str:
-    """Return the ranges over all joints as YAML, for `factors` of a plan."""
+    """Return the ranges over all joints as YAML, for the `factors` section of a plan."""
     drives = found.drives
     factors = {
         "latency_ms": _range([drive.delay_s for drive in drives], [1e-3] * len(drives)),
