@@ -35,7 +35,7 @@ class JointSensors(Protocol):
 
 
 class DrivenWorld:
-    """A robot with drives in its own world. The same calls give the same results.
+    """A robot with drives in its own world. The same calls always give the same results.
 
     The drives damp when the latest command has expired and, unless a subclass differs, until the
     first one arrives.

@@ -258,7 +258,7 @@ class EmulatedServo:
         self._memory[address : address + size] = (value & mask).to_bytes(size, "little")
 
     def read(self, address: int, count: int) -> bytes:
-        """Read memory as over the bus."""
+        """Read memory, as a request on the bus does."""
         if not self.misread:
             return bytes(self._memory[address : address + count])
         memory, position = bytes(self._memory), self.get("position")
@@ -268,7 +268,7 @@ class EmulatedServo:
         return answer
 
     def write(self, address: int, data: bytes) -> int:
-        """Write memory as over the bus; return an error number, or 0."""
+        """Write memory, as a request on the bus does; return an error number, or 0."""
         model = self.model
         if model.locks and self.get("torque_on") and address < model.eeprom_end:
             return _ACCESS

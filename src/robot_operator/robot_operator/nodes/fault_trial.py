@@ -208,7 +208,7 @@ def set_faults(operator: Operator, client: Any, faults: Sequence[str]) -> None:
 def try_faults(
     operator: Operator, policy_node: str, scenarios: Sequence[FaultScenario], *, confirm: bool
 ) -> CommandResult[FaultTrialResult]:
-    """Try all scenarios; before each, make the robot stand up and run its policy unless it runs.
+    """Try all scenarios; before each, stand the robot up and run its policy if that is not running.
 
     An interruption damps the robot.
 
