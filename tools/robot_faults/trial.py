@@ -71,7 +71,7 @@ class KeptRobot:
         self._robot: Stack | None = None
 
     def take(self, make: MakeStack) -> Stack | None:
-        """Return the robot if `make` makes its kind and it moves again; else end its processes."""
+        """Return the kept robot if it is of the kind of `make` and moves again; else end it."""
         robot, self._robot = self._robot, None
         if robot is not None and type(robot) is make and _sets_off(robot):
             return robot

@@ -175,7 +175,7 @@ class Command(Stateful):
             kinds: Kind of each joint's value.
             stiffness: Position gain [joints], N·m/rad.
             damping: Position or velocity gain [joints], N·m·s/rad.
-            healthy: See the attribute; copied.
+            healthy: See the attribute; the array is copied.
         """
         self.kinds = tuple(kinds)
         kind = np.array([kind.value for kind in kinds])

@@ -91,7 +91,7 @@ def join(
 ) -> None:
     """Join parts into one dataset.
 
-    Each part is a dataset with one episode, and is given with its number of frames.
+    Each part is a dataset with one episode, paired with its number of frames.
     """
     from lerobot_bridge.writing.check import check_dataset
     from lerobot_bridge.writing.join import join_parts

@@ -29,7 +29,7 @@ _DRIVE_NS = 300_000_000
 """Time for which a base that receives no actions keeps driving, ns; two periods if longer."""
 _log = logging.getLogger("lerobot_bridge")
 _ACKNOWLEDGED_S = 1.0
-"""Maximum wait for the last message to arrive, s; a busy machine may need all of it."""
+"""Maximum wait for acknowledgment of the last message, s; a busy machine may need all of it."""
 
 
 class CommandSender:

@@ -161,7 +161,7 @@ class Bag:
         """Return the log times of a topic's messages [messages], in the order they were written.
 
         Readers sort messages by time, so only the order in which they were written reveals a clock
-        reset. The result is empty for storage formats that do not preserve it.
+        reset. The result is empty for storage formats that do not preserve that order.
         """
         with self._opened() as reader:
             files = indexed_files(reader)

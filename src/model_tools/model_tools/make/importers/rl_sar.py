@@ -82,7 +82,8 @@ def read(source: TrainingSource, given: Given) -> Draft:
 def _with_base(file: Path, policy: Node) -> Node:
     """Return the keys of the policy, completed with those of its robot.
 
-    The policy's section is named after the path of its folder: go2/himloco is in the folder go2.
+    The policy's section is named after the path of the policy's folder: for go2/himloco, the
+    robot's file is in the folder go2.
     """
     folders = file.resolve().parents
     base = folders[min(policy.key.count("/"), len(folders) - 1)] / _BASE

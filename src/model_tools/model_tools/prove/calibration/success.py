@@ -99,7 +99,7 @@ class Readings:
 
     Attributes:
         name: Name of the episode.
-        succeeded: Its verdict.
+        succeeded: Verdict on the episode.
         times_ns: Times of the observations.
         values: Probabilities; for joints, 1 within their ranges and 0 otherwise.
     """
@@ -175,7 +175,7 @@ def calibrate_success(
 
     Args:
         bundle: Source bundle, left unchanged.
-        episodes: Episodes: at least two successful and two failed ones.
+        episodes: At least two successful and two failed episodes.
         source: Source of the signal.
         version: Version of the new bundle.
         output: Folder of the new bundle, which must not exist.

@@ -110,7 +110,7 @@ def identify(motion: RecordedMotion) -> Identified:
     """Identify a robot's drives, inputs and sensors from a recorded motion.
 
     Raises:
-        ToolError: The recording is too short, or lacks what a result needs.
+        ToolError: The recording is too short, or lacks data that a result needs.
     """
     return Identified(
         drives=_drives(motion),

@@ -161,14 +161,14 @@ class UsersEnvironment:
     """An environment with gymnasium's API or gym's old API, recognized by its return values.
 
     Attributes:
-        name: The `module:function` that returned it.
+        name: The `module:function` that returned the environment.
     """
 
     def __init__(self, name: str, environment: Any, sizes: Mapping[str, int]) -> None:
         """Wrap an environment.
 
         Args:
-            name: The `module:function` that returned it.
+            name: The `module:function` that returned the environment.
             environment: The environment, which has `reset` and `step`.
             sizes: Number of values of each observed model input.
         """

@@ -110,7 +110,7 @@ class Compiler(Protocol):
 
     Attributes:
         backend: Back end that runs the compiled files.
-        suffix: Suffix of its files, such as `.onnx`.
+        suffix: Suffix of the compiled files, such as `.onnx`.
         precisions: Supported precisions, and whether they need calibration samples.
         targets: Chips or GPUs to choose from; empty if the file runs on any of them.
         former_precisions: Optional: current name of a precision, by former name.

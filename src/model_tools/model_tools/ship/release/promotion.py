@@ -97,7 +97,7 @@ def record(
     Args:
         file: File of the release.
         stage: Stage of the evidence; must be the release's current one.
-        reports: Robot and file of each report; the newest one for a robot counts.
+        reports: Robot and file of each report; the newest report about each robot counts.
         attached: Additional files, such as recordings, whose SHA-256 is recorded.
         by: Person who records the evidence; the current user if empty.
     """
