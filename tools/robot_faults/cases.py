@@ -39,7 +39,7 @@ class Case:
     """A fault case.
 
     Attributes:
-        group: Part of the table in which it is listed.
+        group: Part of the table that lists the case.
         what: Text for the table.
         act: Starts the fault; returns the start time, ns on the system clock.
         goes_on: True if the robot should go on, False if it should be damped, None if the physics

@@ -71,7 +71,7 @@ class KeptRobot:
         self._robot: Stack | None = None
 
     def take(self, make: MakeStack) -> Stack | None:
-        """Return the kept robot if it is of the kind of `make` and moves again; else end it."""
+        """Return the kept robot if it is the kind `make` makes and moves again; else end it."""
         robot, self._robot = self._robot, None
         if robot is not None and type(robot) is make and _sets_off(robot):
             return robot

@@ -27,8 +27,8 @@ def write_golden(runner: Runner, file: Path, observations: int) -> None:
     Args:
         runner: The policy.
         file: File to write.
-        observations: Number of successive observations of the policy; if more than one, they are an
-            axis after the rows.
+        observations: Number of successive observations of the policy; if more than one, they form
+            an axis after the row axis.
     """
     rows: dict[str, list[np.ndarray]] = {}
     world, random = ArmWorld(), np.random.default_rng(0)

@@ -39,7 +39,7 @@ class ReachJudge:
     """Detects when the tip has stayed within `REACHED_M` of the cube's top for `STAY_NS`.
 
     Attributes:
-        succeeded: True if the tip has done so since the judge was created.
+        succeeded: True if the tip has stayed there for that long since the judge was created.
         closest_m: Smallest distance so far, m.
     """
 

@@ -58,7 +58,7 @@ class RecordingFolder:
     def load(self) -> None:
         """Import the modules that write recordings (takes 0.1 s); call before the first tick.
 
-        Later, the import would hold the GIL and delay the control thread.
+        A later import would hold the GIL and delay the control thread.
         """
         import policy_inference.flight.recording  # noqa: F401  for `open`
 

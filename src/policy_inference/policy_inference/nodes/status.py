@@ -252,7 +252,7 @@ class StatusReporter:
     def adopt(self, policy: OpenedPolicy[Any]) -> Callable[[], None]:
         """Report on a different policy from now on; return a function that stops the old reports.
 
-        That function may take a moment if a driver hangs.
+        The returned function may take a moment if a driver hangs.
         """
         before, self._health = self._health, self._make_health(policy)
         self._policy = policy

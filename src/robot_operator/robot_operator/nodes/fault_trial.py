@@ -30,8 +30,9 @@ _WATCHED_S, _SETTLES_S = 5.0, 1.0
 _SILENT_S = 0.5
 """Time without a command after which the policy does not count as going on."""
 _LONGEST_S, _NEVER_S = 10.0, 1e9
-"""Duration of a fault that states none, in case this command is killed; start time of faults that
-are only checked.
+"""Duration of faults that state none, in case this command is killed; start time of faults that are
+only checked.
+
 """
 _NEWEST = QoSProfile(depth=1)
 
