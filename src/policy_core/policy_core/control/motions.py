@@ -28,8 +28,9 @@ class Stand(Stateful):
 
     Each segment is a cubic function of time that begins and ends at rest, so the joints rest for an
     instant at each via pose. A via pose is skipped unless it is closer to the stand pose than the
-    start pose is (Euclidean distance over joints with stiffness). So no point of the motion is
-    farther from the stand pose than the start, and a standing robot does not draw its legs in.
+    start pose is (Euclidean distance over joints with stiffness). No point of the motion is
+    therefore farther from the stand pose than the start, and a standing robot does not draw its
+    legs in.
     """
 
     STATE = ("_way", "_ends_ns", "_began_ns")

@@ -251,7 +251,7 @@ def opened(name: str, sizes: Mapping[str, int]) -> Iterator[UsersEnvironment]:
 
 
 class UsersPolicy:
-    """A user's policy `module:Class`, created with `obs_dim` and `act_dim`, that has `act(obs)`."""
+    """A user's policy `module:Class`, created with `obs_dim` and `act_dim`; it has `act(obs)`."""
 
     def __init__(self, name: str, contract: JointContract) -> None:
         """Create the policy.
