@@ -4,8 +4,8 @@
 
     python -m tools.estop_delay --busy 4 --priority 20 --output out/estop
 
-An emulated Go2 walks under its policy, through the driver, in real processes. `estop` is published
-by a publisher that its subscribers discovered long before that. The measured time runs from just
+An emulated Go2 walks under its policy, through the driver, in real processes. `estop` has a
+publisher that its subscribers discovered long before the e-stop. The measured time runs from just
 before the publication until the emulated robot follows the first LowCmd without stiffness. The busy
 programs start one second before the e-stop. The emulated robot and the button, which in reality
 would be outside the computer that runs the policy and driver, have the highest priority, which the

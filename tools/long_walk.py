@@ -76,7 +76,7 @@ class LongWalk:
     """The walk and its measurements."""
 
     def __init__(self, robot: Lite3Stack, seed: int) -> None:
-        """Subscribe to the commands to a robot that is not yet under control."""
+        """Subscribe to a robot's commands; the robot must not be under control yet."""
         self._robot, self._chance = robot, Random(seed)
         self._stamps_ns, self._memory = array("q"), list[list[float]]()
         self._stops = list[str]()

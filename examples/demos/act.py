@@ -51,7 +51,7 @@ _EPISODE_WITHIN_S, _MODE_WITHIN_S = 300.0, 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeReport:
-    """Reports of the policy node.
+    """Reports from the policy node.
 
     Attributes:
         statuses: The last policy_msgs/PolicyStatus of each episode, by seed.

@@ -22,7 +22,7 @@ TIMELINE = "timeline.png"
 _COLOURS = ("#2a78d6", "#e8a33d", "#2f8f5b", "#7a5fa8", "#b5739d", "#1f9e9e")
 _MODE_COLOURS = ("#d9dce1", "#b9c4d0", "#8fa1b3", INK, RED)
 _SHOWN_S = 90.0
-"""How much of each round is shown, so that a long round stays readable."""
+"""Each round is plotted up to this time, s, so that a long round stays readable."""
 
 
 def write_timeline(

@@ -18,7 +18,7 @@ def files(pattern: str) -> list[str]:
 setup(
     name=PACKAGE,
     version="0.1.0",
-    description="ROS 2 robots as LeRobot robots, recordings as LeRobot datasets, and back.",
+    description="Connect ROS 2 robots to LeRobot; convert recordings to LeRobot datasets and back.",
     author="The policy_inference authors",
     author_email="policy-inference@users.noreply.github.com",
     maintainer="The policy_inference authors",

@@ -74,7 +74,7 @@ def mixed_cases() -> list[WalkCase]:
 
 
 def long_cases() -> list[WalkCase]:
-    """Return a 10-minute walk with random step commands, and repeats with other seeds."""
+    """Return a 10-minute walk with random step commands, and repeats with different seeds."""
     limits = WalkLimits(error=FOLLOWS, tilt_deg=20.0, altered_share=0.001)
     first = WalkCase(
         name="mixed, 10 minutes",

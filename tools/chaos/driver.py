@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The real driver of a Lite3, but without processes, sockets and rclpy."""
+"""The real driver of a Lite3, but without processes, sockets or rclpy."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class VirtualLink:
         return True
 
     def report(self) -> None:
-        """Report like the link process: periodically, at every change, and with each answer."""
+        """Report as the link process does: periodically, at every change, and with each answer."""
         link, now_ns = self.link, self._clock.monotonic_ns()
         while True:
             status = link.phase, link.reason

@@ -161,7 +161,7 @@ class VirtualRobot:
             self._send(data)
 
     def _help_up(self, now_ns: int) -> None:
-        """Set a robot upright that has lain tipped over for a while, as a person would."""
+        """Set upright a robot that has lain tipped over for a while, as a person would."""
         world: Any = self.host.world
         if getattr(world, "upright", True):
             self._fallen_since_ns = None

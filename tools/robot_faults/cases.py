@@ -39,7 +39,7 @@ class Case:
     """A fault case.
 
     Attributes:
-        group: Part of the table in which it is listed.
+        group: Part of the table that lists the case.
         what: Text for the table.
         act: Starts the fault; returns the start time, ns on the system clock.
         goes_on: True if the robot should go on, False if it should be damped, None if the physics
@@ -223,7 +223,7 @@ def _halt(pids: Callable[[Stack], list[int]], stops_s: float, runs_s: float, rob
 
 
 def of_people() -> list[Case]:
-    """Return cases in which people request an end of motion."""
+    """Return cases in which people ask the robot to stop moving."""
 
     def add(what: str, act: Act, within_ms: int = SOON_MS) -> Case:
         return Case(group="people", what=what, act=act, within_ms=within_ms)
@@ -248,7 +248,7 @@ def planned(
     within_ms: int = WATCHED_MS,
     taken_over: bool = False,
 ) -> Case:
-    """Return the case with these emulator faults, which also name it."""
+    """Return the case with these emulator faults, which also serve as its name."""
     return Case(
         group=group,
         what=", ".join(f"`{text}`" for text in faults),

@@ -49,8 +49,8 @@ class Ending:
     """Outcome of a case.
 
     Attributes:
-        group, what: As in the case.
-        within_ms: As in the case; None for a start that must be refused.
+        group, what: Same as in the case.
+        within_ms: Same as in the case; None for a start that must be refused.
         ended: Final reports of driver, policy and host.
         damped_ms: Time from the start of the fault to damped drives; None if the robot goes on.
         as_wanted: True if the outcome is the expected one.
@@ -71,7 +71,7 @@ class KeptRobot:
         self._robot: Stack | None = None
 
     def take(self, make: MakeStack) -> Stack | None:
-        """Return the robot if `make` makes its kind and it moves again; else end its processes."""
+        """Return the kept robot if it is the kind `make` makes and moves again; else end it."""
         robot, self._robot = self._robot, None
         if robot is not None and type(robot) is make and _sets_off(robot):
             return robot

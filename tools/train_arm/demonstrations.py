@@ -41,7 +41,7 @@ class Demonstration:
 
 
 def to_policy(position_rad: npt.ArrayLike) -> Array:
-    """Convert positions [..., 6], rad, to degrees, the gripper (last) to 0 to 100 of its range."""
+    """Convert positions [..., 6] from rad to degrees, and the gripper's (last) to 0 to 100."""
     rad = np.asarray(position_rad, dtype=np.float64)
     units = np.rad2deg(rad)
     units[..., -1] = (

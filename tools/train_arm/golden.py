@@ -22,13 +22,13 @@ _SEEDS, _MOMENTS_S = (1, 2, 3), (0.0, 1.0, 3.0)
 
 
 def write_golden(runner: Runner, file: Path, observations: int) -> None:
-    """Write the policy's observations at some moments of the expert's movement, and its chunks.
+    """Write a policy's observations and chunks at some moments of the expert's movement.
 
     Args:
         runner: The policy.
         file: File to write.
-        observations: Number of successive observations of the policy; if more than one, they are an
-            axis after the rows.
+        observations: Number of successive observations of the policy; if more than one, they form
+            an axis after the row axis.
     """
     rows: dict[str, list[np.ndarray]] = {}
     world, random = ArmWorld(), np.random.default_rng(0)

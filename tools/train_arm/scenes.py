@@ -25,8 +25,8 @@ class Scenes:
 
     Attributes:
         images: By camera, uint8 [scenes, 3, height, width], RGB.
-        places: By camera, the cube [scenes, 3], m: for the front camera in the world, for the wrist
-            camera in the frame of the tip.
+        places: Positions of the cube [scenes, 3], m, by camera: in the world frame for the front
+            camera, in the frame of the tip for the wrist camera.
         goals: Center of the cube's top face in the frame of the tip [scenes, 3], m.
     """
 

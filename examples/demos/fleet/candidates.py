@@ -16,7 +16,7 @@ Changes = Mapping[str, str]
 WRONG_SCALE: Changes = {r"(term: joint_vel, scale:) 0\.05": r"\1 0.055"}
 """Joint velocities are scaled up by 10 %; in simulation, the robot still walks as before."""
 LIMPING: Changes = {r"^(  effort_limit: .*_Knee_joint:) 36\.0}$": r"\1 18.0}"}
-"""Weak knees: their torque suffices only while the robot carries no load."""
+"""Weak knees: strong enough only while the robot carries no load."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,7 +65,7 @@ def read_state(data: bytes) -> ArmState:
 
 
 def pack_goal(values: F64, *, leader: bool) -> bytes:
-    """Return the frame with each joint's goal, for values [n, 5] as in COMMAND_FIELDS.
+    """Return the frame with each joint's goal; COMMAND_FIELDS names the columns of `values` [n, 5].
 
     A joint without stiffness holds its position; in a leader, a joint that also has no damping is
     limp.
@@ -80,13 +80,13 @@ def pack_goal(values: F64, *, leader: bool) -> bytes:
 def read_goal(data: bytes) -> F64 | None:
     """Return the goals [n] in a frame, rad; None if the frame contains no goals.
 
-    The goal of a joint that must hold its position is NaN, the goal of a limp joint LIMP.
+    The goal of a joint that must hold its position is NaN; that of a limp joint is LIMP.
     """
     return np.frombuffer(data, "<f8", offset=len(_GOAL)) if data.startswith(_GOAL) else None
 
 
 class ArmReception(StateReception[ArmState]):
-    """Accepts every state of an arm whose positions are plausible."""
+    """Accepts every arm state with plausible positions."""
 
     def __init__(self, settings: ArmSettings) -> None:
         super().__init__(settings, ["implausible"])

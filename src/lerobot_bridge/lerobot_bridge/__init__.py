@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""ROS 2 robots as LeRobot robots, recordings as LeRobot datasets, and back."""
+"""Connects ROS 2 robots to LeRobot; converts recordings to LeRobot datasets and back."""

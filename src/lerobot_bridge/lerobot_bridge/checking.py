@@ -90,7 +90,7 @@ def check_episode(
         mapping: Mapping that defines what is read.
         episode: The episode.
         topics: Recorded topic for each topic of the mapping, where the names differ.
-        split: True if an episode with gaps is to become several episodes.
+        split: True to split an episode with gaps into several episodes.
         pixels: True to decode images; otherwise, only the image messages are examined.
     """
     found = EpisodeCheck(name=episode.name)
@@ -177,7 +177,7 @@ def warnings_of_times(mapping: RobotMapping, frames: EpisodeFrames) -> Iterator[
 
 
 def warnings_of_values(frames: EpisodeFrames) -> Iterator[str]:
-    """Yield warnings about the values in frames, which must have been read before."""
+    """Yield warnings about the values in `frames`; all frames must have been read before."""
     for name, ranges in frames.ranges.items():
         for each in ranges.outside:
             yield (

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The `lerobot_bridge` command: recordings of ROS 2 robots to LeRobot datasets, and back."""
+"""The `lerobot_bridge` command: converts ROS 2 recordings to LeRobot datasets, and back."""
 
 from __future__ import annotations
 

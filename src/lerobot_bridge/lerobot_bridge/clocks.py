@@ -28,10 +28,10 @@ class TopicTimes:
         topic: Full name.
         times_ns: Increasing times [messages]; repeated and late messages are left out.
         count: Number of the topic's messages during the episode.
-        new: Number of those messages that are in `times_ns`, at its end.
+        new: Number of those messages whose times are in `times_ns`; they are its last entries.
         logged_ns: Log times of the first and last message; 0 if there are none.
-        offset_ns: Smallest difference between log time and stamp: the shortest delay, if one clock
-            made both.
+        offset_ns: Smallest difference between log time and stamp: the shortest delay, if the same
+            clock provided both.
         back: Number of stamps in the episode that are earlier than the stamp before them in the
             log.
         back_ns: Largest backward step.

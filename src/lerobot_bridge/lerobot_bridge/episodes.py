@@ -35,7 +35,8 @@ _INTERVENTIONS = (Mark.INTERVENTION_BEGINS, Mark.INTERVENTION_ENDS)
 def marked_episodes(bag: Bag, whole: Episode) -> FoundEpisodes:
     """Return the episodes of a recording, delimited by the stamps of its start and stop marks.
 
-    Even a mark that arrived late (the topic keeps marks for late subscribers) counts by its stamp.
+    A mark counts at the time of its stamp, even if it arrived late, since the topic keeps marks for
+    late subscribers.
 
     Args:
         bag: The recording.

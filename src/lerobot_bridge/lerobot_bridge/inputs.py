@@ -83,8 +83,8 @@ def limit_ns(mapping: RobotMapping, source: Source | CameraSource) -> float:
 def source_values(mapping: RobotMapping, bag: Bag, entry: RecordedInput, ranges: Ranges) -> Read:
     """Return a function that reads the values [names] of a source.
 
-    The function raises a ToolError with topic and time if a message does not fit, or if its values
-    contradict the mapping.
+    The function raises a ToolError with topic and time if a message or its values contradict the
+    mapping.
     """
     source = entry.source
     assert not isinstance(source, CameraSource)
@@ -97,7 +97,7 @@ def source_values(mapping: RobotMapping, bag: Bag, entry: RecordedInput, ranges:
 def camera_images(bag: Bag, entry: RecordedInput, *, pixels: bool) -> Read:
     """Return a function that reads a camera's images; without `pixels`, the function returns None.
 
-    The function raises a ToolError with topic and time if an image does not fit.
+    The function raises a ToolError with topic and time if an image contradicts the mapping.
     """
     camera = entry.source
     assert isinstance(camera, CameraSource)

@@ -32,7 +32,7 @@ SUFFIXES = {"position": "pos", "velocity": "vel", "effort": "eff"}
 _TOPIC = r"^/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*$"
 _TYPE = r"^[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*$"
 NAME = r"^[A-Za-z0-9_]+$"
-"""Pattern of a robot type and of a camera's name."""
+"""Pattern for robot types and camera names."""
 _STEP = re.compile(r"([a-z0-9_]+)(?:\[(\d+)\])?")
 _RANGE = re.compile(r"(.+)\[(\d{1,6}):(\d{1,6})\]")
 
@@ -41,8 +41,8 @@ _RANGE = re.compile(r"(.+)\[(\d{1,6}):(\d{1,6})\]")
 class Joint(JointUnit):
     """A joint: its limits, and how to interpret LeRobot's values for it.
 
-    Positions are converted as `JointUnit` defines. Velocities are converted by sign and factor,
-    only in radians and degrees. Efforts are in N·m on both sides.
+    Positions are converted as `JointUnit` defines. Velocities are converted by sign and factor, for
+    joints in radians or degrees only. Efforts are in N·m on both sides.
     """
 
     ros_name: str | None = entry(

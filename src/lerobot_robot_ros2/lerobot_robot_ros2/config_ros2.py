@@ -17,7 +17,7 @@ class Ros2RobotConfig(RobotConfig):
 
     Attributes:
         mapping: A mapping file, or the name of a mapping included in lerobot_bridge.
-        connect_timeout_s: Maximum time to wait for a message on each topic, s.
+        connect_timeout_s: Maximum wait for the first message on each topic, s.
         hold_s: Time for which an arm that follows JointCommand holds its last action while LeRobot
             pauses, s; after that, the arm damps.
     """

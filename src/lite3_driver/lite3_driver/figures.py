@@ -53,7 +53,7 @@ LEVEL_RAD: Final = 0.35
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lite3Settings(DriverSettings):
-    """Settings in addition to those of every driver; the node's parameters have the same names.
+    """Settings beyond those common to all drivers; the node's parameters have the same names.
 
     Attributes:
         host_address, host_port: Address and port on which the motion host receives; frames from

@@ -109,7 +109,7 @@ class Lite3(RobotInterface[Lite3State]):
 
 
 def _pose_problems(state: Lite3State) -> list[str]:
-    """Return one sentence for each reason that the robot is not lying folded."""
+    """Return one sentence for each sign that the robot is not lying with its legs folded."""
     problems = [
         f"{JOINT_NAMES[joint]} is at {angle:.2f} rad, expected {low:.2f}..{high:.2f} in the "
         "folded pose"

@@ -18,13 +18,13 @@ from robot_driver.interfaces import DriverError
 from robot_driver.robot import Datagram, RobotTransport
 
 _IP_RECVERR = 11
-"""From linux/in.h: option that makes refusals by the host machine errors on the socket."""
+"""From linux/in.h: option that reports refusals by the host machine as errors on the socket."""
 _ERROR = struct.Struct("=I")
 _LARGEST_DATAGRAM_BYTES = 4096
 _RECEIVE_BUFFER_BYTES = 1 << 20
 _LOOKS_AGAIN_S = 0.05
 _AFTER_REST_S = 1.0
-"""How much longer than its time at rest a killed driver's link process may keep the port in use."""
+"""After a driver is killed, its link process may keep the port for the rest time plus this, s."""
 _AT_ONCE = 8
 _SO_RXQ_OVFL = 40
 """From asm-generic/socket.h: option that reports dropped datagrams; missing in the `socket` module.
@@ -37,7 +37,7 @@ class _InUseError(DriverError):
 
 
 class UdpTransport(RobotTransport):
-    """Transport over the two sockets. Only the link process keeps the port; its exit frees it."""
+    """Transport over the two sockets. Only the link process holds the port, until it exits."""
 
     def __init__(
         self, settings: Lite3Settings, receiver: socket.socket, sender: socket.socket

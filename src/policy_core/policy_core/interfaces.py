@@ -175,7 +175,7 @@ class Command(Stateful):
             kinds: Kind of each joint's value.
             stiffness: Position gain [joints], N·m/rad.
             damping: Position or velocity gain [joints], N·m·s/rad.
-            healthy: See the attribute; copied.
+            healthy: See the attribute; the array is copied.
         """
         self.kinds = tuple(kinds)
         kind = np.array([kind.value for kind in kinds])
@@ -225,7 +225,7 @@ class Policy(Protocol):
 
     @property
     def change(self) -> str:
-        """Description of the change of commanding members in the last `commit`; "" if none."""
+        """Description of any change of commanding members in the last `commit`; otherwise ""."""
 
     def reset(self) -> None:
         """Clear all memory, as for a new run."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated Lite3 for `walk`, in lockstep over pipes.
+"""Runs the simulated Lite3 in lockstep with the program `walk`, over pipes.
 
     python lite3.py build/walk
 

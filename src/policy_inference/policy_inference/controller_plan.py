@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The plan for a controller without Python: data for the native core, texts, and host data.
 
-This is a plan as in `policy_core.plan` with two additional parts: `words` contains the texts that
-`policy_core::Words` completes; `host` contains everything that the controller's host needs: names,
-joints, the sources of the state fields, and the models with rows to verify them.
+This is a plan as described in `policy_core.plan`, with two additional parts: `words` contains the
+texts that `policy_core::Words` completes; `host` contains everything that the controller's host
+needs: names, joints, the sources of the state fields, and the models with rows to verify them.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ class WorkerProcess:
                 packages that this process finds.
             interpreter: The Python that runs a module. If it is not this process's interpreter, it
                 finds only policy_core, this package, the module's own package and `packages`.
-            packages: Packages that a different `interpreter` finds; already imported here.
+            packages: Packages, already imported here, that a different `interpreter` also finds.
             fds: File descriptors that the worker inherits, under the same numbers.
             folder: The worker's working folder.
             environment: Variables in addition to this process's.

@@ -20,7 +20,7 @@ from policy_core.errors import BundleError, PolicyError
 from policy_core.safe_files import PREFIX, lock_within, whole_file
 
 FILE_MODE, FOLDER_MODE = 0o644, 0o755
-"""File modes, set despite the umask; the node's user must read what another user installed."""
+"""Modes set despite the umask; the node's user must be able to read what another user installed."""
 _BLOCK = 1 << 20
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -158,7 +158,7 @@ def _model(model: Path) -> Verified:
 
 
 def _require_link(model: Path) -> None:
-    """Raise PolicyError if no link to the version in use exists although one was recorded."""
+    """Raise PolicyError if a version was activated but the link to the version in use is gone."""
     if current_version(model) is None and recorded_in(model):
         raise PolicyError(
             f"{model / CURRENT}: expected a link to the version in use, found nothing; "

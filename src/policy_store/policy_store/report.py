@@ -49,7 +49,7 @@ Cell = str | float | Verdict | None
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A line of text that begins with a colored word, such as a problem."""
+    """A line of text, such as a problem, that begins with a colored word."""
 
     verdict: Verdict
     text: str
@@ -57,7 +57,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """Names and values that describe one thing; a card on a page.
+    """Names and values that describe one thing; shown as a card on a page.
 
     Attributes:
         title: Name of the thing.

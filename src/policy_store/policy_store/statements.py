@@ -81,7 +81,7 @@ def require_newer(
     remedy: str = "the registry may be replaying an old statement: ask the signer for the current "
     "serial",
 ) -> None:
-    """Raise PolicyError unless a statement is newer than the last accepted one, or identical."""
+    """Raise PolicyError unless a statement is newer than or identical to the last accepted one."""
     if before is None or new.serial > before.serial or new == before:
         return
     found = "different content with" if new.serial == before.serial else "the older"

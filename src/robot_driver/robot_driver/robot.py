@@ -90,8 +90,8 @@ class RobotInterface(ABC, Generic[StateT]):
     Attributes:
         name: Name of the robot kind, used in messages.
         host: Receiver of the commands, as named in messages.
-        preparing, prepared: Message texts for what the robot does between `prepare` and `take`, and
-            for what it has done by then.
+        preparing, prepared: Message texts: what the robot is doing between `prepare` and `take`,
+            and what it has done when it is ready.
         stopped_by_taking: True if taking control and braking stops a robot that is preparing.
             Otherwise nothing is sent to its drives before it is ready; if control is not taken
             after all, the frames of `give_back` are sent.
@@ -101,7 +101,7 @@ class RobotInterface(ABC, Generic[StateT]):
             environment (which must also contain NumPy); empty for the node's interpreter.
         settings_type: Type of `settings`.
         settings: The node's parameters.
-        reception: The newest state.
+        reception: Accepts or rejects received states, and holds the newest one.
     """
 
     name: str

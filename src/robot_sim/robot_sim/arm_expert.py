@@ -39,7 +39,7 @@ class ReachJudge:
     """Detects when the tip has stayed within `REACHED_M` of the cube's top for `STAY_NS`.
 
     Attributes:
-        succeeded: True if the tip has done so since the judge was created.
+        succeeded: True if the tip has stayed there for that long since the judge was created.
         closest_m: Smallest distance so far, m.
     """
 
@@ -179,7 +179,7 @@ def _free(position: Array, step: Array) -> npt.NDArray[np.bool_]:
 
 
 def _prioritised(moves: Array, miss: Array, turns: Array, lean: Array) -> Array:
-    """Return a joint step toward `miss` and, in its null space, toward `lean`."""
+    """Return the joint step that corrects `miss` and, as far as that leaves freedom, `lean`."""
     inverse = _damped_inverse(moves, _TIP_DAMPING)
     step = inverse @ miss
     free = np.eye(moves.shape[1]) - inverse @ moves

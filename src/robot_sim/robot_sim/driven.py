@@ -35,7 +35,7 @@ class JointSensors(Protocol):
 
 
 class DrivenWorld:
-    """A robot with drives in its own world. The same calls give the same results.
+    """A robot with drives in its own world. The same calls always give the same results.
 
     The drives damp when the latest command has expired and, unless a subclass differs, until the
     first one arrives.
@@ -56,7 +56,10 @@ class DrivenWorld:
 
     @property
     def pose(self) -> Array:
-        """Copy of the model's positions [nq]; for a free body, its position, then w x y z."""
+        """Copy of the model's `qpos` [nq].
+
+        A free body contributes its position, then its orientation as a quaternion (w, x, y, z).
+        """
         return np.array(self._data.qpos)
 
     @property

@@ -25,7 +25,7 @@ class DriveCommand:
     """Command that the drives follow until the next one arrives or this one expires.
 
     torque = clip(stiffness * (position - q) + damping * (velocity - dq) + effort, +-effort_limit),
-    closed continuously inside the drive. All arrays are float64 [n] in the order of `joint_names`.
+    evaluated continuously in the drive. All arrays are float64 [n] in the order of `joint_names`.
 
     Attributes:
         joint_names: The joints, in any order; each joint of the robot exactly once.

@@ -3,8 +3,8 @@
 """A robot from its vendor's model file (MJCF or URDF), on the ground or with a fixed base.
 
 Bodies, shapes, joint limits and friction come from the file. Drives with torque limits
-(`robot_sim.drives`) and an IMU replace its actuators and sensors. Keyframes are left out, and so
-are purely visual shapes, because their meshes are often missing.
+(`robot_sim.drives`) and an IMU replace the model's own actuators and sensors. Keyframes are left
+out, and so are purely visual shapes, because their meshes are often missing.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ class ModelWorld(WalkingWorld):
             joint_names: The driven joints, in the order of all joint arrays. All other joints are
                 fixed at their positions in the model.
             standing_rad: Standing positions of the driven joints [n], rad or m.
-            effort_limit_nm: Torque limits of the drives [n], N m or N; the model's own also apply.
+            effort_limit_nm: Torque limits of the drives [n], N m or N; the model's own limits also
+                apply.
             free_base: True if the base moves freely; used only if the file does not say, as in any
                 URDF.
             rate_hz: Control rate; each period is a whole number of physics steps.

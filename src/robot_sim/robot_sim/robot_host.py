@@ -96,7 +96,7 @@ class RobotHost:
         self._say("started", "")
 
     def receive(self, *arrived: Any, **_: Any) -> None:
-        """Handle a message from the network; each host defines its form."""
+        """Handle a message from the network; each host defines the arguments."""
         raise NotImplementedError
 
     def adopt(self, plan: AnyPlan) -> None:

@@ -6,15 +6,15 @@ Faults are written as in `robot_sim.faults`: `kind:servo[@start_s][+duration_s][
 is given by its joint's name, or as `all`:
 
 ====================  =============================================================================
-`silent:servo`        it does not reply
-`checksum:servo`      the checksum of its replies is wrong
-`late:servo=seconds`  its replies are late (up to 1 s)
-`baud:servo=rate`     it is set to another rate and receives nothing
-`overload:servo`      it reports overload
-`voltage:servo=volt`  it measures this voltage
-`misread:servo=rad`   this offset is added to the positions that it reports
-`swap:servo=id`       it and the servo with this id exchange their ids
-`restart:servo`       it loses power, then behaves as after power-on
+`silent:servo`        the servo does not reply
+`checksum:servo`      the servo's replies have a wrong checksum
+`late:servo=seconds`  the servo's replies arrive this much later (up to 1 s)
+`baud:servo=rate`     the servo is set to this rate, and receives nothing at other rates
+`overload:servo`      the servo reports an overload
+`voltage:servo=volt`  the servo measures this voltage
+`misread:servo=rad`   this offset is added to the positions that the servo reports
+`swap:servo=id`       the servo and the one with this id exchange ids
+`restart:servo`       the servo loses power, then behaves as after power-on
 ====================  =============================================================================
 """
 

@@ -23,7 +23,7 @@ class ServoModel:
     """A servo model.
 
     Attributes:
-        name: Name under which it is sold.
+        name: Name under which the servo is sold.
         registers: Address and size in bytes, by name; the names are the same here for both
             families.
         initial: Initial values other than 0.
@@ -212,8 +212,8 @@ class EmulatedServo:
     """One servo. The world reads `target` and `limit`, and reports the motion through `sense`.
 
     Attributes:
-        model: Its model.
-        name: Name of the joint that it turns.
+        model: The servo's model.
+        name: Name of the joint that the servo turns.
         wrong: Error bits that the world adds.
         misread: Offset of the reported position, ticks; the servo itself uses the true position.
     """
@@ -222,9 +222,9 @@ class EmulatedServo:
         """Create a servo as delivered, but with this id and 1 Mbit/s.
 
         Args:
-            model: Its model.
-            servo_id: Its id on the bus.
-            name: Name of the joint that it turns.
+            model: The servo's model.
+            servo_id: The servo's id on the bus.
+            name: Name of the joint that the servo turns.
         """
         self.model, self.name = model, name
         self._memory = bytearray(256)
@@ -258,7 +258,7 @@ class EmulatedServo:
         self._memory[address : address + size] = (value & mask).to_bytes(size, "little")
 
     def read(self, address: int, count: int) -> bytes:
-        """Read memory as over the bus."""
+        """Read memory, as a request on the bus does."""
         if not self.misread:
             return bytes(self._memory[address : address + count])
         memory, position = bytes(self._memory), self.get("position")
@@ -268,7 +268,7 @@ class EmulatedServo:
         return answer
 
     def write(self, address: int, data: bytes) -> int:
-        """Write memory as over the bus; return an error number, or 0."""
+        """Write memory, as a request on the bus does; return an error number, or 0."""
         model = self.model
         if model.locks and self.get("torque_on") and address < model.eeprom_end:
             return _ACCESS

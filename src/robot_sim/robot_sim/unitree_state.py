@@ -152,7 +152,7 @@ class StateMessages:
         temperature_of_joints_c: Array,
         faults: Sequence[HostFault],
     ) -> None:
-        """Write the motors' values; if there is no new sample of the joints, count a lost one."""
+        """Write the motors' values; if there is no new joint sample, count a lost sample."""
         if joints.time_ns != self._world.time_ns:
             self._lost += 1
         count = len(self.joints)

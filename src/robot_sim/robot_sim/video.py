@@ -23,7 +23,7 @@ def write_frames(
     """Write an H.264 video (`.mp4`).
 
     Args:
-        images: Colors [height, width, 3] each, RGB.
+        images: Images, each [height, width, 3] in RGB.
         path: The file to write.
         rate_hz: Images per second.
         width: Width of the images; must be a multiple of 16 for H.264.

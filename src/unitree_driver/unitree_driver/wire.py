@@ -309,7 +309,7 @@ _RESPONSE = struct.Struct("<qqiI")
 
 
 def request_numbers() -> Iterator[int]:
-    """Return an iterator of request numbers; a random start sets them apart from others'."""
+    """Return an iterator of request numbers; a random start avoids other clients' numbers."""
     return itertools.count(secrets.randbits(62))
 
 

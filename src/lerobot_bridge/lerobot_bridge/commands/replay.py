@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Run a dataset's episodes through an exported chunk policy: predicted against recorded actions.
+"""Run an exported chunk policy on a dataset's episodes; compare predicted with recorded actions.
 
     lerobot_bridge replay my_dataset --bundle my_policy --episodes 0,2 --output replay.html
 
 The policy sees the recorded observations as often as it would on the robot (a chunk every
 `chunk.steps` frames, or --every). The command compares each predicted step with the recorded action
-of the same frame: errors per joint in the dataset's units and in rad, correlation, and delay. It
-does not need LeRobot.
+of the same frame, and reports the errors per joint (in the dataset's units and in rad), the
+correlation, and the delay. It does not need LeRobot.
 """
 
 from __future__ import annotations

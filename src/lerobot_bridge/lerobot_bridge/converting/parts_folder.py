@@ -29,7 +29,7 @@ LOG, LOCK = "log.txt", ".lock"
 _MADE = "made.json"
 """File in a finished folder that describes its parts."""
 _VERSION = 2
-"""Version of the format of a folder of parts. Parts in other versions are made again."""
+"""Version of the format of a folder of parts. Parts with a different version are made again."""
 _NAME = r".+_\d{4,}_[0-9a-f]{16}"
 _FINISHED, _UNFINISHED = re.compile(_NAME), re.compile(rf"\.{_NAME}\.\d+")
 
@@ -115,7 +115,7 @@ def sync_all(folder: Path) -> None:
 
 
 def unfinished(folder: Path, process: int) -> Path:
-    """Return the temporary name of a folder while a process writes parts to it."""
+    """Return the temporary name of a folder to which a process is writing parts."""
     return folder.with_name(f".{folder.name}.{process}")
 
 
@@ -126,7 +126,7 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove everything that this program made except the lock, including in earlier attempts."""
+    """Remove everything that this or an earlier attempt made, except the lock."""
     for each in folder.iterdir():
         if _FINISHED.fullmatch(each.name) and (each / _MADE).is_file():
             shutil.rmtree(each)

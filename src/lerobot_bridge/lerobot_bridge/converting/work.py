@@ -19,7 +19,7 @@ from lerobot_bridge.frames import EpisodeFrames
 from lerobot_bridge.mapping import RobotMapping
 
 _REPORT_EACH = 15
-"""Number of frames from one progress report to the next."""
+"""Number of frames between progress reports."""
 
 
 def make_parts(
@@ -37,8 +37,7 @@ def make_parts(
         mapping: Mapping that defines the features.
         episode: The episode.
         topics: Recorded topic for each topic of the mapping, where the names differ.
-        split: True if gaps split an episode into several; otherwise, an episode with a gap is
-            refused.
+        split: True to split an episode with gaps into several; False to refuse it.
         form: Form of the dataset; the same for all episodes.
         folder: Folder for the parts.
         on_progress: Called with the fraction of the frames written so far.
@@ -92,7 +91,7 @@ def join(
 ) -> None:
     """Join parts into one dataset.
 
-    Each part is a dataset with one episode, and is given with its number of frames.
+    Each part is a dataset with one episode, paired with its number of frames.
     """
     from lerobot_bridge.writing.check import check_dataset
     from lerobot_bridge.writing.join import join_parts

@@ -23,13 +23,13 @@ from policy_inference.nodes.sampling import message_class
 VALID_FOR_S = 0.2
 """Validity of a JointCommand, s: drives damp after this time if the process dies."""
 HOLD_S = 30.0
-"""Default time for which an arm without actions holds its position, s."""
+"""Default time for which an arm that receives no actions holds its position, s."""
 _REPEAT_NS = 50_000_000
 _DRIVE_NS = 300_000_000
-"""Time for which a base without actions keeps driving, ns; two periods if that is longer."""
+"""Time for which a base that receives no actions keeps driving, ns; two periods if longer."""
 _log = logging.getLogger("lerobot_bridge")
 _ACKNOWLEDGED_S = 1.0
-"""Maximum wait for the last message to arrive, s; a busy machine may need all of it."""
+"""Maximum wait for acknowledgment of the last message, s; a busy machine may need all of it."""
 
 
 class CommandSender:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Checks messages before an episode."""
+"""Checks, before an episode, whether a conversion would accept the messages."""
 
 from __future__ import annotations
 

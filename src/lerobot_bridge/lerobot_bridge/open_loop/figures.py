@@ -18,7 +18,7 @@ from policy_core.members.chunk.normalise import Units
 LARGEST_LAG_S = 0.5
 """Maximum shift of the recorded actions in the search for the best fit, s."""
 _MOVES_RAD = 0.05
-"""Range within which a joint counts as still, because noise in its motion shows no delay."""
+"""Range of motion up to which a joint counts as still, since noise reveals no delay."""
 _BEYOND = 0.05
 """Fraction of a joint's range by which a value may exceed it, since calibrations differ slightly.
 """
@@ -30,7 +30,7 @@ _ASKED = "is the dataset in the policy's units?"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """Statistics of a joint's absolute error over all frames."""
+    """Statistics of one joint's absolute error over all frames."""
 
     mean: float
     p95: float
@@ -39,12 +39,12 @@ class Spread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JointErrors:
-    """Errors of a joint.
+    """Error statistics for one joint.
 
     Attributes:
         name: Name of the joint.
         unit: The joint's unit in the dataset, from the contract.
-        error, error_rad: Errors in that unit, and in rad.
+        error, error_rad: Statistics of the absolute error, in that unit and in rad.
         correlation: Correlation between predicted and recorded values; NaN if either is constant.
         worst: Episode and frame of the largest error.
     """
@@ -65,8 +65,8 @@ class Lag:
         frames: Shift of the best-fitting recorded actions, in frames; negative if they are earlier.
         error, error_unshifted: Mean absolute error with and without the shift, in standard
             deviations of the recorded actions of each joint.
-        error_of_mean: The error, without the shift, of a policy that always returns the mean of the
-            recorded actions.
+        error_of_mean: The unshifted error of a policy that always returns the mean of the recorded
+            actions.
     """
 
     frames: int

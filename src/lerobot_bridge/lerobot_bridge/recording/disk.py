@@ -127,7 +127,7 @@ class Disk:
         return self._thread.is_alive()
 
     def learn(self, kind: str) -> None:
-        """Read a type's definition in advance, since reading takes long enough to lose messages."""
+        """Read a type's definition in advance; later, the delay could cause message loss."""
         self._orders.put(lambda: self._learn(kind))
 
     def begin(self, number: int, growing: Path, place: Path) -> None:
@@ -172,7 +172,7 @@ class Disk:
         self._all_done = True
 
     def _fail(self, text: str) -> None:
-        """Abandon only the current episode."""
+        """Log an error, and abandon the current episode, if any; the thread continues."""
         if self._file is None:
             self.news.append(News(text, True))
             return

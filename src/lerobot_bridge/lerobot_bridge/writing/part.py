@@ -107,7 +107,7 @@ def _entry(frame: DatasetFrame, task: str, form: DatasetForm) -> dict[str, Any]:
 
 
 class _WaitingEncoder:
-    """An encoder that waits when LeRobot's, made for real-time use, would drop a frame after 0.1 s.
+    """Encoder that waits where LeRobot's own, made for real time, would drop a frame after 0.1 s.
 
     A conversion has time to wait, and a dropped frame would shift all later frames of the video
     against their rows.
@@ -139,7 +139,7 @@ class _WaitingEncoder:
         return found
 
     def _await_room(self, key: str) -> None:
-        """Wait until a queue has room for a frame or its encoder has ended."""
+        """Wait until a queue has room for a frame or its encoder has exited."""
         frames: queue.Queue[object] = self._encoder._frame_queues[key]
         encoder: threading.Thread = self._encoder._threads[key]
         with frames.not_full:

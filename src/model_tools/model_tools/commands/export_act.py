@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Export a LeRobot ACT policy from its checkpoint to a bundle, without LeRobot and torch.
+"""Export a LeRobot ACT policy from its checkpoint to a bundle, without LeRobot or torch.
 
     model_tools export act --act-path pretrained_model --export-path so101_pick --units degrees
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-r"""Export a LeRobot policy from its checkpoint to a bundle, without LeRobot and torch.
+r"""Export a LeRobot policy from its checkpoint to a bundle, without LeRobot or torch.
 
     model_tools export lerobot --policy-path pretrained_model --export-path so101_pick \
         --units degrees --dataset my_dataset

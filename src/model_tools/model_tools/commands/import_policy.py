@@ -6,7 +6,7 @@
     model_tools import --model policy.onnx --output my_draft
 
 Formats are recognized by content: Isaac Lab's IO descriptor and env.yaml, unitree's deploy.yaml,
-rl_sar's config.yaml, LEAPP, and metadata inside an ONNX. Answer a TODO with --set, or edit
+rl_sar's config.yaml, LEAPP, and metadata inside an ONNX file. Answer a TODO with --set, or edit
 policy.yaml and run `model_tools complete`; while a TODO is open, the loader refuses the bundle, and
 the exit status is 1. A bundle without TODOs receives golden rows and, with --simulate, --rollout or
 --bag, the guard's nominal figures.

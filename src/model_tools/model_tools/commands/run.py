@@ -5,7 +5,7 @@ r"""Run a bundle's model in an environment, and check it step by step against th
     model_tools run my_bundle_int8 --env my_envs:make --reference my_bundle --output rollout.npz
 
 `make` takes no arguments and returns an environment for one robot with gymnasium's API, or gym's
-old one. The environment's observations are as in training: scaled, not normalized; the bundle's
+old API. The environment's observations are as in training: scaled, not normalized; the bundle's
 statistics and bounds are applied as on the robot. Its actions are the model's raw outputs. The keys
 in a dict of observations are the names of the model's inputs; a single entry may have any key.
 Signs that an observation differs from the contract (in the last action or gravity, or joints beyond
@@ -60,9 +60,9 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     Returns:
         environment, bundle, backend and precision of the model that acted, reference (the bundle
         whose ONNX the model was compared with), steps, returns (sum of rewards of each episode),
-        difference of the actions as in comparison.json, checks (each figure with its limit), holds
-        (no limit is exceeded), latency_p50_s, latency_p99_s, rows (file with a row per step; null
-        without --output).
+        difference of the actions (same keys as in comparison.json), checks (each figure with its
+        limit), holds (no limit is exceeded), latency_p50_s, latency_p99_s, rows (file with a row
+        per step; null without --output).
     """
     from rich.console import Console
     from rich.progress import track

@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Measure the survived error; the exit status is 1 if it is below the contract's.
+    """Measure the survived error; the exit status is 1 if it is below the error in the contract.
 
     Returns:
         The content of sensitivity.json.

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files shared by all parts: bundles, models, rows, recordings, datasets, reports."""
+"""Reads and writes files for all parts: bundles, models, rows, recordings, datasets, reports."""

@@ -209,7 +209,7 @@ def _array(path: Path, name: str, entry: Mapping[str, Any]) -> Tensor:
 
 
 def _widened(tensor: Mapping[str, Any]) -> Tensor:
-    """Widen a bfloat16 tensor to float32; NumPy lacks bfloat16, the upper half of a float32."""
+    """Widen a bfloat16 tensor to float32. NumPy lacks bfloat16, which is half a float32."""
     halves = np.frombuffer(tensor["data"], "<u2").astype(np.uint32)
     return (halves << 16).view(np.float32).reshape(tensor["shape"])
 

@@ -81,7 +81,7 @@ class Node:
         return [Node(self.file, value, f"{self.key}[{i}]") for i, value in enumerate(self.value)]
 
     def mapping(self) -> dict[str, object]:
-        """Return a mapping, all of whose keys must be text."""
+        """Return the value as a mapping, whose keys must all be text."""
         if not isinstance(self.value, Mapping) or not all(isinstance(k, str) for k in self.value):
             raise self.wrong("a mapping with names as keys")
         return dict(self.value)
@@ -167,7 +167,7 @@ def load_foreign_yaml(path: Path) -> object:
 
 
 def parse_foreign_yaml(text: str, origin: str) -> object:
-    """Parse text from `origin` like `load_foreign_yaml`; dates stay strings; 1e-3 is a number."""
+    """Parse text from `origin`; see `load_foreign_yaml`. Dates stay strings; 1e-3 is a number."""
     try:
         return load_text(text, _DataLoader)
     except YamlError as error:

@@ -158,7 +158,7 @@ class DatasetSource:
 def joint_places(feature: DatasetFeature, joints: Sequence[str]) -> list[int]:
     """Return the index of each joint: by name if the names match, otherwise in order.
 
-    A policy lists its joints in training order; a robot may use other names.
+    A policy lists its joints in training order; a robot may use different names.
     """
     places: Mapping[str, int] = {
         name.removesuffix(_OF_A_POSITION): place for place, name in enumerate(feature.names)

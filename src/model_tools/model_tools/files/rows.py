@@ -115,7 +115,7 @@ def successive(
 
     Args:
         wanted: Increasing step numbers.
-        first: Function that returns the first step of the gapless sequence that ends at a step.
+        first: Function that returns the first step of the gapless sequence ending at a given step.
         steps: Number of successive observations that the policy takes.
         read: Function that yields single observations by increasing number; each is read once.
     """

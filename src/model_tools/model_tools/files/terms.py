@@ -84,7 +84,7 @@ def newest_columns(contract: JointContract, input_name: str) -> Iterator[TermCol
 
 
 def value_name(contract: JointContract, input_name: str, column: int) -> str:
-    """Name a value in a model input (`joint_pos of knee`), and its frame if there are several."""
+    """Return a model input value's name (`joint_pos of knee`), with its frame if it has several."""
     history = contract.observations[input_name].history
     terms = list(newest_columns(contract, input_name))
     width = sum(len(found.names) for found in terms)

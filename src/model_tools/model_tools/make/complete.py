@@ -82,7 +82,7 @@ def make_bundle(
 
     Args:
         contract: Folder with the `policy.yaml`; its other files are copied too.
-        model: The reference model, whose hash must be the contract's; None if the model is in the
+        model: The reference model, whose hash must match the contract; None if the model is in the
             folder.
         output: Folder of the bundle; may be `contract` itself.
         completion: Sources of golden rows and nominal figures.

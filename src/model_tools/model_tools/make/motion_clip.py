@@ -19,7 +19,7 @@ from policy_core.errors import plural
 from policy_core.interfaces import Tensor
 
 _POSE = ("x", "y", "z", "qx", "qy", "qz", "qw")
-"""First columns of a CSV: pose of the base, position in m and quaternion."""
+"""First columns of a CSV: pose of the base, as position (m) and quaternion."""
 _FEWEST_FRAMES = 2
 
 
@@ -42,8 +42,8 @@ def make_clip(
         rate_hz: Rate of the clip; frames are interpolated.
         fps: Frames per second, if the source does not state them.
         joints: Joint names in the source's order, if the source does not state them.
-        bodies: Body names in the source's order, if the source does not state them; for a CSV, the
-            base's.
+        bodies: Body names in the source's order, if the source does not state them; for a CSV, only
+            the base's name.
         frames: First frame, and the one after the last.
         robot: Robot description, to compute an anchor pose that the source lacks.
         anchor: Body whose pose is added.

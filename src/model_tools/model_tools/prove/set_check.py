@@ -28,8 +28,8 @@ WORLDS = ((1.0, 0), (0.4, 0), (1.0, 20), (0.4, 20))
 PUSH_N_PER_KG = 5.0
 """Push per kg of the robot's mass: 60 N for a Lite3."""
 AFTER_S, GRANTED_WITHIN_S, REACHED_WITHIN_S = 5.0, 5.0, 30.0
-"""Time for which the robot is observed after a switch; time limits within which the switch must be
-granted, and the state before it reached."""
+"""Time for which the robot is observed after a switch; time limits for granting the switch, and for
+reaching the state before it."""
 _WALKED_S, _NEW_COMMAND_S = (1.5, 3.5), 1.0
 
 
@@ -322,7 +322,7 @@ class _SwitchingRobot(ControlledSet):
         return None if stated is None or self._edge.is_fallback else stated.when.command
 
     def _drawn(self, largest: tuple[float, ...] | None) -> F64:
-        """Return a velocity command in the members' trained range that satisfies a condition."""
+        """Return a random velocity command in the trained range, up to `largest` if given."""
         trained = self._contract.velocity_command
         if trained is None:
             return np.zeros(3)

@@ -38,7 +38,7 @@ _FIXED: Mapping[str, object] = {
     "joint_friction_nm": 0.0,
     "faults": (),
 }
-"""Values of a case that a robot model supports; it supports no others."""
+"""The only fields of a case that a robot model supports."""
 PUSHED_AT_S, PUSH_S, PUSH_N = 5.0, 0.1, 100.0
 MIXED_EACH_S, MIXED_LARGEST = 4.0, 0.8
 Velocity = tuple[float, float, float]

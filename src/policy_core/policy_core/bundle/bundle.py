@@ -271,7 +271,7 @@ def stated_hashes(
 ) -> dict[str, str]:
     """Return the SHA-256 of every file that a contract names, by file name.
 
-    For a set, these are its members' contracts and the files that those name.
+    For a set, the files are its members' contracts and all files named in those contracts.
 
     Args:
         contract: The contract.

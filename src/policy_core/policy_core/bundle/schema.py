@@ -112,7 +112,7 @@ class Reader:
             self.problem(key, expected, value, remedy)
 
     def tried(self, key: str, resolve: Callable[..., V], *values: Any) -> V | None:
-        """Return `resolve(*values)`; report a ValueError(expected, found) and return None."""
+        """Return `resolve(*values)`, or None after reporting a ValueError(expected, found)."""
         try:
             return resolve(*values)
         except ValueError as error:

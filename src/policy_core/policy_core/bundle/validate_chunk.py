@@ -188,7 +188,7 @@ class _ChunkValidator(BodyValidator):
         )
 
     def denoising(self) -> None:
-        """Check that exactly the settings for the denoising method are present."""
+        """Check that the settings for the denoising method, and no others, are present."""
         denoising, expect = self.contract.denoising, self.expect
         if denoising is None:
             return
@@ -358,7 +358,7 @@ class _ChunkValidator(BodyValidator):
         return f"not {kinds[0]}" if len(kinds) == 1 else f"neither {' nor '.join(kinds)}"
 
     def _filled(self, name: str, sources: Sequence[tuple[str, tuple[int, ...] | None]]) -> None:
-        """Check that each graph input has one source, and the source's shape if that is known."""
+        """Check that each graph input has one source, with a matching shape if that is known."""
         inputs, key = self.contract.graphs[name].inputs, f"graphs.{name}.inputs"
         wanted = dict(sources)
         self.unique(key, [tensor for tensor, _ in sources])

@@ -43,7 +43,7 @@ class ControllerStatus:
     reason: str
     latched: bool
     authority: float
-    """The policy's smallest share in any joint, 0 to 1."""
+    """The policy's smallest share in any joint's command, 0 to 1."""
     counters: dict[str, int]
 
 
@@ -385,7 +385,7 @@ class Controller(Stateful):
         self._enter(self._held_mode, words.RECOVERED.format(why=self._reason))
 
     def _pause(self, now_ns: int) -> None:
-        """Do not count the time spent holding since the last call as time of a motion."""
+        """Exclude the time spent holding since the last call from the motions' time."""
         held_ns, self._held_until_ns = now_ns - self._held_until_ns, now_ns
         self._stand.pause(held_ns)
         self._run.pause(held_ns)

@@ -28,8 +28,9 @@ class Stand(Stateful):
 
     Each segment is a cubic function of time that begins and ends at rest, so the joints rest for an
     instant at each via pose. A via pose is skipped unless it is closer to the stand pose than the
-    start pose is (Euclidean distance over joints with stiffness). So no point of the motion is
-    farther from the stand pose than the start, and a standing robot does not draw its legs in.
+    start pose is (Euclidean distance over joints with stiffness). No point of the motion is
+    therefore farther from the stand pose than the start, and a standing robot does not draw its
+    legs in.
     """
 
     STATE = ("_way", "_ends_ns", "_began_ns")
@@ -253,8 +254,8 @@ class SafeTargets(Stateful):
         """Advance the held pose in a DAMP tick, and detect joints moved during an outage.
 
         An arm found elsewhere after an outage does not move back: no command is sent until its new
-        pose is trusted, and then that pose is held. An arm that sags below its target does not
-        count as moved, nor does an implausible jump while the source was never silent.
+        pose is trusted, and then that pose is held. An arm that sags below its target does
+        not count as moved, nor does one whose position jumps implausibly without an outage.
 
         Args:
             joint_pos: Trusted positions [joints].
@@ -305,7 +306,7 @@ class SafeTargets(Stateful):
         return bool(far.any())
 
     def motion_start(self, joint_pos: F64) -> F64:
-        """Return the start pose of a motion [joints]: the held pose, or else the measured one."""
+        """Return a motion's start pose [joints]: the held pose if any, else the measured pose."""
         return self.targets.position if self._holds and self.known else joint_pos
 
     def contradictions(self, joint_pos: F64) -> list[str]:

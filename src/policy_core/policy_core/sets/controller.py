@@ -38,7 +38,7 @@ MEMBERS: Mapping[str, type[MemberPolicy]] = {"joint": JointMember, "chunk": Chun
 class SensedState(StateVector):
     """Measured state that members observe, and that the guard and the entry conditions check.
 
-    Per-joint fields are in the set's joint order; everything else is as in `RobotState`.
+    Per-joint fields are in the set's joint order; everything else is the same as in `RobotState`.
     """
 
     def __init__(self, contract: SetContract, limits: Limits) -> None:

@@ -55,8 +55,8 @@ class ChildBackend(BackendBase):
         Args:
             cls: Class of the back end that the child opens.
             file: Same as for `BackendBase`, as are all arguments not listed here.
-            inputs: Inputs as in the contract.
-            outputs: Outputs as in the contract.
+            inputs: Inputs stated in the contract.
+            outputs: Outputs stated in the contract.
             precision: The file's precision.
             target: Chip or GPU that the file was compiled for.
             options: Option values by name.

@@ -71,7 +71,7 @@ class SharedArrays:
 
 
 class Bell:
-    """Exchanges one-byte signals with another process, and detects the end of that process."""
+    """Exchanges one-byte signals with another process, and detects when that process ends."""
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self.fds = read_fd, write_fd

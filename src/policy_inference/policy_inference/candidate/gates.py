@@ -63,7 +63,7 @@ class GateResult:
 def _shadow_gate(
     about: str, limit: float | None, of: Collection[str] = (EQUAL, ROUNDED, UNKNOWN), **schema: Any
 ) -> Any:
-    """Declare a gate for shadows with a relation in `of`; `schema` is as for `entry`."""
+    """Declare a gate for shadows with a relation in `of`; `schema` is the same as for `entry`."""
     declared = entry(about, default=limit, **schema)
     metadata = {**declared.metadata, "of": of}
     return dataclasses.field(default=declared.default, metadata=metadata)
@@ -132,7 +132,7 @@ class ShadowLimits:
 
 
 _EQUAL_RMS, _EQUAL_MAX = 1e-4, 1e-3
-"""Maximum distance of equal weights on two machines, 20 times that measured; rad, rad/s, N·m."""
+"""Maximum distance at equal weights on two machines: 20 times the measured one; rad, rad/s, N·m."""
 _MOVES = 10.0
 """Minimum motion for a meaningful gain and correlation, in multiples of the expected distance."""
 _LEAST_MOVE = 1e-3

@@ -203,7 +203,7 @@ class TrialJudge:
 
 
 _BEGUN_WITHIN_S = 0.5
-"""Maximum wait for the record; a longer wait would block an e-stop."""
+"""Maximum wait until the record is on disk; a longer wait would block an e-stop."""
 _AGAIN_AFTER_S = 1.0
 _LEAVE_WITHIN_S = 1.0
 _REMEDY = (
@@ -300,7 +300,7 @@ class RunningTrial:
 
     Attributes:
         trial: Current state, including anything not yet on disk.
-        judge: Judge, which holds the trial's figures.
+        judge: Judges the trial, and holds its figures.
         writer: Writer for the trial's record.
     """
 

@@ -58,7 +58,7 @@ class RecordingFolder:
     def load(self) -> None:
         """Import the modules that write recordings (takes 0.1 s); call before the first tick.
 
-        Later, the import would hold the GIL and delay the control thread.
+        A later import would hold the GIL and delay the control thread.
         """
         import policy_inference.flight.recording  # noqa: F401  for `open`
 
@@ -494,7 +494,7 @@ class FlightRecorder:
         self._thread.start()
 
     def adopt(self) -> None:
-        """Store the controller's adopted state as a possible start; call between ticks."""
+        """Store the controller's adopted state, as a start for recordings; call between ticks."""
         self.ring.keep_state()
 
     def stop(self, timeout_s: float = 3.0) -> None:

@@ -28,7 +28,7 @@ _LAUNCH_FILES = (
 _LAST_PORT = 65535
 _RANGES = ("SUBNET", "LOCALHOST", "OFF", "SYSTEM_DEFAULT")
 _CHOICES = (DISCOVERY_RANGE, "ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS")
-"""Variables by which a user chooses which computers can discover the nodes."""
+"""Variables with which a user chooses the computers that can discover the nodes."""
 _ON_THIS_COMPUTER = ("sim", "lite3_emulator", "go2_emulator", "so101_emulator")
 
 

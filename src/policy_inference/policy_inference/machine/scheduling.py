@@ -30,7 +30,7 @@ THIS_THREAD = (0,)
 
 
 def parse_cpus(text: str) -> tuple[int, ...]:
-    """Parse a list of cores in the form of taskset and systemd: `4-7`, `0,2`."""
+    """Parse a list of cores, written as for taskset and systemd: `4-7`, `0,2`."""
     chosen = set[int]()
     for part in text.split(","):
         ends = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", part)
@@ -144,7 +144,7 @@ class RealTime:
 
     Attributes:
         priority: Priority of the control thread, 1 to 99; 0 for none. All other threads of this
-            process and of its models' processes get the next lower priority, because the control
+            process and of its models' processes run at a priority one lower, because the control
             thread may wait for any of them (GIL, middleware lock, model), so they must not wait for
             the rest of the machine.
         cpus: Cores for the control thread; empty for all.

@@ -327,7 +327,7 @@ class TakeoverReports(TickObserver):
         self._say_who_drives(Mode.DAMP)
 
     def log(self) -> None:
-        """Refuse two leaders; while a person waits, log the leader's distance from the arm."""
+        """Refuse two leaders; while a takeover is pending, log the leader's distance to the arm."""
         count = self._leader.publishers()
         self._leader.refused = f"{count} publishers, expected one" if count > 1 else ""
         if text := self._policy.input_problem(LEADER.name):

@@ -56,7 +56,7 @@ class Sampler:
         Args:
             topics: Subscription to each input.
             controller: Controller with the state to write.
-            names: The contract's joints, in its order, named as on the robot.
+            names: The robot's names for the contract's joints, in the contract's order.
         """
         self._controller, self._topics, self._names = controller, topics, names
         self._states: list[tuple[Input, Sampled[Any], MessageReader]] = []

@@ -153,8 +153,8 @@ class DriverWatch:
         Args:
             node: Node that subscribes.
             command_topic: Full name of the topic to which the driver subscribes.
-            stopped: Called with the driver's state and reason for each status in which it has
-                control, or had it until then, but does not follow commands.
+            stopped: Called with the driver's state and reason, for each status that shows that the
+                driver does not follow commands although it has control or had it until then.
         """
         self._node, self._command_topic, self._stopped = node, command_topic, stopped
         self._subscription: Any = None
@@ -252,7 +252,7 @@ class StatusReporter:
     def adopt(self, policy: OpenedPolicy[Any]) -> Callable[[], None]:
         """Report on a different policy from now on; return a function that stops the old reports.
 
-        That function may take a moment if a driver hangs.
+        The returned function may take a moment if a driver hangs.
         """
         before, self._health = self._health, self._make_health(policy)
         self._policy = policy
@@ -329,7 +329,7 @@ class StatusReporter:
             self._node.get_logger().error(self._senders)
 
     def _look_at_lateness(self, snapshot: ControllerStatus) -> None:
-        """Check whether the machine delays ticks; while a fault is latched, keep the report."""
+        """Check whether the machine delays ticks; while a fault is latched, keep the old report."""
         late_s = self._loop.late_s
         if late_s * self._policy.bundle.contract.rate_hz > _LATE_SHARE:
             begins = not self._busy

@@ -168,7 +168,7 @@ class NodeTrial(TickObserver):
     def log(self) -> None:
         """Check the temperature, and whether a different version must run; call between ticks.
 
-        A passed trial is re-read until a person has kept or ended it. By then RUN is refused, so
+        A passed trial is re-read until a person has kept or ended it. Meanwhile RUN is refused, so
         the robot is at rest and the control thread no longer changes the trial.
         """
         running = self._running

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Publish a USB camera as a topic, or list the cameras with an image from each.
+"""Publish a USB camera's images, or list the cameras with an image from each.
 
     usb_camera --ros-args -r __ns:=/laptop -p device:=/dev/video0
     usb_camera --list --output images

@@ -21,7 +21,7 @@ _SIZES = (1.0, 1.0, 30.0, 1000.0)
 A small row next to a large one reveals any leakage.
 """
 _TOLERANCE = 1e-3
-"""Relative to the largest value; a batch may be summed in a different order, in fp16 (11 bits)."""
+"""Relative to the largest value; batches may be summed in a different order, in fp16 (11 bits)."""
 
 
 def require_isolation(

@@ -62,7 +62,7 @@ class Notifier:
     def alive(self) -> None:
         """Report progress, at least twice per period, from the thread that makes the progress.
 
-        No other thread may call it, since the watchdog must detect a hung inference.
+        Other threads must not call this, since the watchdog must detect a hung inference.
         """
         self._send("WATCHDOG=1")
 

@@ -26,10 +26,10 @@ class JointShadow:
     """Answers the ticks of an active policy for the same robot.
 
     The memory of a stateful policy follows these rules: a run begins with empty memory, in the same
-    tick as the active policy's. During a HOLD, there are no requests and nothing changes. A skipped
-    tick is observed, so history, phase and tick count continue, but there is no answer; a failed
-    tick counts as skipped. After a lost tick, a FOLLOWED shadow skips ticks until its history is
-    complete again; a FREE one continues with its current history.
+    tick as the active policy's run. During a HOLD, there are no requests and nothing changes. A
+    skipped tick is observed, so history, phase and tick count continue, but there is no answer; a
+    failed tick counts as skipped. After a lost tick, a FOLLOWED shadow skips ticks until its
+    history is complete again; a FREE one continues with its current history.
     """
 
     def __init__(

@@ -158,7 +158,7 @@ def _answers(
 
 
 def _yield_to_the_node() -> None:
-    """Give up all priority, and be the first victim if memory runs out; also for child processes.
+    """Give up all priority, and be killed first if memory runs out; child processes inherit both.
 
     The limits matter because the robot's user may have permission to set any priority.
     """

@@ -60,7 +60,7 @@ class Gate:
                 self._link.follow(command)
 
     def take(self, other_obstacles: Sequence[str] = ()) -> bool:
-        """Request control; return False if that is impossible, like `LinkSupervisor.take`."""
+        """Request control; return False if that is impossible, as `LinkSupervisor.take` does."""
         with self._lock:
             obstacles = [*self.reasons, *other_obstacles]
             return self._link is not None and self._link.take(obstacles)

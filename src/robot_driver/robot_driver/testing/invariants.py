@@ -3,8 +3,8 @@
 """Invariants that hold for every driver, whatever its robot and senders do; checked during tests.
 
 `LinkWatch` observes each step of a driver's state machine, on that machine's clock. `HeardWatch`
-observes what a robot double receives from a driver in separate processes, and what was sent to that
-driver.
+observes what a robot double receives from a driver that runs in separate processes, and what was
+sent to that driver.
 """
 
 from __future__ import annotations

@@ -26,12 +26,13 @@ RESTS = (JointCommand.MODE_DAMP, JointCommand.MODE_HOLD_MEASURED, JointCommand.M
 _FAULTS = "faults"
 """The injector's parameter that lists the faults."""
 _WATCHED_S, _SETTLES_S = 5.0, 1.0
-"""Time without a rest command until the policy counts as going on; settling time of the inputs."""
+"""Time without a rest command after which the policy counts as going on; inputs' settling time."""
 _SILENT_S = 0.5
 """Time without a command after which the policy does not count as going on."""
 _LONGEST_S, _NEVER_S = 10.0, 1e9
-"""Duration of a fault that states none, in case this command is killed; start time of faults that
-are only checked.
+"""Duration of faults that state none, in case this command is killed; start time of faults that are
+only checked.
+
 """
 _NEWEST = QoSProfile(depth=1)
 
@@ -208,7 +209,7 @@ def set_faults(operator: Operator, client: Any, faults: Sequence[str]) -> None:
 def try_faults(
     operator: Operator, policy_node: str, scenarios: Sequence[FaultScenario], *, confirm: bool
 ) -> CommandResult[FaultTrialResult]:
-    """Try all scenarios; before each, make the robot stand up and run its policy unless it runs.
+    """Try all scenarios; before each, stand the robot up and run its policy if that is not running.
 
     An interruption damps the robot.
 

@@ -63,7 +63,7 @@ _DIAL_NS = 2_000_000_000
 
 
 class OperatorNode(LifecycleBase):
-    """Lifecycle node around a `Pilot`: passes it inputs, and sends its velocity and requests."""
+    """Lifecycle node around a `Pilot`: passes inputs to it, sends its velocity and requests."""
 
     def __init__(self) -> None:
         super().__init__("operator_node")
@@ -211,7 +211,7 @@ class OperatorNode(LifecycleBase):
                 self._request(request)
 
     def _switch(self) -> None:
-        """Ask a policy set for the state after the current one, in the set's order."""
+        """Request the state that follows the current one in the policy set's order."""
         found = [] if self._seen.policy is None else self._seen.policy.policy_set
         if not found:
             self.news.refuse("switch: refused: expected a policy set, found a single policy")

@@ -64,7 +64,7 @@ class Bag:
     Attributes:
         path: Folder of the recording, or its only file.
         storage: Format of the recording's files.
-        start_ns, duration_ns: First log time, and the time from it to the last one.
+        start_ns, duration_ns: Log time of the first message, and time from it to the last one.
         topics: Recorded topics, by full name.
     """
 
@@ -161,7 +161,7 @@ class Bag:
         """Return the log times of a topic's messages [messages], in the order they were written.
 
         Readers sort messages by time, so only the order in which they were written reveals a clock
-        reset. The result is empty for storage formats that do not preserve it.
+        reset. The result is empty for storage formats that do not preserve that order.
         """
         with self._opened() as reader:
             files = indexed_files(reader)

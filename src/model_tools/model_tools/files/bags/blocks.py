@@ -164,7 +164,7 @@ class IndexedFile:
         self._data: Callable[[int], bytes] = lru_cache(_CHUNKS_KEPT)(self._read_chunk)
 
     def in_order(self, topic: str) -> bool:
-        """Return whether no chunk has messages on a topic that are older than the previous chunk's.
+        """Return whether a topic's messages in each chunk are no older than the previous chunk's.
 
         Merged recordings may be unsorted.
         """

@@ -20,7 +20,7 @@ _HOLD_NS = 2_000_000_000
 time if a recording is played back at ten times its original speed.
 """
 _EARLY = 10_000
-"""Maximum number of messages that wait for messages of a missing input."""
+"""Maximum number of messages held while a needed input has not sent any."""
 
 
 class StampedMessage(NamedTuple):

@@ -122,7 +122,7 @@ def _named(bag: Bag, name: str, types: Sequence[str]) -> list[str]:
 
 
 def _keep_one_robot(named: dict[str, list[str]]) -> None:
-    """Keep the only namespace with all inputs: `joint_states`, not `leader/joint_states`."""
+    """Keep the only namespace with all inputs (`joint_states`, not `leader/joint_states`)."""
     spaces = [
         {topic.removesuffix(name) for topic in topics} for name, topics in named.items() if topics
     ]
@@ -159,7 +159,7 @@ def _recorded(bag: Bag) -> list[str]:
 class OneRobot:
     """Checks joint states in adjacent messages: positions must change as the velocities predict.
 
-    If a recording mixes two robots, or two stretches to which a clock reset gave the same times,
+    If a recording mixes two robots, or two stretches with the same times after a clock reset,
     the messages alternate, so positions jump back and forth.
     """
 

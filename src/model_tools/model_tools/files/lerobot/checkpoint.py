@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Configuration of a LeRobot checkpoint: `config.json`, and the steps around the network.
+"""Configuration of a LeRobot checkpoint: `config.json`, and the steps before and after the network.
 
 A bundle must repeat all of those steps, or the export is refused. Without one of them, the policy
 would behave differently; for example, relative actions would be taken for absolute targets.
@@ -153,8 +153,8 @@ def is_buffer(name: str) -> bool:
 def buffer_place(feature: PolicyFeature) -> str:
     """Return the prefix of a feature's statistics in the weights file.
 
-    Such names can only be compared, not split: dots became underscores, so `a.b` and `a_b` give the
-    same name.
+    Prefixes can only be compared, not split: dots became underscores, so `a.b` and `a_b` have the
+    same prefix.
     """
     owner = "normalize_inputs" if feature.is_input else "unnormalize_outputs"
     return f"{owner}.buffer_{feature.name.replace('.', '_')}."

@@ -237,7 +237,7 @@ def _pairing(dataset: Path | None) -> Pairing:
 
 
 def _pose(statistics: PolicyStatistics, robot: ActRobot, units: Units) -> F64:
-    """Return the training data's mean pose within the limits, rad; if unknown, the limits' middle.
+    """Return the training data's mean pose within the limits, rad; if unknown, the mid-range pose.
 
     Raises:
         ToolError: The mean exceeds a limit by more than the distance between the limits, so the

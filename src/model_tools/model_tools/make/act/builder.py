@@ -34,8 +34,8 @@ _IR_VERSIONS = {
     range(19, 21): 9,
     range(21, 23): 10,
 }
-"""ONNX IR version by opset: old enough for the runtimes that were current with the opset; for opset
-11, the newest that D-Robotics' tools accept."""
+"""ONNX IR version by opset: old enough for runtimes from the time of the opset; for opset 11, the
+newest that D-Robotics' tools accept."""
 PREFIX = "model."
 _UNUSED, _COUNTERS = ("vae_encoder",), "num_batches_tracked"
 """Name prefixes and suffix of tensors that only training needs."""
@@ -58,7 +58,7 @@ class GraphBuilder:
         return name
 
     def op(self, kind: str, *values: Value, **attributes: Any) -> Value:
-        """Add an operator, and return its only output; if all values are arrays, compute it now."""
+        """Add an operator and return its only output, computed now if all values are arrays."""
         if not any(isinstance(value, str) for value in values):
             return self._folded(kind, [np.asarray(value) for value in values], attributes)
         output = self._new(kind)

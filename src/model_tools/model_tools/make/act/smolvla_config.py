@@ -51,7 +51,7 @@ _ADAPTER, _TOKENIZER, _CONFIG = "adapter_config.json", "tokenizer.json", "config
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Language:
-    """Options for a policy with a language model, for what its checkpoint does not state.
+    """Options that state what the checkpoint of a policy with a language model does not.
 
     Attributes:
         prompt: The task in words, as in the training dataset.

@@ -189,7 +189,7 @@ def _size(root: Node, name: str) -> tuple[int, int] | None:
 
 
 ENCODER, STEP = "VisionEncoder", "DenoisingStep"
-"""Names of the graphs; one camera's encoder is `VisionEncoder_CAMERA`."""
+"""Names of the graphs; the encoder of a single camera is `VisionEncoder_CAMERA`."""
 PREFIX = "diffusion."
 _FINAL_GROUPS = 8
 """Number of groups in the last norm, regardless of the configuration."""

@@ -63,7 +63,7 @@ def find_recurrent(tensors: Mapping[str, Tensor], config: ExportConfig) -> dict[
 
 
 def require_rnn(tensors: Mapping[str, Tensor], config: ExportConfig) -> None:
-    """Raise unless the configuration describes any recurrent layers that may be the actor's."""
+    """Raise if recurrent layers may be the actor's and the configuration does not describe them."""
     found = [one for one in recurrent_networks(tensors) if may_be_actor(one.prefix, config)]
     if config.rnn is not None or not found:
         return

@@ -83,7 +83,7 @@ class GivenJoints:
 
 
 def given_joints(given: str, order: str | None = None) -> GivenJoints:
-    """Return the joints from `--joints`: a comma-separated list, or those in a robot's file."""
+    """Return the joints that `--joints` gives, as a comma-separated list or as a robot's file."""
     if (file := joints_file(given)) is not None:
         robot = read_robot(file)
         return GivenJoints(

@@ -214,7 +214,7 @@ def _check_names(source: TrainingSource, node: Node, model: OnnxModel) -> None:
 def _put_initial_values(
     draft: Draft, path: Path, pipeline: Node, name: str, feedback: dict[str, str]
 ) -> None:
-    """Write the initial values of recurrent states; refuse nonzero ones of a last action."""
+    """Write the initial values of recurrent states; refuse nonzero values for a last action."""
     stated = pipeline.get("initial_values")
     if stated is None:
         if feedback:

@@ -82,7 +82,8 @@ def read(source: TrainingSource, given: Given) -> Draft:
 def _with_base(file: Path, policy: Node) -> Node:
     """Return the keys of the policy, completed with those of its robot.
 
-    The policy's section is named after the path of its folder: go2/himloco is in the folder go2.
+    The policy's section is named after the path of the policy's folder: for go2/himloco, the
+    robot's file is in the folder go2.
     """
     folders = file.resolve().parents
     base = folders[min(policy.key.count("/"), len(folders) - 1)] / _BASE
@@ -160,7 +161,7 @@ def _put_joints(draft: Draft, policy: Node, names: Sequence[str]) -> None:
 
 
 def _actions(root: Node, names: Sequence[str], wheels: Sequence[int]) -> list[SourceAction]:
-    """Return an action for each sequence of wheels or of other joints."""
+    """Return an action for each run of consecutive wheels or of consecutive other joints."""
     count = len(names)
     scale = root["action_scale"].numbers(count, "joints")
     offset = root["default_dof_pos"].numbers(count, "joints")

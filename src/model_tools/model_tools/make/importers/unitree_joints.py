@@ -134,7 +134,7 @@ def motors(root: Node) -> list[int]:
 
 
 def short_name(names: Sequence[str]) -> str | None:
-    """Return the name if there is only one and it is a Unitree robot's; else None."""
+    """Return the name if there is exactly one and it is a Unitree robot's name; otherwise None."""
     return names[0] if len(names) == 1 and names[0] in SDK_JOINTS else None
 
 

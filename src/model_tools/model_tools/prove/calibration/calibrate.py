@@ -35,7 +35,7 @@ from policy_inference.comparison.rows import Rows, play
 
 
 class EnvironmentSource:
-    """Rows from a number of steps in an environment, episode after episode."""
+    """Rows from a given number of steps in an environment, episode after episode."""
 
     def __init__(
         self,

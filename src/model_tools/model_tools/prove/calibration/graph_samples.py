@@ -132,7 +132,7 @@ def collect_samples(
 
 
 def sample_count(source: ObservationSource, wanted: int | None) -> int:
-    """Return how many observations to take: `wanted`; if None, the usual number, at most all."""
+    """Return the number of observations to take: `wanted` or, if None, up to `DEFAULT_COUNT`."""
     if wanted is None and 0 < source.count < DEFAULT_COUNT:
         _log.info(
             "%s: all %d observations are used for calibration; %d are usual",
@@ -193,7 +193,7 @@ class _EncodedCamera:
 
 
 class _DenoisingSamples:
-    """Inputs of the denoising step's graph other than the observation, while a chunk is denoised.
+    """Collects the step graph's inputs other than the observation while a chunk is denoised.
 
     Successive samples use successive steps, so each step from noise to actions gets the same
     number of samples.

@@ -20,7 +20,7 @@ from policy_core.bundle.contract import JointContract
 from policy_core.interfaces import F64
 
 PUSHED = 0.1
-"""Fraction of a trained limit above which a command counts."""
+"""Fraction of a trained limit above which a command counts toward its direction."""
 MOST_COMMANDS = 100
 FEWEST = 32
 """Minimum number of different rows; with fewer, a walking policy's largest errors increase
@@ -134,7 +134,7 @@ class Direction:
     """One direction of the velocity command.
 
     Attributes:
-        words, unit: Its name and unit, such as `forward` and `m/s`.
+        words, unit: Name and unit of the direction, such as `forward` and `m/s`.
         trained: Limit in training, above 0.
         reached: Largest command in the rows; 0 without commands.
         share: Share of rows with a command above `PUSHED` times `trained`.

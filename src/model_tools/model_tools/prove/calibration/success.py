@@ -99,7 +99,7 @@ class Readings:
 
     Attributes:
         name: Name of the episode.
-        succeeded: Its verdict.
+        succeeded: Verdict on the episode.
         times_ns: Times of the observations.
         values: Probabilities; for joints, 1 within their ranges and 0 otherwise.
     """
@@ -175,7 +175,7 @@ def calibrate_success(
 
     Args:
         bundle: Source bundle, left unchanged.
-        episodes: Episodes: at least two successful and two failed ones.
+        episodes: At least two successful and two failed episodes.
         source: Source of the signal.
         version: Version of the new bundle.
         output: Folder of the new bundle, which must not exist.
@@ -299,7 +299,7 @@ def _write_golden(
 
 
 def _what_says(contract: ChunkContract, models: Mapping[str, Backend]) -> Say:
-    """Return the function that reads the signal: the classifier, or the joint ranges."""
+    """Return the function that computes the signal, from the classifier or the joint ranges."""
     classifier = make_classifier(contract, models)
     if classifier is None:
         return _in_range(contract)
@@ -350,8 +350,8 @@ def _in_range(contract: ChunkContract) -> Say:
 def measured(contract: ChunkContract, readings: Sequence[Readings], source: str) -> SuccessSignal:
     """Return the contract's signal with its threshold and error rates.
 
-    The threshold is the one with the fewest errors. Each episode is judged by the threshold of the
-    others (leave-one-out), so that the error rates are unbiased.
+    The threshold is the one with the fewest errors. Each episode is judged by a threshold computed
+    from the other episodes (leave-one-out), so that the error rates are unbiased.
 
     Args:
         contract: Contract with the signal.

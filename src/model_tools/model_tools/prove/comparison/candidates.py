@@ -138,9 +138,10 @@ class OnRows:
     Attributes:
         source: Source of the rows.
         count: Number of judged rows.
-        left_out: Number of rows left out, since an artifact was calibrated with them.
-        differences: By output; outputs that command joints come first. For a chunk policy:
-            normalized chunks, the same in rad, then each camera's encoder against the reference's.
+        left_out: Number of rows left out because an artifact was calibrated with them.
+        differences: Differences by output; outputs that command joints come first. For a chunk
+            policy: normalized chunks, the same in rad, then each camera's encoder against the
+            reference's.
         checks: All values that have limits; empty if not judged.
         judged: True if the rows are judged. Random images are not a fair test of an 8-bit graph,
             whose ranges come from recorded ones; if there are recorded rows, only these count.

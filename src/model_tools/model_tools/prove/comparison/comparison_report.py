@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Report on a comparison, and its storage with the compared artifacts."""
+"""Reports on a comparison, and stores the report with the compared artifacts."""
 
 from __future__ import annotations
 

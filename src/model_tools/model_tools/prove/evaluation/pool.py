@@ -77,7 +77,7 @@ class LocalPool(Generic[T, R]):
         """Store the options; start nothing yet.
 
         Args:
-            work: Called with a task; an importable function.
+            work: Importable function that is called with a task.
             workers: Maximum number of processes.
             time_limit_s: Time limit of a task.
             attempts: Number of attempts at a task whose process dies.

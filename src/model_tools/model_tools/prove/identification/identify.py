@@ -110,7 +110,7 @@ def identify(motion: RecordedMotion) -> Identified:
     """Identify a robot's drives, inputs and sensors from a recorded motion.
 
     Raises:
-        ToolError: The recording is too short, or lacks what a result needs.
+        ToolError: The recording is too short, or lacks data that a result needs.
     """
     return Identified(
         drives=_drives(motion),
@@ -127,7 +127,7 @@ def figures_text(found: Identified) -> str:
 
 
 def factors_text(found: Identified, source: str) -> str:
-    """Return the ranges over all joints as YAML, for `factors` of a plan."""
+    """Return the ranges over all joints as YAML, for the `factors` section of a plan."""
     drives = found.drives
     factors = {
         "latency_ms": _range([drive.delay_s for drive in drives], [1e-3] * len(drives)),

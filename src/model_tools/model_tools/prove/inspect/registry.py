@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Registry of inspected kinds; to add one, write a function and add a line here."""
+"""Registry of what can be inspected; to add a kind, write a function and add a line here."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def calling(where: str) -> Iterator[None]:
 
 
 def _place(error: BaseException, package: str) -> str:
-    """Return the innermost traceback line in a package, else outside ours; "" if there is none."""
+    """Return the innermost traceback line in `package`, else outside our packages; "" if none."""
     lines = [
         (frame.f_globals.get("__name__", "?"), line)
         for frame, line in traceback.walk_tb(error.__traceback__)
@@ -158,18 +158,18 @@ class EnvironmentStep:
 
 
 class UsersEnvironment:
-    """An environment with gymnasium's API or gym's old one, recognized by its return values.
+    """An environment with gymnasium's API or gym's old API, recognized by its return values.
 
     Attributes:
-        name: The `module:function` that returned it.
+        name: The `module:function` that returned the environment.
     """
 
     def __init__(self, name: str, environment: Any, sizes: Mapping[str, int]) -> None:
         """Wrap an environment.
 
         Args:
-            name: The `module:function` that returned it.
-            environment: Has `reset` and `step`.
+            name: The `module:function` that returned the environment.
+            environment: The environment, which has `reset` and `step`.
             sizes: Number of values of each observed model input.
         """
         lacks = [
@@ -251,7 +251,7 @@ def opened(name: str, sizes: Mapping[str, int]) -> Iterator[UsersEnvironment]:
 
 
 class UsersPolicy:
-    """A user's policy `module:Class`, created with `obs_dim` and `act_dim`, that has `act(obs)`."""
+    """A user's policy `module:Class`, created with `obs_dim` and `act_dim`; it has `act(obs)`."""
 
     def __init__(self, name: str, contract: JointContract) -> None:
         """Create the policy.

@@ -135,7 +135,7 @@ class RecordedJointPolicy(ReplayedPolicy):
         self._counted, self._missing_ticks = True, 0
 
     def restored(self, *, whole: bool) -> None:
-        """Wait for the ticks that fill the history of a policy that starts without one."""
+        """Continue from a restored state; unless `whole`, wait for ticks to fill the history."""
         self._counted = whole
         self._missing_ticks = 0 if whole else max(self._frames - 1, int(bool(self._recurrent)))
 
@@ -157,7 +157,7 @@ class RecordedJointPolicy(ReplayedPolicy):
             self._missing_ticks = max(0, self._missing_ticks - 1)
 
     def own_fields(self, tick: RecordedTick, sensed: Collection[str]) -> set[str]:
-        """Return the known fields that follow from ticks, the last action and the last outputs."""
+        """Return the state fields that the policy computes itself, if known in this tick."""
         if not tick.ran:
             return set()
         found = set[str]()

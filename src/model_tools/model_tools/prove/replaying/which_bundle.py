@@ -196,8 +196,8 @@ def recorded_limits(recording: FlightRecording) -> Limits:
 def against_contract(limits: Limits, contract: HostedContract) -> tuple[list[str], list[str]]:
     """Return how recorded limits violate the recorded contract, and how they tighten it.
 
-    A node refuses looser limits: such a recording was not made by a node, or has been changed
-    since.
+    A node refuses looser limits, so a recording with looser limits was not made by a node, or has
+    been changed since.
     """
     known, broken, tightened = limits_in_force(contract, StricterLimits()), [], []
     for field in dataclasses.fields(Limits):

@@ -92,7 +92,8 @@ class Made:
         integers: Signedness of an int8 ONNX model, `unsigned` or `signed`.
         file: The written file, if it differs from the order's output: in the same folder, with a
             different suffix.
-        beside: By back end, files for other back ends that were made with it, in the same folder.
+        beside: Files for other back ends that were made along with it, in the same folder, by back
+            end.
     """
 
     tool: str
@@ -109,7 +110,7 @@ class Compiler(Protocol):
 
     Attributes:
         backend: Back end that runs the compiled files.
-        suffix: Suffix of its files, such as `.onnx`.
+        suffix: Suffix of the compiled files, such as `.onnx`.
         precisions: Supported precisions, and whether they need calibration samples.
         targets: Chips or GPUs to choose from; empty if the file runs on any of them.
         former_precisions: Optional: current name of a precision, by former name.

@@ -35,7 +35,8 @@ def new_release(bundle: Path, baseline: str, left_out: Sequence[str]) -> Release
     """Return a new release of a bundle, with default limits.
 
     Args:
-        bundle: Folder of the bundle, signed and as pushed; signing it later changes its digest.
+        bundle: Folder of the bundle, already signed and as pushed; signing it later would change
+            its digest.
         baseline: Folder or name of the bundle that robots ran before; empty for none.
         left_out: Stages to skip.
     """
@@ -96,7 +97,7 @@ def record(
     Args:
         file: File of the release.
         stage: Stage of the evidence; must be the release's current one.
-        reports: Robot and file of each report; the newest one for a robot counts.
+        reports: Robot and file of each report; the newest report about each robot counts.
         attached: Additional files, such as recordings, whose SHA-256 is recorded.
         by: Person who records the evidence; the current user if empty.
     """
@@ -129,7 +130,7 @@ def record(
 def _refuse_replayed(
     sources: Mapping[str, Sequence[str]], found: Judged, sha256: str, report: Path
 ) -> None:
-    """Raise ToolError if a report was already recorded, for another robot or before the newest.
+    """Raise ToolError if the report was already recorded: for another robot, or as an older report.
 
     Args:
         sources: SHA-256 of the reports so far, by robot.

@@ -31,8 +31,8 @@ def simulate(
 ) -> None:
     """Run a bundle's walks on the simulated robot, and write the results.
 
-    The walks are as in `model_tools compare --closed-loop`: each is judged by the limits of a
-    good walk, and compared with the baseline's walk by the contract's closed-loop limits.
+    The walks are the same as in `model_tools compare --closed-loop`: each is judged by the limits
+    of a good walk, and compared with the baseline's walk by the contract's closed-loop limits.
 
     Args:
         release: Release that states the bundle and the length of each walk.

@@ -114,7 +114,7 @@ class Worker(Protocol):
         """Drop a request that has not started; a request that has started runs to completion."""
 
     def close(self) -> None:
-        """Stop; then the back ends may be closed, unless the worker is still busy."""
+        """Stop; afterwards, the back ends may be closed unless the worker is still busy."""
 
 
 class InlineWorker:

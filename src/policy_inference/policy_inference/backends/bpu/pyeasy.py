@@ -135,7 +135,7 @@ def _quantisation(
 
 
 def _release(package: str) -> str:
-    """Return the package's name and version; the one in the board's system image has no version."""
+    """Return the package's name and version; a package of the board's system has no version."""
     distribution = package.replace("_", "-")
     version = installed_version(distribution)
     return f"{distribution} {version}" if version else f"{package} of the board's system"

@@ -160,7 +160,7 @@ def vendor_module(*names: str) -> Any:
 
 
 def version(of: Any) -> str:
-    """Return a module's version, which is a string in some releases and a method in others."""
+    """Return a module's version, which is an attribute in some releases and a method in others."""
     value: str | Callable[[], str] = of.version
     return str(value() if callable(value) else value)
 

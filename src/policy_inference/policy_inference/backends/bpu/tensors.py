@@ -32,7 +32,7 @@ class Quantisation:
         """Return the scale and zero point, shaped for arrays of this shape.
 
         Raises:
-            BackendError: Their number differs from the axis size.
+            BackendError: The number of parameters differs from the axis size.
         """
         if self.scale.size == 1:
             return self.scale.reshape(()), self.zero_point.reshape(())
@@ -86,7 +86,7 @@ class BpuTensor:
         return array.reshape(array.shape + ones).transpose(axes)
 
     def _axes(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-        """Return the tensor axes' indices in `shape`, padded with ones; None if it does not fit."""
+        """Return the tensor axes' indices in `shape`, padded with ones; None if there is no fit."""
         whole = shape + (1,) * (len(self.shape) - len(shape))
         orders = [tuple(range(len(whole)))]
         if len(whole) == 4 and (self.layout == "NHWC" or len(shape) in (2, 4)):
