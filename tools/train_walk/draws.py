@@ -139,7 +139,7 @@ class Draws:
         return np.floor(self._random.random(n) * (1 + difficulty * longest)).astype(int)
 
     def handed_over(self, n: int, difficulty: float) -> Bools:
-        """Draw which robots start as if they had just stood up [n]; the others are thrown."""
+        """Choose at random which robots [n] start as if just stood up; the others are dropped."""
         return self._random.random(n) < self._task.handed_over.share * difficulty
 
     def poses(self, handed: Bools) -> tuple[Array, Array]:

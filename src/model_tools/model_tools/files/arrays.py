@@ -167,7 +167,7 @@ def _columns(file: Path, arrays: Mapping[str, Tensor], joints: Joints) -> tuple[
 
 
 def check_rows(file: Path, name: str, array: Tensor, shape: Sequence[int]) -> None:
-    """Raise an error unless an array of rows has this shape and only finite numbers."""
+    """Raise an error unless an array of rows has this shape and contains only finite numbers."""
     if not shape[0] or array.shape != tuple(shape) or not np.issubdtype(array.dtype, np.number):
         raise ToolError(
             f"{file}: {name}: expected numbers "

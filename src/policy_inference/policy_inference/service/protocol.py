@@ -261,5 +261,5 @@ def _read_text(payload: bytes, at: int) -> tuple[str, int]:
     (size,) = _LENGTH.unpack_from(payload, at)
     begin = at + _LENGTH.size
     if begin + size > len(payload):
-        raise struct.error(f"a text of {size} bytes ends after the payload")
+        raise struct.error(f"a string of {size} bytes extends past the end of the message")
     return payload[begin : begin + size].decode(), begin + size

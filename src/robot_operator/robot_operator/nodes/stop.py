@@ -41,7 +41,7 @@ class EstopButton:
         return sorted(self._publishers)
 
     def press(self, topic: str) -> None:
-        """Publish `True` on a topic (full name) now, and then repeatedly."""
+        """Publish `True` on a topic (full name) immediately, then repeatedly."""
         if topic in self._publishers:
             return
         publisher = self._node.create_publisher(Bool, topic, _LATCHED)
