@@ -46,7 +46,7 @@ class Layout:
 
     @property
     def obs_size(self) -> int:
-        """Number of inputs of the policy."""
+        """Number of inputs to the policy."""
         return self.own_size + len(self.seen)
 
     @property
@@ -56,7 +56,7 @@ class Layout:
 
     @property
     def critic_size(self) -> int:
-        """Number of inputs of the critic."""
+        """Number of inputs to the critic."""
         return self.obs_size + _EXTRA_SIZE
 
     @property

@@ -34,14 +34,15 @@ class TrialGate:
 def _trial_gate(
     about: str, limit: float, *, after_s: float, needs: str = "", clock: bool = False
 ) -> Any:
-    """Declare a gate of a trial.
+    """Declare a trial gate.
 
     Args:
         about: Description of the quantity.
         limit: Default limit.
         after_s: Default of `TrialGate.after_s`.
         needs: Property that a policy must have for the gate to be judged.
-        clock: True if the quantity measures the machine and is not judged in simulated time.
+        clock: True if the quantity reflects the machine's real-time performance, so it is not
+            checked in simulated time.
     """
     declared = entry(about, default=TrialGate(limit=limit, after_s=after_s))
     metadata = {**declared.metadata, "needs": needs, "clock": clock}

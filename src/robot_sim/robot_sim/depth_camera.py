@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A depth camera on the base of a simulated robot, by ray casting; it needs no graphics.
 
-Its faults begin and end at simulated times and are written like those of a robot
-(`robot_sim.faults`):
+Its faults use the syntax of robot faults (`robot_sim.faults`), with times in simulated seconds:
 
 ===============================  =================================================================
 `freeze:depth_camera`            the last image repeats, stamp included

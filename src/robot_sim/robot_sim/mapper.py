@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A robot's elevation map of the ground, with typical errors.
 
-Its faults begin and end according to simulated time and are written like those of a robot
-(`robot_sim.faults`):
+Its faults use the syntax of robot faults (`robot_sim.faults`), with times in simulated seconds:
 
 ================================  ================================================================
 `freeze:elevation_map`            the last map repeats, stamp included

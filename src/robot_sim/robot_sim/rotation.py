@@ -36,7 +36,10 @@ def yaw_rad(quat_xyzw: Array) -> Array:
 
 
 def roll_pitch_yaw(quat_xyzw: Array) -> Array:
-    """Return roll, pitch, yaw [3] in rad of a body [4]: turns about z, then y, then x."""
+    """Return a body's roll, pitch and yaw [3], rad, from its quaternion [4].
+
+    The rotations are intrinsic: about z, then y, then x.
+    """
     x, y, z, w = quat_xyzw.tolist()  # for a single rotation, plain numbers are ten times as fast
     roll = math.atan2(2.0 * (w * x + y * z), 1.0 - 2.0 * (x * x + y * y))
     pitch = math.asin(max(-1.0, min(1.0, 2.0 * (w * y - z * x))))

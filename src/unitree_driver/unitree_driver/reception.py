@@ -374,7 +374,10 @@ def _in_pelvis(state: UnitreeState, model: UnitreeFigures) -> UnitreeState:
 
 
 def rpy_from_quat(quat_xyzw: F64) -> F64:
-    """Return the roll, pitch and yaw [3], rad, of a rotation [4]: turns about z, then y, then x."""
+    """Return the roll, pitch and yaw [3], rad, of a quaternion [4].
+
+    The rotations are intrinsic: about z, then y, then x.
+    """
     x, y, z, w = quat_xyzw.tolist()
     pitch = math.asin(max(-1.0, min(1.0, 2.0 * (w * y - x * z))))
     roll = math.atan2(2.0 * (w * x + y * z), 1.0 - 2.0 * (x * x + y * y))

@@ -141,7 +141,10 @@ class MessageLayout:
         self._used = np.frombuffer(_used(self.record), np.uint8)
 
     def offset(self, field: str) -> int:
-        """Return a field's offset in the record; up to the motors, it is the same in CDR."""
+        """Return a field's offset in the record.
+
+        For fields up to `motors`, the offset in the CDR message is the same.
+        """
         assert self.record.fields is not None
         return int(self.record.fields[field][1])
 

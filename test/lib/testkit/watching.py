@@ -42,7 +42,8 @@ REQUEST_INVARIANTS = {
 LOAD_INVARIANTS = {
     "refused_load_changes_nothing": "If a load is refused, the running policy continues with its "
     "mode, fault and counters.",
-    "load_keeps_mode_and_fault": "A policy that takes over keeps mode, fault and counters.",
+    "load_keeps_mode_and_fault": "A policy that takes over inherits the mode, fault and "
+    "counters of the previous one.",
 }
 """What holds where a policy takes over from another, by name."""
 SERVICE_INVARIANTS = {

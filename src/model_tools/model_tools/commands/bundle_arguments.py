@@ -64,8 +64,8 @@ def read_completion(given: argparse.Namespace) -> Completion:
     measure = _measure(given)
     if measure is None and given.rows_output is not None:
         raise ToolError(
-            "--rows-output: expected a measured run (whose rows are saved), found none; give "
-            "--simulate, --rollout or --bag"
+            "--rows-output saves the rows of a measured run, but there is none; pass --simulate, "
+            "--rollout or --bag"
         )
     return Completion(
         measure=measure, golden=given.golden, rows_output=given.rows_output, force=given.force

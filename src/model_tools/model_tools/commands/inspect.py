@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Show the contents of a bundle, model, checkpoint or recording, and suspicious values.
+"""Show the contents of a bundle, model, checkpoint or recording, and point out suspicious values.
 
     model_tools inspect my_bundle
     model_tools inspect my_bundle --html my_bundle.html

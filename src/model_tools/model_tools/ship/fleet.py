@@ -215,9 +215,9 @@ def judge_fleet(
     Args:
         reading: Metrics of the fleet.
         only: Robots to judge; None for all in `reading`.
-        policy: NAME@VERSION that each robot must run to be healthy, with any trial of this version
-            completed; trials of other versions do not count. Empty for any policy.
-        run_s: Time in RUN that each robot needs with its policy, s.
+        policy: NAME@VERSION that each robot must run to be healthy; if this version is on trial,
+            the trial must be complete; trials of other versions do not count. Empty for any policy.
+        run_s: Minimum time in RUN with its policy for a robot to count as healthy, s.
     """
     names = sorted(reading.samples if only is None else set(only))
     return [_judge(robot, reading, policy, run_s) for robot in names]

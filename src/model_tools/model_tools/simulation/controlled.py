@@ -114,8 +114,8 @@ class ControlledRobot(SelfOperated):
         foreign = sorted(set(self.controller.inputs) - {*_INPUTS, *self._ground.topics})
         if foreign:
             raise PolicyError(
-                f"{bundle.path}: expected inputs among {', '.join(_INPUTS)}, "
-                f"found {', '.join(foreign)}; the simulated robot has no such sensor"
+                f"{bundle.path}: expected only inputs from [{', '.join(_INPUTS)}], found "
+                f"{', '.join(foreign)}; the simulated robot does not provide them"
             )
         self._names, self._period_ns = contract.joints.on_robot(), contract.period_ns
         self._robot = SensedRobot(self._names, self.controller.state)

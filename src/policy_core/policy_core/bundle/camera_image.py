@@ -142,7 +142,7 @@ class CameraImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DepthImage(CameraImage):
-    """Settings that convert a depth image from camera pixels to the policy's values.
+    """Settings that convert a depth image from camera pixels to the values that the policy expects.
 
     Unknown depths are replaced first, before any step interpolates across them; scaling comes last.
     """
@@ -192,7 +192,7 @@ class DepthImage(CameraImage):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColourImage(CameraImage):
-    """Settings that convert a color or gray image from 8-bit pixels to the policy's values.
+    """Settings that convert 8-bit color or gray pixels to the values that the policy expects.
 
     After all other steps, pixel levels are scaled so that 0 and 255 map to the two values in
     `scaled_to`; then `centre` and `mean` are subtracted and the result is divided by `std`.

@@ -165,7 +165,7 @@ def _kept(file: Path) -> ChannelStatement | RevocationStatement:
         statement = parse_statement(read_bytes(file), file)
     except BundleError as error:
         raise PolicyError(
-            f"{error}; the statement is damaged: remove it, and the next pull restores it"
+            f"{error}; the statement is corrupt: delete it, and the next pull will restore it"
         ) from error
     assert not isinstance(statement, DowngradeStatement)  # downgrade statements are not stored
     return statement

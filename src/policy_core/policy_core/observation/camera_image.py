@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Camera images: conversion to the policy's values, and selection of the image stack by stamps."""
+"""Camera images: conversion for the policy, and selection of the image stack by stamps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ _STEEPEST = 20.0
 
 
 class _ImageProcessor:
-    """Converts a camera's pixels to the policy's values, step by step, in preallocated memory.
+    """Converts a camera's pixels to the values that the policy expects, step by step.
+
+    All memory is preallocated.
 
     Attributes:
         image: The policy's image, in the contract's shape and scaling; float32.
@@ -116,7 +118,7 @@ class _ImageProcessor:
 
 
 class DepthProcessor(_ImageProcessor):
-    """Converts a camera's depth image to the policy's values."""
+    """Converts a camera's depth image to the values that the policy expects."""
 
     def __init__(self, depth: DepthImage) -> None:
         """Prepare the steps for a depth section that has passed `check_image`."""
@@ -215,7 +217,7 @@ class DepthProcessor(_ImageProcessor):
 
 
 class ColourProcessor(_ImageProcessor):
-    """Converts a camera's color image to the policy's values."""
+    """Converts a camera's color image to the values that the policy expects."""
 
     def __init__(self, colour: ColourImage) -> None:
         """Prepare the steps for a color section that has passed `check_image`."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Height scans: sampling from an elevation map, and conversion to the policy's values."""
+"""Height scans: sampling from an elevation map, and conversion for the policy."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ class BackendBase(ABC):
         """
         unknown = ", ".join(sorted(set(given) - set(cls.options)))
         if unknown:
-            known = f"options among {', '.join(cls.options)}" if cls.options else "no options"
+            known = f"only options from [{', '.join(cls.options)}]" if cls.options else "no options"
             raise BackendError(f"{cls.name}: expected {known}, found {unknown}")
 
     @property

@@ -119,8 +119,8 @@ class RknnSimBackend(BackendBase):
     def _check_recipe(self) -> None:
         if "target" in self._given:
             raise BackendError(
-                f"{self._file}: expected no option target (the model was compiled "
-                f"for {self._recipe.target}), found this option"
+                f"{self._file}: expected no `target` option (the model was compiled "
+                f"for {self._recipe.target}), found one; remove it"
             )
         if self._precision != self._recipe.precision:
             raise BackendError(

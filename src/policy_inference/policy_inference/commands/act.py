@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--image-transport",
         default="raw",
         choices=["raw", "compressed"],
-        help="image transport of all cameras (default raw)",
+        help="image transport for all cameras (default raw)",
     )
     parser.add_argument(
         "--ros-args",

@@ -235,7 +235,8 @@ class OpenInferenceServer:
             self._refuse(
                 context,
                 "INVALID_ARGUMENT",
-                f"model {model.name}: expected outputs among {', '.join(outputs)}, found {unknown}",
+                f"model {model.name}: expected only outputs from [{', '.join(outputs)}], "
+                f"found {unknown}",
             )
         into.model_name, into.model_version, into.id = model.name, model.version, request.id
         into.parameters[POLICY_SHA256].string_param = model.sha256

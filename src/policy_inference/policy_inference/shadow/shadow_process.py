@@ -131,10 +131,10 @@ class ShadowProcess:
         ends_s = time.monotonic() + OPEN_TIMEOUT_S
         while not self._slots.answered(_LOOK_S):
             if self._process.status is not None:
-                raise RefusedError(self._ended(f"{bundle}: expected a shadow policy to open"))
+                raise RefusedError(self._ended(f"{bundle}: expected the shadow policy to load"))
             if time.monotonic() > ends_s:
                 raise RefusedError(
-                    f"{bundle}: expected a shadow policy to open within {OPEN_TIMEOUT_S:g} s, "
+                    f"{bundle}: expected the shadow policy to load within {OPEN_TIMEOUT_S:g} s, "
                     "found no answer"
                 )
         if text := self._slots.text:

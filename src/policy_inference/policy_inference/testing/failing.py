@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Requirements for every back end when its runtime is missing or fails."""
+"""Tests of what every back end must do when its runtime is missing or fails."""
 
 import sys
 from pathlib import Path

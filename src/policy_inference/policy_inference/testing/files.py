@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Requirements for every back end when a file does not match its contract."""
+"""Tests of what every back end must do when a file does not match its contract."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Requirements for every back end while it runs."""
+"""Tests of what every back end must do while it runs."""
 
 import tracemalloc
 from contextlib import suppress

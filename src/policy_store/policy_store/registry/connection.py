@@ -346,8 +346,8 @@ def _network_errors(url: str) -> Iterator[None]:
             ) from error
         if getattr(cause, "reason", "") in _NO_TLS:
             raise RegistryError(
-                f"{url}: expected TLS, found plain HTTP; --insecure-http allows it (on the "
-                "loopback interface: name it without https://)"
+                f"{url}: expected TLS, found plain HTTP; to allow it, pass --insecure-http (for a "
+                "registry on the loopback interface, just omit https://)"
             ) from error
         raise _unavailable(url, error) from error
     except (OSError, HTTPError, UnicodeError) as error:  # UnicodeError: an invalid host name

@@ -106,7 +106,7 @@ def _open_screen(given: argparse.Namespace) -> int:
     if not has_terminal():
         raise OperatorError(
             "robot_operator: expected an action or a terminal, found neither; "
-            "`operator_node` runs without one"
+            "without a terminal, run `operator_node`"
         )
     words = ["--ros-args", *(["--params-file", given.params_file] if given.params_file else [])]
     seen = look_around(_LOOK_FOR_S, policy=given.node and full(given.node))

@@ -154,7 +154,7 @@ def as_it_stands(program: Any, config: ExportConfig) -> nn.Module:
     if config.normaliser is not None or config.rnn is not None:
         raise ToolError(
             "hidden_sizes: expected the layers of the program, found nothing; without layers, "
-            "the program is exported unchanged, and `rnn` and `normaliser` have no meaning"
+            "the program is exported unchanged, so `rnn` and `normaliser` cannot be used"
         )
     obs = torch.randn(1, config.obs_dim, generator=torch.Generator().manual_seed(0))
     _reset(program)

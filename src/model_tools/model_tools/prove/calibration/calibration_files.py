@@ -160,10 +160,10 @@ def calibration_samples(
 
     Args:
         bundle: Bundle of the reference model, which computes recurrent states.
-        file: File of the rows.
+        file: File that the rows were read from.
         rows: Result of `model_tools.files.row_files.read_rows`.
-        count: Number of rows to take, evenly spaced; at most half of the file's, so that the rest
-            remain for comparison.
+        count: Number of rows to take, evenly spaced; capped at half of the rows in the file, so
+            that the rest are left for comparison.
     """
     if count < FEWEST:
         raise ToolError(f"expected at least {FEWEST} calibration rows, found {count}")

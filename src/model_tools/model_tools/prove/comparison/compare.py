@@ -86,7 +86,7 @@ def compare(
     if walk_s is not None:
         if not comparison.walks:
             raise ToolError(
-                "--closed-loop: expected joint policies (only they walk), found a chunk policy"
+                "--closed-loop: expected joint policies (only these can walk), found a chunk policy"
             )
         walking.check_walks([candidate.bundle for candidate in candidates], walk_s, robot)
     sets = comparison.row_sets(candidates, places, topics)

@@ -127,7 +127,7 @@ def _vector(value: object, size: int, where: str) -> F64:
     if array.size != size:
         batch = array.ndim > 1 and array.size == size * len(array)
         raise ToolError(
-            f"{where}: expected {size} values (like the model's input), found "
+            f"{where}: expected {size} values (the size of the model's input), found "
             f"{described(array)}{_ONE_ROBOT if batch else ''}"
         )
     return array.reshape(-1)

@@ -355,9 +355,9 @@ class ReplayedRobot:
 
 
 def _was_taken(name: str, tick: RecordedTick, before: RecordedTick | None) -> bool:
-    """Return whether the robot accepted a message; otherwise the input only grew older.
+    """Return whether the robot accepted a new message; if not, the last input merely aged.
 
-    Reasons to refuse are a repeated stamp, or a value that is impossible for a joint.
+    A message is refused if it repeats a stamp or has a value that is impossible for a joint.
     """
     age_ns = tick.ages_ns.get(name, 0)
     then_ns = None if before is None else before.ages_ns.get(name)

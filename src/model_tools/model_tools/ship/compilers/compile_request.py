@@ -68,10 +68,9 @@ def check(request: CompileRequest, compiler: Compiler) -> None:
         )
     unknown = ", ".join(sorted(set(request.options) - set(compiler.options)))
     if unknown:
-        raise ToolError(
-            f"{request.compiler}: expected options among "
-            f"{', '.join(compiler.options) or 'none'}, found {unknown}"
-        )
+        known = ", ".join(compiler.options)
+        expected = f"only options from [{known}]" if known else "no options"
+        raise ToolError(f"{request.compiler}: expected {expected}, found {unknown}")
     if compiler.precisions[request.precision] and request.rows is None:
         raise ToolError(
             f"{request.compiler}: {request.precision}: expected calibration rows (--rows, or "

@@ -71,17 +71,18 @@ def quantise(
 ) -> str:
     """Write an int8 model: Q/DQ, symmetric, weights per channel, activation ranges min-max.
 
-    Its integers are unsigned. For signed weights, x86 processors with AVX2 but without VNNI add two
-    products in saturating 16 bits (`vpmaddubsw`), and lose up to half of a sum. For unsigned
-    weights, ONNX Runtime adds in 32 bits on every processor. All values are rounded as signed and
-    then shifted, because ONNX Runtime's own unsigned quantization clips the largest weight of a
-    channel. Asymmetric ranges round better, but clip more values that calibration has not seen.
+    Its integers are unsigned. With signed weights, x86 processors with AVX2 but no VNNI add pairs
+    of products in saturating 16-bit arithmetic (`vpmaddubsw`), which can lose up to half of a sum.
+    With unsigned weights, ONNX Runtime accumulates in 32 bits on every processor. All values are
+    rounded as signed and then shifted, because ONNX Runtime's own unsigned quantization clips the
+    largest weight of a channel. Asymmetric ranges round better, but clip more values that
+    calibration has not seen.
 
     Args:
         model: The reference model.
         output: The file to write.
         samples: Calibration rows by model input, [rows, *shape without the batch axis].
-        signed: Write the same function for TensorRT: signed integers, weights in float32 before
+        signed: Write an equivalent model for TensorRT: signed integers, weights in float32 before
             Q/DQ pairs of their own, biases in float32.
 
     Returns:

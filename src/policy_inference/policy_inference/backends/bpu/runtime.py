@@ -177,7 +177,7 @@ def _check_file(file: Path, target: str | None) -> None:
         )
     if target is not None and not target.startswith(family):
         raise BackendError(
-            f"{file}: expected a file for {target} as in policy.yaml, found one "
+            f"{file}: expected a file for {target}, the target in policy.yaml, found one "
             f"for a {family}-* BPU; compile it for the board ({MARCHES})"
         )
 
