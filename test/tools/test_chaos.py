@@ -198,6 +198,34 @@ def test_driver_that_lets_a_joint_go_limp_is_found(monkeypatch: pytest.MonkeyPat
     assert broken.name == "no_joint_is_limp"
 
 
+@pytest.mark.violates("newest_is_followed")
+def test_driver_that_damps_a_joint_with_little_damping_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slack = ChaosStep(at_s=8.0, kind="rogue", target="slack")
+    monkeypatch.setattr(following, "_LEAST_GAINS", 1.0)
+    broken = run_seed(3, replace(SHORT, seconds=9.0), [slack]).broken
+    assert broken is not None
+    assert broken.name == "newest_is_followed"
+
+
+@pytest.mark.violates("following_ends_for_cause")
+def test_driver_that_stops_following_without_cause_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    valid = Follower.valid
+
+    def tires(self: Follower, now_ns: int) -> WireCommand | None:
+        if self.counts["command_received"] == 400:
+            self.hold("tired")
+        return valid(self, now_ns)
+
+    monkeypatch.setattr(Follower, "valid", tires)
+    broken = run_seed(3, replace(SHORT, seconds=9.0), []).broken
+    assert broken is not None
+    assert broken.name == "following_ends_for_cause"
+
+
 def test_policy_that_is_killed_leaves_a_robot_that_damps() -> None:
     outcome = run_seed(3, SHORT, [KILLED])
     assert outcome.broken is None, outcome.events

@@ -22,6 +22,8 @@ _NETWORK = {
     "slow": (0.02, 0.3),
 }
 """Faults between two actors, and the ranges of their values: shares or times in s."""
+_SLOW_TO_SHOW = ("deaf:command", "bias:joint_states.effort=15.0")
+"""Faults that a driver detects only from torques over a longer time."""
 _ROBOT = (
     "drop:joint_states",
     "drop:imu",
@@ -41,13 +43,12 @@ _ROBOT = (
     "bias:joint_states.velocity=60.0",
     "bias:joint_states.velocity=182.0",
     "bias:joint_states.velocity=275.0",
-    "bias:joint_states.effort=15.0",
     "zero:joint_states.effort",
     "occupied:host",
     "stuck:FL_Knee_joint",
     "restart:host",
     "silent:state",
-    "deaf:command",
+    *_SLOW_TO_SHOW * 2,
     "length:state",
     "forged:state=3",
     "foreign:state",
@@ -89,9 +90,11 @@ ROGUES = (
     "slack",
 )
 """Commands from a second sender of `joint_command`; see `scenario.rogue_command`."""
-_LASTS_S = (0.02, 0.05, 0.1, 0.15, 0.3, 0.6, 2.0)
+_LASTS_S, _LONGEST_S = (0.02, 0.05, 0.1, 0.15, 0.3, 0.6, 2.0), 4.0
 _ASKED_MEANWHILE = 0.25
 """Share of faults and of second senders during which a request is made."""
+_AGAIN_S = 2.5
+"""Time after which an operator that has released control takes it again."""
 _COMPUTERS = ("host", "driver")
 
 
@@ -132,11 +135,13 @@ def draw_steps(seed: int, seconds: float) -> tuple[ChaosStep, ...]:
     """
     chance, steps = Random(f"steps {seed}"), list[ChaosStep]()
     begin_s = chance.choice([0.0, 4.5])
-    seconds -= min(QUIET_S + max(_LASTS_S), 0.5 * seconds)  # so that all of them have ended
+    seconds -= min(QUIET_S + _LONGEST_S, 0.5 * seconds)  # so that all of them have ended
     for _ in range(round(chance.choice([0.0, 0.1, 0.3, 0.6]) * seconds)):
         steps.append(fault := _draw_fault(chance, chance.uniform(begin_s, seconds)))
         if chance.random() < _ASKED_MEANWHILE:
             steps.append(_draw_request(chance, fault.at_s + chance.uniform(0.0, fault.for_s)))
+        if fault.kind == "robot" and chance.random() < _ASKED_MEANWHILE:
+            steps.append(_released_before(fault.at_s))
     for _ in range(round(chance.choice([0.0, 0.1, 0.3]) * seconds)):
         steps.append(_draw_request(chance, chance.uniform(begin_s, seconds)))
     for _ in range(round(0.1 * seconds)):
@@ -157,10 +162,14 @@ def draw_steps(seed: int, seconds: float) -> tuple[ChaosStep, ...]:
         for_s = chance.choice([0.0, 0.0, 0.6, 2.0])
         steps.append(ChaosStep(at_s=at_s, kind="rogue", target=target, for_s=for_s))
         if chance.random() < _ASKED_MEANWHILE:
-            # The operator takes control again meanwhile.
-            before_s = max(0.0, at_s - 1.0)
-            steps.append(ChaosStep(at_s=before_s, kind="ask", target="release_control"))
+            steps.append(_released_before(at_s))
     return tuple(sorted(steps, key=lambda step: step.at_s))
+
+
+def _released_before(at_s: float) -> ChaosStep:
+    """Return a request after which the operator takes control again at about this time."""
+    before_s = round(max(0.0, at_s - _AGAIN_S), 3)
+    return ChaosStep(at_s=before_s, kind="ask", target="release_control")
 
 
 def _draw_request(chance: Random, at_s: float) -> ChaosStep:
@@ -183,11 +192,13 @@ def _draw_fault(chance: Random, at_s: float) -> ChaosStep:
             at_s=at_s, kind=kind, target=chance.choice(PAIRS), for_s=for_s, value=value
         )
     if what < 0.55:
-        return ChaosStep(at_s=at_s, kind="robot", target=chance.choice(_ROBOT), for_s=for_s)
+        target = chance.choice(_ROBOT)
+        for_s = _LONGEST_S if target in _SLOW_TO_SHOW else for_s
+        return ChaosStep(at_s=at_s, kind="robot", target=target, for_s=for_s)
     if what < 0.75:
         return _draw_model_fault(chance, at_s, for_s)
     if what < 0.85:
-        value = chance.choice([-3600.0, -1.0, -0.1, -0.03, 0.03, 0.1, 1.0, 3600.0])
+        value = chance.choice([-3600.0, -1.0, -0.1, -0.07, -0.03, 0.03, 0.07, 0.1, 1.0, 3600.0])
         target = chance.choice(_COMPUTERS)
         return ChaosStep(at_s=at_s, kind="clock", target=target, for_s=for_s, value=value)
     if what < 0.92:
