@@ -70,6 +70,8 @@ _PRESSED = b"\0\1\0\0\1"
 """A serialized std_msgs/Bool that is true."""
 _OF_SCRIPTS = ("load", "authority", "switch", *RESTS)
 """Requests that have no key and come from scripts."""
+_RUNS_ASKED = 6
+"""Number of requests to run, one after another, after which the operator gives control back."""
 _SEQUENCE_AT, _VALID_AT, _MODE_AT = 12, 20, 28
 """Byte offsets in a serialized JointCommand."""
 _TWIST = struct.Struct("<4s6d")
@@ -665,6 +667,7 @@ class _Operator:
         self._timeline, self._chance, self._send, self._steer = timeline, chance, send, steer
         self._mode, self._latched, self._authority = Mode.DAMP, False, 1.0
         self._phase = DriverPhase.LISTENING
+        self._runs_asked = 0
         timeline.every(NS_PER_S // 20, self._step)
         timeline.after(NS_PER_S, self._go_on)
 
@@ -688,7 +691,11 @@ class _Operator:
         elif mode is Mode.DAMP and phase is DriverPhase.FOLLOWING:
             wanted = "stand"
         elif mode is Mode.READY:
-            wanted = "run"
+            # A robot that does not stand up may not have heard that control was taken.
+            self._runs_asked += 1
+            wanted = "run" if self._runs_asked % _RUNS_ASKED else "release_control"
+        elif mode is Mode.RUN:
+            self._runs_asked = 0
         if wanted:
             self.press(OperatorRequest(wanted))
         self._timeline.after(round(self._chance.uniform(0.2, 0.8) * NS_PER_S), self._go_on)
