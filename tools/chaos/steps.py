@@ -23,7 +23,7 @@ _NETWORK = {
 }
 """Faults between two actors, and the ranges of their values: shares or times in s."""
 _SLOW_TO_SHOW = ("deaf:command", "bias:joint_states.effort=15.0")
-"""Faults that a driver detects only from torques over a longer time."""
+"""Faults that a driver detects only from torques over a longer time; drawn twice as often."""
 _ROBOT = (
     "drop:joint_states",
     "drop:imu",
