@@ -42,6 +42,7 @@ class QuickBody:
         self._command: DriveCommand | None = None
         self._noise = np.random.default_rng(seed).normal(0.0, 1.0, (64, 18))
         self.roll_rad = 0.0
+        self.is_powered = True
 
     @property
     def time_ns(self) -> int:
@@ -61,7 +62,7 @@ class QuickBody:
     def advance(self, steps: int) -> None:
         period_s = steps / self.steps_per_s
         self.steps += steps
-        before, command = self._position, self._command
+        before, command = self._position, self._command if self.is_powered else None
         pull = np.clip(_PULL * (FOLDED_RAD - before), -_MOST_PULL, _MOST_PULL)
         if command is None:
             self._position = before + period_s * pull / (_LIMP_DAMPING + _FRICTION)
@@ -77,7 +78,9 @@ class QuickBody:
 
     def sense(self) -> Sensors:
         command, noise = self._command, self._noise[self.steps % len(self._noise)]
-        if command is None:
+        if not self.is_powered:
+            effort = np.zeros(12)
+        elif command is None:
             effort = -_LIMP_DAMPING * self._velocity
         else:
             effort = (
@@ -173,3 +176,14 @@ class VirtualRobot:
     def tip(self, roll_rad: float) -> None:
         if isinstance(self.host.world, QuickBody):
             self.host.world.roll_rad = roll_rad
+
+    def set_power(self, *, on: bool) -> None:
+        """Switch the power of all motors, but not that of the motion host."""
+        world: Any = self.host.world
+        if isinstance(world, QuickBody):
+            world.is_powered = on
+        elif on:
+            world.motors_on()
+        else:
+            for name in world.joint_names:
+                world.motor_off(name)

@@ -78,8 +78,12 @@ _TWIST = struct.Struct("<4s6d")
 _COMPARED_S = 0.1
 _SAVED_TICKS = 10
 """Number of ticks between saved states that are included in the digest."""
-_SCALES = {"effort": 15.0, "velocity": 4.0}
-"""Scales of a policy that commands efforts, N m, and velocities, rad/s; the guard clips a few."""
+_SCALES = {"effort": 8.0, "velocity": 4.0}
+"""Scales of a policy that commands efforts, N m, and velocities, rad/s; healthy steps are as large.
+"""
+_DEMAND = 0.26
+"""Healthy torques of these joints, as shares of the scales; at full speed, the guard clips a few.
+"""
 _CLOCK_OFFSETS_S = (0.0, 0.0, 0.0, 0.03, -0.03, -0.7, 5.0)
 """How far the clock of the driver's computer is ahead of the host's, s. If it is behind by more
 than a timeout but less than 0.5 s, no policy starts, because the inputs look stale.
@@ -128,7 +132,7 @@ class SeedOutcome:
 def _mixed_kinds(contract: Any) -> Any:
     """Return a contract in which one joint is commanded by effort and one by velocity."""
     (term,) = contract.action.terms
-    cut = {"position": [*range(9), 11], "effort": [9], "velocity": [10]}
+    cut = {"position": [*range(6), *range(8, 12)], "effort": [6], "velocity": [7]}
     terms = tuple(
         replace(
             term,
@@ -139,7 +143,11 @@ def _mixed_kinds(contract: Any) -> Any:
         )
         for kind, places in cut.items()
     )
-    return replace(contract, action=replace(contract.action, terms=terms))
+    step, demand = contract.nominal.target_step.copy(), contract.nominal.effort_demand.copy()
+    for kind, scale in _SCALES.items():
+        step[cut[kind]], demand[cut[kind]] = scale, _DEMAND * scale
+    nominal = replace(contract.nominal, target_step=step, effort_demand=demand)
+    return replace(contract, action=replace(contract.action, terms=terms), nominal=nominal)
 
 
 def _weak(contract: Any) -> Any:
@@ -605,6 +613,9 @@ class _Play:
         elif step.kind == "tip":
             self._robot.tip(step.value)
             timeline.after(for_ns, lambda: self._robot.tip(0.0))
+        elif step.kind == "unpowered":
+            self._robot.set_power(on=False)
+            timeline.after(for_ns, lambda: self._robot.set_power(on=True))
         elif step.kind == "robot":
             self._robot.begin(step.target)
             timeline.after(for_ns, lambda: self._robot.end(step.target))

@@ -54,7 +54,7 @@ _ROBOT = (
     "foreign:state",
 )
 """Faults of the robot and its motion host, written as in `robot_sim`."""
-_MODEL = ("error", "nan", "infinite", "wild", "slow", "estop")
+_MODEL = ("error", "nan", "infinite", "wild", "wild", "slow", "estop")
 """A model's faults; with `estop`, the e-stop is pressed while the model runs."""
 _ASKED = ("take_control", "release_control", "stand", "run", "damp", "reset", "estop", "load")
 STATES = ("walk", "crouch", "swim")
@@ -201,9 +201,11 @@ def _draw_fault(chance: Random, at_s: float) -> ChaosStep:
         value = chance.choice([-3600.0, -1.0, -0.1, -0.07, -0.03, 0.03, 0.07, 0.1, 1.0, 3600.0])
         target = chance.choice(_COMPUTERS)
         return ChaosStep(at_s=at_s, kind="clock", target=target, for_s=for_s, value=value)
-    if what < 0.92:
+    if what < 0.9:
+        return ChaosStep(at_s=at_s, kind="unpowered", for_s=for_s)
+    if what < 0.94:
         return ChaosStep(at_s=at_s, kind="stall", target=chance.choice(_COMPUTERS), for_s=for_s)
-    if what < 0.96:
+    if what < 0.97:
         return ChaosStep(at_s=at_s, kind="kill", target="host", for_s=for_s)
     return ChaosStep(at_s=at_s, kind="tip", for_s=for_s, value=chance.choice([0.8, 1.2, 3.0]))
 

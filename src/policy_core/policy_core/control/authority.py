@@ -16,7 +16,7 @@ import numpy.typing as npt
 from policy_core import words
 from policy_core.bundle.body import Body
 from policy_core.control.motions import Stand
-from policy_core.control_state import Stateful, Tree
+from policy_core.control_state import Stateful
 from policy_core.errors import RefusedError
 from policy_core.guard.limits import Limits
 from policy_core.interfaces import F64, Index, JointTargets, OnFault
@@ -112,22 +112,16 @@ class Authority(Stateful):
         # The rest targets move from those of `_before` to those of `_rest` while `_turn` goes to 1.
         self._turn: F64 = np.ones(joints)
         self._before: F64 = self._standing.copy()
-        self.is_partial = False
-        """True if any joint's share is, or will be, below 1."""
-
-    def restore(self, saved: Tree) -> None:
-        """Restore a saved state."""
-        super().restore(saved)
-        self._look()
 
     def forget(self) -> None:
         """Reset the policy's share to 1 for all joints."""
         self.share[:] = self.wanted[:] = self._turn[:] = 1.0
         self._rest[:] = Rest.STAND
-        self._look()
 
-    def _look(self) -> None:
-        self.is_partial = bool((self.share < 1.0).any() or (self.wanted < 1.0).any())
+    @property
+    def is_partial(self) -> bool:
+        """True if any joint's share is, or will be, below 1."""
+        return bool((self.share < 1.0).any() or (self.wanted < 1.0).any())
 
     def select_joints(self, request: AuthorityRequest) -> Index:
         """Return the indices of the joints that a request names, or of all joints if it names none.
@@ -172,13 +166,11 @@ class Authority(Stateful):
         self.wanted[joints] = request.share
         if at_once:
             self.begin()
-        self._look()
 
     def begin(self) -> None:
         """Apply all requested values now, without blending, since a new run is itself blended."""
         self.share[:] = self.wanted
         self._turn[:] = 1.0
-        self._look()
 
     def advance(self) -> None:
         """Move the shares and the rest targets one RUN tick closer to the requested values."""
@@ -188,7 +180,6 @@ class Authority(Stateful):
         moved = self.share + np.copysign(step, gap)
         self.share[:] = np.where(np.abs(gap) <= step, self.wanted, moved)
         np.minimum(self._turn + step, 1.0, out=self._turn)
-        self._look()
 
     def mix(self, targets: JointTargets, unposed: npt.NDArray[np.bool_]) -> None:
         """Scale the targets by each joint's share, and add the rest targets to make up the whole.

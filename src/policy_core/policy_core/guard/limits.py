@@ -63,16 +63,17 @@ def limits_in_force(body: Body, stricter_limits: StricterLimits) -> Limits:
     """
     safety = body.safety
     ours = {
-        "max_tilt_rad": safety.max_tilt_rad,
         "state_timeout_s": safety.state_timeout_s or 2.0 / body.rate_hz,
         "damp_after_s": safety.damp_after_s,
         "command_timeout_s": safety.command_timeout_s,
         "margin": safety.margin,
         "effort_scale": 1.0,
     }
+    if safety.max_tilt_rad is not None:
+        ours["max_tilt_rad"] = safety.max_tilt_rad
     problems = []
     for field in fields(StricterLimits):
-        value, bound = getattr(stricter_limits, field.name), ours[field.name]
+        value, bound = getattr(stricter_limits, field.name), ours.get(field.name)
         if value is None:
             continue
         if not value > 0.0 or (bound is not None and value > bound):
@@ -84,13 +85,13 @@ def limits_in_force(body: Body, stricter_limits: StricterLimits) -> Limits:
     if problems:
         raise PolicyError("\n".join(problems))
     return Limits(
-        max_tilt_rad=ours["max_tilt_rad"],
+        max_tilt_rad=ours.get("max_tilt_rad"),
         state_timeout_ns=_ns(ours["state_timeout_s"]),
         damp_after_ns=_ns(ours["damp_after_s"]),
         command_timeout_ns=_ns(ours["command_timeout_s"]),
         command_ramp_ns=_ns(safety.command_ramp_s),
-        margin=ours["margin"] or safety.margin,
-        effort_scale=ours["effort_scale"] or 1.0,
+        margin=ours["margin"],
+        effort_scale=ours["effort_scale"],
         blend_ns=_ns(safety.blend_s),
     )
 
@@ -133,5 +134,5 @@ def timeouts_in_force_ns(
     return {name: own.get(name, limits.state_timeout_ns) for name in inputs}
 
 
-def _ns(seconds: float | None) -> int:
-    return round((seconds or 0.0) * 1e9)
+def _ns(seconds: float) -> int:
+    return round(seconds * 1e9)
