@@ -13,6 +13,7 @@ checked.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections import Counter
@@ -21,7 +22,9 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from hashlib import blake2b
 from multiprocessing import get_context
+from pathlib import Path
 
+from examples.demos.runner import own_domain
 from policy_inference.kinds.opening import NATIVE, PYTHON
 from tools.arguments import positive_count
 from tools.chaos.mutation import try_mutants
@@ -107,6 +110,9 @@ def main() -> int:
     parser.add_argument("--jobs", type=positive_count, default=1, help="number of processes")
     parser.add_argument("--mutants", type=positive_count, metavar="COUNT")
     parser.add_argument(
+        "--real", type=Path, metavar="FOLDER", help="run in real time over DDS; folder for logs"
+    )
+    parser.add_argument(
         "--soak", type=float, metavar="HOURS", help="one long run of the first seed"
     )
     given = parser.parse_args()
@@ -116,6 +122,12 @@ def main() -> int:
     if given.soak is not None:
         return soak(given.soak, given.seeds[0], options, say)
     seeds = given.replay or given.seeds
+    if given.real:
+        from tools.chaos.real import run_for_real
+
+        os.environ.update(own_domain(seed=os.getpid()))
+        held = [run_for_real(seed, given.seconds, given.real / str(seed), say) for seed in seeds]
+        return 0 if all(held) else 1
     if given.replay:
         for step in draw_steps(seeds[0], options.seconds):
             say(str(step))

@@ -29,14 +29,12 @@ from policy_core.interfaces import Mode
 from policy_core.observation.freshness import Input
 from policy_inference.kinds.opening import NATIVE, PYTHON
 from robot_driver.interfaces import MODE_DAMP, DriverPhase
-from robot_operator.nodes.settings import PARAMETERS as OPERATOR_PARAMETERS
-from robot_operator.nodes.settings import pilot_settings
-from robot_operator.pilot import ASKING, CONFIRM, Pilot
-from robot_operator.requests import MOVING, OF_BOTH, OF_DIAL, OF_DRIVER, OperatorRequest
+from robot_operator.requests import OF_BOTH, OF_DRIVER, OperatorRequest
 from tools.chaos.driver import ChaosDriver, HoldingLite3, SlowLite3
 from tools.chaos.host import ChaosKind, ChaosNode, ChaosSetKind, Scene, virtual_host
 from tools.chaos.network import VirtualChannel
 from tools.chaos.node import drive
+from tools.chaos.operator import OF_SCRIPTS, ChaosOperator
 from tools.chaos.robot import VirtualRobot
 from tools.chaos.steps import (
     LOADS,
@@ -62,19 +60,14 @@ BOTH = "both"
 """Each seed runs on both cores, and the results must be equal."""
 BUNDLES = Path(__file__).resolve().parents[2] / "config" / "bundles"
 _RATE_HZ, _PHYSICS_RATE_HZ = 50, 250
-_PRESSED_AGAIN_NS, _CONFIRMED_NS, _ROGUE_AGAIN_NS = 100_000_000, 200_000_000, 10_000_000
+ROGUE_AGAIN_NS = 10_000_000
 _WITHIN_S = {"load": 3.0, "take_control": 4.0, "release_control": 3.5}
 """Time limits for slow answers, s; all other answers must be immediate."""
 _AT_ONCE_S = 0.5
 _PRESSED = b"\0\1\0\0\1"
 """A serialized std_msgs/Bool that is true."""
-_OF_SCRIPTS = ("load", "authority", "switch", *RESTS)
-"""Requests that have no key and come from scripts."""
-_RUNS_ASKED = 6
-"""Number of requests to run, one after another, after which the operator gives control back."""
-_SEQUENCE_AT, _VALID_AT, _MODE_AT = 12, 20, 28
+_SEQUENCE_AT, _VALID_AT, MODE_AT = 12, 20, 28
 """Byte offsets in a serialized JointCommand."""
-_TWIST = struct.Struct("<4s6d")
 _COMPARED_S = 0.1
 _SAVED_TICKS = 10
 """Number of ticks between saved states that are included in the digest."""
@@ -300,7 +293,7 @@ def rogue_command(data: bytes, kind: str) -> bytes:
     struct.pack_into("<Q", command, _SEQUENCE_AT, max(0, sequence + skipped))
     position, velocity, effort, stiffness, damping, limit = command_rows(command, len(JOINT_NAMES))
     if kind in ("start", "stiffer", "push"):
-        command[_MODE_AT] = JointCommand.MODE_RUN
+        command[MODE_AT] = JointCommand.MODE_RUN
         stiffness[1] = {"start": 40.0, "stiffer": 4.5 * stiffness[1], "push": 0.0}[kind]
         position[1], damping[1] = position[1] + 0.6, 1.0
         velocity[1] = effort[1] = 10.0 if kind == "push" else 0.0
@@ -309,7 +302,7 @@ def rogue_command(data: bytes, kind: str) -> bytes:
             "<iI", command, _VALID_AT, *((1, 500_000_000) if kind == "forever" else (0, 0))
         )
     elif kind == "stiff_damp":
-        command[_MODE_AT], stiffness[:] = MODE_DAMP, 20.0
+        command[MODE_AT], stiffness[:] = MODE_DAMP, 20.0
     elif kind == "negative":
         damping[-1] = -1.0
     elif kind == "gains":
@@ -326,11 +319,11 @@ def rogue_command(data: bytes, kind: str) -> bytes:
         position[1] += 0.01
         effort[1], limit[1] = 2.0, 0.5
     elif kind == "slack":
-        command[_MODE_AT] = JointCommand.MODE_RUN
+        command[MODE_AT] = JointCommand.MODE_RUN
         velocity[2] = effort[2] = stiffness[2] = 0.0
         damping[2] = 0.5
     elif kind == "limp":
-        command[_MODE_AT] = JointCommand.MODE_RUN
+        command[MODE_AT] = JointCommand.MODE_RUN
         velocity[2] = effort[2] = stiffness[2] = damping[2] = 0.0
     return bytes(command)
 
@@ -378,7 +371,7 @@ class _Play:
         )
         self._node: ChaosNode | None = None
         self._start_host()
-        self._operator = _Operator(
+        self._operator = ChaosOperator(
             timeline, Random(f"operator {seed}"), self._ask, self._cmd_vel.send
         )
         timeline.every(NS_PER_S // rate_hz, self._turn_driver)
@@ -581,7 +574,7 @@ class _Play:
         """Send a request to the actors concerned."""
         timeline = self._timeline
         timeline.note(f"operator: {name} {value:g}" if value else f"operator: {name}")
-        request = OperatorRequest(name) if name not in _OF_SCRIPTS else None
+        request = OperatorRequest(name) if name not in OF_SCRIPTS else None
         if request is OperatorRequest.ESTOP or request in OF_DRIVER or request in OF_BOTH:
             self._to_driver.send(name)
         if request not in OF_DRIVER:
@@ -599,7 +592,7 @@ class _Play:
         elif step.kind == "steer":
             self._operator.steer(step.value, for_ns)
         elif step.kind == "rogue":
-            for at_ns in range(0, for_ns + 1, _ROGUE_AGAIN_NS):
+            for at_ns in range(0, for_ns + 1, ROGUE_AGAIN_NS):
                 timeline.after(at_ns, lambda: self._send_rogue(step.target))
         elif step.kind == "clock":
             # Until the clock is synchronized with the others again.
@@ -658,95 +651,3 @@ class _Play:
             modes={name: ticks * period_s for name, ticks in self._ticks_in.items()},
             granted=self._granted,
         )
-
-
-class _Operator:
-    """A person at the keyboard who wants the robot to walk and starts over after each fault.
-
-    Uses the pilot of `robot_operator`, and sends the pilot's requests and velocity.
-    """
-
-    def __init__(
-        self,
-        timeline: VirtualTimeline,
-        chance: Random,
-        send: Callable[[str, float], object],
-        steer: Callable[[tuple[str, bytes]], object],
-    ) -> None:
-        settings = {spec.name: spec.default for spec in OPERATOR_PARAMETERS}
-        self._pilot = Pilot(pilot_settings(settings))
-        self._timeline, self._chance, self._send, self._steer = timeline, chance, send, steer
-        self._mode, self._latched, self._authority = Mode.DAMP, False, 1.0
-        self._phase = DriverPhase.LISTENING
-        self._runs_asked = 0
-        timeline.every(NS_PER_S // 20, self._step)
-        timeline.after(NS_PER_S, self._go_on)
-
-    def hear(self, mode: Mode, latched: bool, authority: float) -> None:
-        self._mode, self._latched, self._authority = mode, latched, authority
-
-    def hear_driver(self, phase: DriverPhase) -> None:
-        self._phase = phase
-
-    def _go_on(self) -> None:
-        """Make the next request on the way to RUN; schedule the next call."""
-        mode, phase = self._mode, self._phase
-        wanted = ""
-        if phase is DriverPhase.LISTENING:
-            # The driver's e-stop may be pressed; a restarted host does not know that.
-            begin = self._chance.choice(["take_control", "take_control", "reset"])
-            wanted = begin if mode is Mode.DAMP else "damp"
-        elif mode is Mode.DAMP and (self._latched or phase is DriverPhase.DAMPING):
-            # A robot that holds its pose is sent no command before it is asked to `damp`.
-            wanted = "reset" if self._latched else self._chance.choice(["reset", "damp"])
-        elif mode is Mode.DAMP and phase is DriverPhase.FOLLOWING:
-            wanted = "stand"
-        elif mode is Mode.READY:
-            # A robot that does not stand up may not have heard that control was taken.
-            self._runs_asked += 1
-            wanted = "run" if self._runs_asked % _RUNS_ASKED else "release_control"
-        elif mode is Mode.RUN:
-            self._runs_asked = 0
-        if wanted:
-            self.press(OperatorRequest(wanted))
-        self._timeline.after(round(self._chance.uniform(0.2, 0.8) * NS_PER_S), self._go_on)
-
-    def ask(self, step: ChaosStep) -> None:
-        """Press the keys for a request; send a request without keys as a script would."""
-        if step.target in _OF_SCRIPTS:
-            self._send(step.target, step.value)
-            return
-        self.press(OperatorRequest(step.target))
-
-    def press(self, request: OperatorRequest) -> None:
-        key = next(key for key, asked in ASKING.items() if asked is request)
-        self._press(key)
-        if request in MOVING:
-            self._timeline.after(_CONFIRMED_NS, lambda: self._press(CONFIRM))
-
-    def drive(self, key: str, for_ns: int) -> None:
-        """Hold down a driving key."""
-        for at_ns in range(0, for_ns, _PRESSED_AGAIN_NS):
-            self._timeline.after(at_ns, lambda: self._press(key))
-
-    def steer(self, speed: float, for_ns: int) -> None:
-        """Command the same speed on all axes, without limits, as a script may."""
-        for at_ns in range(0, for_ns, _PRESSED_AGAIN_NS):
-            self._timeline.after(at_ns, lambda: self._command(speed, speed, speed))
-
-    def _command(self, vx: float, vy: float, wz: float) -> None:
-        self._steer(("cmd_vel", _TWIST.pack(b"\0\1\0\0", vx, vy, 0.0, 0.0, 0.0, wz)))
-
-    def _press(self, key: str) -> None:
-        for request in self._pilot.press(key, self._timeline.now_ns):
-            if request in OF_DIAL:
-                share = min(max(self._authority + OF_DIAL[request], 0.0), 1.0)
-                self._send("authority", share)
-            else:
-                self._send(request.value, 0.0)
-
-    def _step(self) -> None:
-        running = self._mode in (Mode.RUN, Mode.HOLD)
-        vx, vy, wz = self._pilot.step(self._timeline.now_ns, driving=running)
-        if running:
-            self._command(vx, vy, wz)

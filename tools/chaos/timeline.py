@@ -47,10 +47,12 @@ class VirtualTimeline:
 
         self.after(0, again)
 
-    def run(self, until_ns: int) -> None:
+    def run(self, until_ns: int, wait: Callable[[int], object] = lambda time_ns: None) -> None:
+        """Execute all actions due until then; before each, call `wait` with its time."""
         due = self._due
         while due and due[0][0] <= until_ns and not self.ended:
             self.now_ns, _, act = heappop(due)
+            wait(self.now_ns)
             act()
         if not self.ended:
             self.now_ns = until_ns

@@ -47,10 +47,15 @@ class Lite3Stack(Stack):
         node = self.operator.node
         self._parameters = node.create_client(SetParameters, "lite3_emulator/set_parameters")
         self._turn = node.create_client(Trigger, "lite3_emulator/turn_by_hand")
+        self._upright = node.create_client(Trigger, "lite3_emulator/set_upright")
 
     def turn_by_hand(self) -> None:
         """Ask the emulator to turn the robot."""
         self.operator.call(self._turn, "turn_by_hand")
+
+    def set_upright(self) -> None:
+        """Ask the emulator to put the robot in its start pose."""
+        self.operator.call(self._upright, "set_upright")
 
     def set_faults(self, *faults: str) -> None:
         set_faults(self.operator, self._parameters, faults or [""])

@@ -6,9 +6,9 @@ It receives on `host_address`:`host_port`, sends state frames to `state_address`
 the start, and follows the sender in control; `robot_sim.lite3_host` lists the rules. To a driver it
 looks like a real robot. The log and the events contain the first ignored datagram of each kind.
 
-Subscribes: `cmd_vel` (geometry_msgs/Twist), for recording only. The service `~/turn_by_hand`
-(std_srvs/Trigger) turns the robot by 90 degrees within 2 s, as a person does to check the unit of
-the angular velocity.
+Subscribes: `cmd_vel` (geometry_msgs/Twist), for recording only. Two services (std_srvs/Trigger)
+move the robot as a person would: `~/turn_by_hand` turns it by 90 degrees within 2 s, to check the
+unit of the angular velocity; `~/set_upright` puts it in its start pose, where it is.
 """
 
 import math
@@ -71,6 +71,7 @@ class Lite3Emulator(PeerGuard, Node, Emulator):
         )
         record_velocity(self, self.record)
         self.create_service(Trigger, "~/turn_by_hand", self._on_turn)
+        self.create_service(Trigger, "~/set_upright", self._on_set_upright)
         self.add_on_set_parameters_callback(self._on_set)
         self.get_logger().info(f"a simulated Lite3: {self._sockets}")
 
@@ -113,6 +114,11 @@ class Lite3Emulator(PeerGuard, Node, Emulator):
         )
         if response.success:
             self.ask(lambda: self.host.world.turn(_TURN_RAD, _TURN_S))
+        return response
+
+    def _on_set_upright(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self.ask(self.host.world.set_upright)
+        response.success, response.message = True, "the robot is in its start pose"
         return response
 
 

@@ -151,6 +151,19 @@ class TestTurn:
         assert not answer.result().success
         check_wording(answer.result().message)
 
+    def test_a_person_sets_a_robot_upright(self, emulated_driver: Driver) -> None:
+        emulated_driver.run(pose="standing")
+
+        def moved_rad(state: wire.Lite3State) -> float:
+            return float(np.abs(state.joint_pos - LITE3.standing_rad).max())
+
+        emulated_driver.until(lambda state: moved_rad(state) > 0.5, "the robot sinks")
+        client = emulated_driver.listener.create_client(Trigger, "lite3_emulator/set_upright")
+        emulated_driver.spin_until(client.service_is_ready, "the service")
+        answer = client.call_async(Trigger.Request())
+        emulated_driver.spin_until(answer.done, "the answer")
+        emulated_driver.until(lambda state: moved_rad(state) < 0.1, "the robot stands again")
+
 
 class TestFaults:
     def test_a_change_is_an_event(self, emulated_driver: Driver, tmp_path: Path) -> None:

@@ -1,0 +1,275 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""One seed in real time: an emulated Lite3, its driver and its policy node as processes over DDS.
+
+Of a seed's steps, those that act from outside the processes are run: requests, velocities, second
+senders, faults of the robot and of its link, and stalls and ends of processes.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from geometry_msgs.msg import Twist
+from policy_msgs.msg import JointCommand
+from policy_msgs.srv import LoadBundle, SetAuthority
+from std_srvs.srv import Trigger
+
+from examples.demos.runner import LoggedProcess
+from model_tools.prove.replaying.invariants import check_flight
+from policy_core.interfaces import Mode
+from robot_driver.interfaces import MODE_DAMP, DriverPhase
+from robot_operator.nodes.services import RobotServices
+from robot_operator.requests import OperatorRequest
+from robot_sim.figures import LITE3
+from tools.chaos.operator import OF_SCRIPTS, ChaosOperator
+from tools.chaos.scenario import BUNDLES, MODE_AT, ROGUE_AGAIN_NS, rogue_command
+from tools.chaos.steps import LOADS, PAIRS, RESTS, ChaosStep, draw_steps
+from tools.chaos.timeline import NS_PER_S, VirtualTimeline
+from tools.chaos.watch import AnswerWatch, ChaosWatch
+from tools.robot_faults.lite3 import Lite3Stack
+
+_DRIVER, _POLICY = "lite3_driver", "joint_policy_node"
+_OF_LINK = {
+    **{
+        kind: (f"{kind}:state", f"{kind}:command")
+        for kind in ("loss", "delay", "duplicate", "reorder")
+    },
+    "partition": ("silent:state", "deaf:command"),
+}
+"""The emulator's faults for a fault between the robot and its driver."""
+_BUNDLES = {"same": "lite3_walk", "limits": "lite3_crouch", "missing": "missing"}
+_ANSWER_S, _STOPS_WITHIN_S = 10.0, 0.2
+_LOOK_NS, _JOINS_NS, _HELPED_NS = NS_PER_S // 20, NS_PER_S // 5, 4 * NS_PER_S
+"""Time between two looks at the nodes; time that a new publisher gets to be discovered; time in
+DAMP after which a person sets the robot upright.
+"""
+_LISTED_NS, _AGAIN_NS = 25 * NS_PER_S, 40 * NS_PER_S
+"""Time for which DDS may list a killed process; time after the steps in which it must run again."""
+_MOVING = (Mode.STAND, Mode.READY, Mode.RUN, Mode.HOLD)
+
+
+def run_for_real(seed: int, seconds: float, folder: Path, say: Callable[[str], None]) -> bool:
+    """Run a seed's steps in real time, and print what happened; return whether all held.
+
+    Args:
+        seed: Seed of the steps.
+        seconds: Duration of the run.
+        folder: Folder for logs and flight recordings.
+        say: Prints a line.
+    """
+    folder.mkdir(parents=True)
+    flights = folder / "flights"
+    parameters = {"flight.duration_s": 30.0, "flight.after_s": 0.2, "flight.folder": str(flights)}
+    steps = draw_steps(seed, seconds)
+    with Lite3Stack(folder, emulator={"trace_file": ""}, policy=parameters) as robot:
+        robot.operator.wait_for_robot()
+        robot.expect_deaths()
+        play = _RealPlay(robot, seed, steps)
+        play.run(seconds)
+        robot.operator.record()
+    ticks = 0
+    for flight in sorted(flights.glob("*")):
+        found = check_flight(flight)
+        ticks += found.ticks
+        play.watch.checked.update(found.checked)
+        for one in found.violations:
+            play.watch.require(one.name, False, f"{flight}: tick {one.tick}: {one.found}")
+    broken = play.watch.broken
+    say(
+        f"seed {seed}: {play.began} steps, {play.watch.checked.total()} checks, {ticks} recorded "
+        f"ticks; granted: {dict(play.granted)}; {broken or 'all hold'}"
+    )
+    for event in play.timeline.events if broken else ():
+        say(f"  {event}")
+    return broken is None
+
+
+class _RealPlay:
+    """The operator and the schedule of a seed, acting on the processes of a robot."""
+
+    def __init__(self, robot: Lite3Stack, seed: int, steps: Sequence[ChaosStep]) -> None:
+        self._robot, self._steps = robot, steps
+        self.timeline = timeline = VirtualTimeline()
+        self.watch = ChaosWatch(timeline)
+        self._answers = AnswerWatch(self.watch, timeline)
+        self.granted, self.began = Counter[str](), 0
+        self._faults = list[str]()
+        self._ran_ns = self._moved_ns = self._helped_ns = self._listed_until_ns = 0
+        self._arrived = deque[Callable[[], None]]()
+        """What the operator's other thread has received and this thread has not yet seen."""
+        self._newest, self._sent = b"", set[bytes]()
+        self._silent_from_s = math.inf
+        node = self._node = robot.operator.node
+        self._services = RobotServices(node, _POLICY, _DRIVER)
+        self._load = node.create_client(LoadBundle, f"{_POLICY}/load")
+        self._dial = node.create_client(SetAuthority, f"{_POLICY}/set_authority")
+        self._cmd_vel = node.create_publisher(Twist, "cmd_vel", 1)
+        node.create_subscription(JointCommand, "joint_command", self._hear, 50, raw=True)
+        self._operator = ChaosOperator(
+            timeline,
+            Random(f"operator {seed}"),
+            self._ask,
+            lambda sent: self._cmd_vel.publish(sent[1]),
+        )
+        timeline.every(_LOOK_NS, self._look)
+        for step in steps:
+            timeline.at(round(step.at_s * NS_PER_S), partial(self._begin, step))
+
+    def run(self, seconds: float) -> None:
+        began_s, operator = time.monotonic(), self._robot.operator
+
+        def wait(time_ns: int) -> None:
+            due_s = began_s + time_ns / NS_PER_S
+            operator.wait_until(lambda: time.monotonic() >= due_s, "time to pass", _ANSWER_S)
+
+        over_s = max([step.at_s + step.for_s for step in self._steps], default=0.0)
+        self.timeline.run(round(seconds * NS_PER_S), wait)
+        latest_ns = self.timeline.now_ns + _AGAIN_NS
+        while not self.timeline.ended and self._ran_ns <= over_s * NS_PER_S:
+            self.timeline.run(self.timeline.now_ns + NS_PER_S, wait)
+            in_time = self.timeline.now_ns < latest_ns
+            found = f"{operator.mode}: {operator.status.reason}"
+            self.watch.require("runs_again", in_time, found)
+
+    def _hear(self, data: bytes) -> None:
+        """Hear a command, on the operator's other thread."""
+        if data in self._sent:
+            return
+        self._newest = data
+        mode, late_s = data[MODE_AT], time.monotonic() - self._silent_from_s
+        holds = mode == MODE_DAMP or late_s < 0.0
+        self._arrived.append(
+            lambda: self.watch.require("estop_is_final", holds, f"{mode=}, {late_s:.3f} s late")
+        )
+
+    def _look(self) -> None:
+        robot, timeline = self._robot, self.timeline
+        while self._arrived:
+            self._arrived.popleft()()
+        self._answers.look()
+        status = robot.operator.status
+        if Mode(status.mode) in _MOVING:
+            self._moved_ns = timeline.now_ns
+        if Mode(status.mode) is Mode.RUN:
+            self._ran_ns = timeline.now_ns
+        elif timeline.now_ns - max(self._moved_ns, self._helped_ns) > _HELPED_NS:
+            self._helped_ns = timeline.now_ns
+            timeline.note("a person sets the robot upright")
+            robot.set_upright()
+        self._operator.hear(Mode(status.mode), status.latched, status.authority)
+        if robot.driver_status is not None:
+            self._operator.hear_driver(DriverPhase(robot.driver_status.state))
+
+    def _ask(self, name: str, value: float) -> None:
+        """Send a request to the nodes concerned, without waiting for the answers."""
+        self.timeline.note(f"operator: {name} {value:g}" if value else f"operator: {name}")
+        if name == "switch":
+            return
+        if name == "load":
+            bundle = str(BUNDLES / _BUNDLES[LOADS[int(value)]])
+            self._send("host", name, self._load, LoadBundle.Request(bundle=bundle))
+        elif name in OF_SCRIPTS:
+            part = {} if name == "authority" else {"joints": ["FL_*"], "rest": RESTS[name]}
+            request = SetAuthority.Request(authority=value, **part)
+            self._send("host", name, self._dial, request)
+        else:
+            asked = OperatorRequest(name)
+            if asked is OperatorRequest.ESTOP:
+                self._silent_from_s = time.monotonic() + _STOPS_WITHIN_S
+            elif asked is OperatorRequest.RESET:
+                self._silent_from_s = math.inf
+            self._services.announce(asked)
+            for owner, client in self._services.granting(asked).items():
+                actor = "driver" if owner == _DRIVER else "host"
+                self._send(actor, name, client, Trigger.Request())
+
+    def _send(self, actor: str, name: str, client: Any, request: Any) -> None:
+        if actor == "host" and self.timeline.now_ns < self._listed_until_ns:
+            client.call_async(request)  # the killed process, which DDS still lists, may get it
+            return
+        number = self._answers.asked(actor, name, _ANSWER_S)
+
+        def answered(future: Any) -> None:
+            response = future.result()
+            self._arrived.append(lambda: self._answered(number, actor, name, response))
+
+        client.call_async(request).add_done_callback(answered)
+
+    def _answered(self, number: int, actor: str, name: str, response: Any) -> None:
+        said = "granted" if response.success else f"refused: {response.message[:80]}"
+        self.timeline.note(f"{actor}: {name}: {said}")
+        self.granted[name] += response.success
+        self._answers.answered(number)
+
+    def _begin(self, step: ChaosStep) -> None:
+        timeline, for_ns, robot = self.timeline, round(step.for_s * NS_PER_S), self._robot
+        of_link = _OF_LINK.get(step.kind, ()) if step.target == PAIRS[0] else ()
+        self.began += 1
+        if step.kind == "ask":
+            self._operator.ask(step)
+            return
+        timeline.note(str(step).strip())
+        if step.kind == "drive":
+            self._operator.drive(step.target, for_ns)
+        elif step.kind == "steer":
+            self._operator.steer(step.value, for_ns)
+        elif step.kind == "rogue":
+            self._send_rogues(step.target, for_ns)
+        elif step.kind == "stall":
+            process = robot.policy if step.target == "host" else robot.driver
+            self._signal(process, signal.SIGSTOP)
+            timeline.after(for_ns, lambda: self._signal(process, signal.SIGCONT))
+            self._answers.wait(step.target, for_ns)
+        elif step.kind == "kill" and robot.policy.status is None:
+            self._signal(robot.policy, signal.SIGKILL)
+            self._answers.forget("host")
+            self._listed_until_ns = timeline.now_ns + _LISTED_NS
+            timeline.after(for_ns, robot.start_policy)
+        elif step.kind == "robot":
+            self._fail([step.target], for_ns)
+        elif step.kind == "unpowered":
+            self._fail([f"motor_off:{joint}" for joint in LITE3.joint_names], for_ns)
+        elif of_link:
+            self._fail(
+                [f"{fault}={step.value}" if step.value else fault for fault in of_link], for_ns
+            )
+        else:
+            self.began -= 1
+
+    def _signal(self, process: LoggedProcess, number: signal.Signals) -> None:
+        if process.status is None:
+            self._robot.signal(number, process.pid)
+
+    def _fail(self, faults: Sequence[str], for_ns: int) -> None:
+        """Begin faults of the emulated robot or its link, which end after this time."""
+
+        def end() -> None:
+            for fault in faults:
+                self._faults.remove(fault)
+            self._robot.set_faults(*self._faults)
+
+        self._faults += faults
+        self._robot.set_faults(*self._faults)
+        self.timeline.after(for_ns, end)
+
+    def _send_rogues(self, kind: str, for_ns: int) -> None:
+        rogue = self._node.create_publisher(JointCommand, "joint_command", 1)
+
+        def send() -> None:
+            if self._newest:
+                data = rogue_command(self._newest, kind)
+                self._sent.add(data)
+                rogue.publish(data)
+
+        for at_ns in range(_JOINS_NS, _JOINS_NS + for_ns + 1, ROGUE_AGAIN_NS):
+            self.timeline.after(at_ns, send)
+        self.timeline.after(2 * _JOINS_NS + for_ns, lambda: self._node.destroy_publisher(rogue))
