@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from random import Random
 
@@ -21,7 +20,6 @@ OF_SCRIPTS = ("load", "authority", "switch", *RESTS)
 _PRESSED_AGAIN_NS, _CONFIRMED_NS = 100_000_000, 200_000_000
 _RUNS_ASKED = 6
 """Number of requests to run, one after another, after which the operator gives control back."""
-_TWIST = struct.Struct("<4s6d")
 
 
 class ChaosOperator:
@@ -35,7 +33,7 @@ class ChaosOperator:
         timeline: VirtualTimeline,
         chance: Random,
         send: Callable[[str, float], object],
-        steer: Callable[[tuple[str, bytes]], object],
+        steer: Callable[[float, float, float], object],
     ) -> None:
         settings = {spec.name: spec.default for spec in PARAMETERS}
         self._pilot = Pilot(pilot_settings(settings))
@@ -96,10 +94,7 @@ class ChaosOperator:
     def steer(self, speed: float, for_ns: int) -> None:
         """Command the same speed on all axes, without limits, as a script may."""
         for at_ns in range(0, for_ns, _PRESSED_AGAIN_NS):
-            self._timeline.after(at_ns, lambda: self._command(speed, speed, speed))
-
-    def _command(self, vx: float, vy: float, wz: float) -> None:
-        self._steer(("cmd_vel", _TWIST.pack(b"\0\1\0\0", vx, vy, 0.0, 0.0, 0.0, wz)))
+            self._timeline.after(at_ns, lambda: self._steer(speed, speed, speed))
 
     def _press(self, key: str) -> None:
         for request in self._pilot.press(key, self._timeline.now_ns):
@@ -113,4 +108,4 @@ class ChaosOperator:
         running = self._mode in (Mode.RUN, Mode.HOLD)
         vx, vy, wz = self._pilot.step(self._timeline.now_ns, driving=running)
         if running:
-            self._command(vx, vy, wz)
+            self._steer(vx, vy, wz)

@@ -18,7 +18,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from geometry_msgs.msg import Twist
 from policy_msgs.msg import JointCommand
 from policy_msgs.srv import LoadBundle, SetAuthority
 from std_srvs.srv import Trigger
@@ -75,7 +74,8 @@ def run_for_real(seed: int, seconds: float, folder: Path, say: Callable[[str], N
         robot.expect_deaths()
         play = _RealPlay(robot, seed, steps)
         play.run(seconds)
-        robot.operator.record()
+        if play.watch.broken is None:
+            robot.operator.record()
     ticks = 0
     for flight in sorted(flights.glob("*")):
         found = check_flight(flight)
@@ -112,13 +112,9 @@ class _RealPlay:
         self._services = RobotServices(node, _POLICY, _DRIVER)
         self._load = node.create_client(LoadBundle, f"{_POLICY}/load")
         self._dial = node.create_client(SetAuthority, f"{_POLICY}/set_authority")
-        self._cmd_vel = node.create_publisher(Twist, "cmd_vel", 1)
         node.create_subscription(JointCommand, "joint_command", self._hear, 50, raw=True)
         self._operator = ChaosOperator(
-            timeline,
-            Random(f"operator {seed}"),
-            self._ask,
-            lambda sent: self._cmd_vel.publish(sent[1]),
+            timeline, Random(f"operator {seed}"), self._ask, robot.operator.move
         )
         timeline.every(_LOOK_NS, self._look)
         for step in steps:

@@ -68,6 +68,7 @@ _PRESSED = b"\0\1\0\0\1"
 """A serialized std_msgs/Bool that is true."""
 _SEQUENCE_AT, _VALID_AT, MODE_AT = 12, 20, 28
 """Byte offsets in a serialized JointCommand."""
+_TWIST = struct.Struct("<4s6d")
 _COMPARED_S = 0.1
 _SAVED_TICKS = 10
 """Number of ticks between saved states that are included in the digest."""
@@ -371,9 +372,7 @@ class _Play:
         )
         self._node: ChaosNode | None = None
         self._start_host()
-        self._operator = ChaosOperator(
-            timeline, Random(f"operator {seed}"), self._ask, self._cmd_vel.send
-        )
+        self._operator = ChaosOperator(timeline, Random(f"operator {seed}"), self._ask, self._steer)
         timeline.every(NS_PER_S // rate_hz, self._turn_driver)
         timeline.every(NS_PER_S // 2, self._answers.look)
         for step in steps:
@@ -579,6 +578,9 @@ class _Play:
             self._to_driver.send(name)
         if request not in OF_DRIVER:
             self._to_host.send((name, value))
+
+    def _steer(self, vx: float, vy: float, wz: float) -> None:
+        self._cmd_vel.send(("cmd_vel", _TWIST.pack(b"\0\1\0\0", vx, vy, 0.0, 0.0, 0.0, wz)))
 
     def _begin(self, step: ChaosStep) -> None:
         timeline = self._timeline
