@@ -5,12 +5,24 @@
 from __future__ import annotations
 
 import argparse
+import math
 
 
 def positive_count(text: str) -> int:
     """Parse a positive whole number, which may be written as 10e6."""
     value = _whole(text)
     if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a positive number, found {text!r}")
+    return value
+
+
+def positive_number(text: str) -> float:
+    """Parse a finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0.0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"expected a positive number, found {text!r}")
     return value
 

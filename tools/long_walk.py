@@ -30,6 +30,7 @@ from rclpy.qos import QoSProfile
 from examples.demos.runner import own_domain
 from robot_operator.requests import OperatorError
 from robot_sim.errors import SimError
+from tools.arguments import positive_number
 from tools.robot_faults.lite3 import Lite3Stack
 from tools.robot_faults.stack import prefer
 
@@ -55,7 +56,11 @@ def main(args: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     given = _parser().parse_args(args)
     os.environ.update(own_domain(seed=os.getpid()))
-    given.output.mkdir(parents=True, exist_ok=True)
+    try:
+        given.output.mkdir(parents=True)
+    except OSError as error:
+        _log.error("long_walk: --output: expected a new folder: %s", error)
+        return 2
     policy = {"flight.duration_s": 30.0, "flight.folder": str(given.output / "flights")}
     try:
         with Lite3Stack(
@@ -65,10 +70,16 @@ def main(args: Sequence[str] | None = None) -> int:
             policy=policy,
         ) as robot:
             prefer(os.getpid())
-            LongWalk(robot, given.seed).run(3600.0 * given.hours)
+            walk = LongWalk(robot, given.seed)
+            try:
+                walk.run(3600.0 * given.hours)
+            finally:
+                walk.show()
     except (OperatorError, SimError) as error:
         _log.error("long_walk: %s", error)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
@@ -90,7 +101,7 @@ class LongWalk:
         self._stamps_ns.append(stamp_s * 1_000_000_000 + stamp_ns)
 
     def run(self, duration_s: float) -> None:
-        """Walk, and print the figures every half hour and at the end."""
+        """Walk, and print the figures every half hour."""
         robot, chance = self._robot, self._chance
         robot.walk()
         self._stamps_ns = array("q")
@@ -101,7 +112,7 @@ class LongWalk:
             self._look(now_s - began_s)
             if now_s >= show_s + _SHOWN_S:
                 show_s += _SHOWN_S
-                self._show()
+                self.show()
             if robot.operator.mode not in ("RUN", "HOLD"):
                 self._stops.append(robot.operator.status.reason)
                 self._walk_again()
@@ -115,7 +126,6 @@ class LongWalk:
             vx, vy, wz = (chance.uniform(-most, most) for most in _FASTEST)
             robot.operator.move(vx, vy, wz)
             robot.operator.wait(chance.uniform(*_NEW_VELOCITY_S))
-        self._show()
 
     def _walk_again(self) -> None:
         """Stand up and run; if that fails because the robot stops again, retry."""
@@ -141,7 +151,10 @@ class LongWalk:
             row += [resident * os.sysconf("SC_PAGE_SIZE") / _MIB, files]
         self._memory.append(row)
 
-    def _show(self) -> None:
+    def show(self) -> None:
+        """Print the figures so far, if the robot has walked."""
+        if len(self._stamps_ns) < 2 or not self._memory:
+            return
         status = self._robot.operator.status
         _log.info("%d ticks, %d missed", status.ticks, status.ticks_missed - self._missed)
         _log.info(
@@ -172,7 +185,9 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--hours", type=float, default=2.0, help="duration (default %(default)g)")
+    parser.add_argument(
+        "--hours", type=positive_number, default=2.0, help="duration (default %(default)g)"
+    )
     parser.add_argument("--seed", type=int, default=1, help="seed of velocities and faults")
     parser.add_argument("--output", type=Path, required=True, help="folder for logs and recordings")
     return parser

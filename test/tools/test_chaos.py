@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from policy_core.control.controller import Controller
 from policy_core.errors import RefusedError
 from policy_core.guard.command import CommandFader
 from policy_core.guard.limits import Limits, limits_in_force
@@ -259,3 +260,15 @@ def test_many_seeds_hold(core: str) -> None:
     for seed in range(100):
         outcome = run_seed(seed, Options(seconds=60.0, core=core))
         assert outcome.broken is None, (seed, outcome.broken, outcome.events)
+
+
+@pytest.mark.violates("nothing_raises")
+def test_error_in_a_nodes_code_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Controller) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(Controller, "reset", fail)
+    outcome = run_seed(3, SHORT, [ChaosStep(at_s=2.0, kind="ask", target="reset")])
+    assert outcome.broken is not None
+    assert outcome.broken.name == "nothing_raises"
+    assert outcome.events

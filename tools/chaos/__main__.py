@@ -26,7 +26,7 @@ from pathlib import Path
 
 from examples.demos.runner import own_domain
 from policy_inference.kinds.opening import NATIVE, PYTHON
-from tools.arguments import positive_count
+from tools.arguments import positive_count, positive_number
 from tools.chaos.mutation import try_mutants
 from tools.chaos.scenario import BOTH, Options, SeedOutcome, run_seed
 from tools.chaos.soak import soak
@@ -42,9 +42,12 @@ def say(line: str) -> None:
 def _seeds(text: str) -> range:
     begin, colon, end = text.partition(":")
     try:
-        return range(int(begin), int(end) if colon else int(begin) + 1)
+        seeds = range(int(begin), int(end) if colon else int(begin) + 1)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected BEGIN:END, found {text!r}") from None
+        seeds = range(0)
+    if not seeds or seeds[0] < 0:
+        raise argparse.ArgumentTypeError(f"expected SEED or BEGIN:END, found {text!r}")
+    return seeds
 
 
 def _outcomes(seeds: range, options: Options, jobs: int) -> Iterator[SeedOutcome]:
@@ -52,7 +55,7 @@ def _outcomes(seeds: range, options: Options, jobs: int) -> Iterator[SeedOutcome
         yield from (run_seed(seed, options) for seed in seeds)
         return
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(partial(run_seed, options=options), seeds, chunksize=4)
+        yield from pool.map(partial(run_seed, options=options), seeds, chunksize=1)
 
 
 def _shrink(outcome: SeedOutcome, options: Options) -> None:
@@ -83,6 +86,11 @@ def _run(seeds: range, options: Options, *, jobs: int, shrink: bool) -> int:
             say(f"seed {outcome.seed}: {name} does not hold at {time_s:.6f} s: {found}")
             for event in outcome.events:
                 say(f"  {event}")
+            physics = " --physics" if options.physics else ""
+            say(
+                f"  repeat it: python -m tools.chaos --replay {outcome.seed} "
+                f"--seconds {options.seconds:g} --core {options.core}{physics}"
+            )
             if shrink:
                 _shrink(outcome, options)
     wall_s = time.monotonic() - began_s
@@ -96,24 +104,55 @@ def _run(seeds: range, options: Options, *, jobs: int, shrink: bool) -> int:
 
 def main() -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seeds", type=_seeds, default=range(20), metavar="BEGIN:END")
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.chaos", description=__doc__.partition("\n")[0]
+    )
+    parser.add_argument(
+        "--seeds",
+        type=_seeds,
+        default=range(20),
+        metavar="BEGIN:END",
+        help="seeds to run, END not included (default: 0:20)",
+    )
     parser.add_argument(
         "--replay", type=_seeds, metavar="SEED", help="run one seed and print its steps"
     )
-    parser.add_argument("--seconds", type=float, default=60.0, help="virtual time per seed")
+    parser.add_argument(
+        "--seconds",
+        type=positive_number,
+        default=60.0,
+        help="virtual time per seed (default: %(default)g)",
+    )
     parser.add_argument(
         "--shrink", action="store_true", help="reduce a failing seed to the steps it needs"
     )
-    parser.add_argument("--core", choices=(PYTHON, NATIVE, BOTH), default=PYTHON)
-    parser.add_argument("--physics", action="store_true", help="simulate the robot in MuJoCo")
-    parser.add_argument("--jobs", type=positive_count, default=1, help="number of processes")
-    parser.add_argument("--mutants", type=positive_count, metavar="COUNT")
     parser.add_argument(
-        "--real", type=Path, metavar="FOLDER", help="run in real time over DDS; folder for logs"
+        "--core",
+        choices=(PYTHON, NATIVE, BOTH),
+        default=PYTHON,
+        help="core of the policy node; both: compare the two (default: %(default)s)",
+    )
+    parser.add_argument("--physics", action="store_true", help="simulate the robot in MuJoCo")
+    parser.add_argument(
+        "--jobs", type=positive_count, default=1, help="number of processes (default: 1)"
     )
     parser.add_argument(
-        "--soak", type=float, metavar="HOURS", help="one long run of the first seed"
+        "--mutants",
+        type=positive_count,
+        metavar="COUNT",
+        help="count how many of these faults, put into the code one at a time, the seeds find",
+    )
+    parser.add_argument(
+        "--real",
+        type=Path,
+        metavar="FOLDER",
+        help="run the seeds in real time as real processes over DDS; folder for their logs",
+    )
+    parser.add_argument(
+        "--soak",
+        type=positive_number,
+        metavar="HOURS",
+        help="run the first seed for hours of virtual time, and watch memory and open files",
     )
     given = parser.parse_args()
     options = Options(seconds=given.seconds, core=given.core, physics=given.physics)
@@ -125,6 +164,8 @@ def main() -> int:
     if given.real:
         from tools.chaos.real import run_for_real
 
+        if used := [seed for seed in seeds if (given.real / str(seed)).exists()]:
+            parser.error(f"--real: expected a folder without these seeds, found {used}")
         os.environ.update(own_domain(seed=os.getpid()))
         held = [run_for_real(seed, given.seconds, given.real / str(seed), say) for seed in seeds]
         return 0 if all(held) else 1

@@ -15,6 +15,7 @@ import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
+from math import ceil
 from multiprocessing import get_context
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -80,7 +81,7 @@ def try_mutants(
             and one.line not in unreached[one.file]
             and not _is_a_nanosecond(one)
         ]
-        drawn += chance.sample(fit, min(len(fit), count // len(_PLACES)))
+        drawn += chance.sample(fit, min(len(fit), ceil(count / len(_PLACES))))
     chance.shuffle(drawn)  # so that a run that is ended early covers all places
     of, found = Counter(mutant.group for mutant in drawn), Counter[str]()
     for mutant, is_found in _tried(drawn, expected, options, jobs):

@@ -65,7 +65,11 @@ def run_for_real(seed: int, seconds: float, folder: Path, say: Callable[[str], N
         folder: Folder for logs and flight recordings.
         say: Prints a line.
     """
-    folder.mkdir(parents=True)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        say(f"--real: expected a folder to write in: {error}")
+        return False
     flights = folder / "flights"
     parameters = {"flight.duration_s": 30.0, "flight.after_s": 0.2, "flight.folder": str(flights)}
     steps = draw_steps(seed, seconds)
@@ -213,7 +217,7 @@ class _RealPlay:
         if step.kind == "ask":
             self._operator.ask(step)
             return
-        timeline.note(str(step).strip())
+        timeline.note(step.what)
         if step.kind == "drive":
             self._operator.drive(step.target, for_ns)
         elif step.kind == "steer":

@@ -13,6 +13,7 @@ from functools import cache, partial
 from itertools import takewhile
 from pathlib import Path
 from random import Random
+from traceback import extract_tb
 from types import SimpleNamespace
 from typing import Any
 
@@ -213,7 +214,10 @@ def run_seed(
     with virtual_host(scene, _bundles(*bundle)):
         play = _Play(seed, options, steps, scene, clocks)
         timeline.every(round(look_s * NS_PER_S), lambda: look(timeline))
-        timeline.run(round(options.seconds * NS_PER_S))
+        try:
+            timeline.run(round(options.seconds * NS_PER_S))
+        except Exception as error:  # noqa: BLE001  of any node
+            play.raised(error)
         return play.outcome()
 
 
@@ -253,6 +257,8 @@ def _run_in_both(seed: int, options: Options, steps: Sequence[ChaosStep] | None)
         pairs = zip(seen, expected, strict=True)
         equal = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
         broken = Broken("cores_agree", equal * _COMPARED_S, "not the same at this time")
+        short = replace(options, core=PYTHON, seconds=broken.time_s)
+        python = replace(python, events=run_seed(seed, short, python.steps).events)
     checked = Counter(python.checked) + Counter(native.checked)
     checked["cores_agree"] += len(seen)
     return replace(python, broken=broken, checked=checked)
@@ -587,7 +593,7 @@ class _Play:
         if step.kind == "ask":
             self._operator.ask(step)
             return
-        timeline.note(str(step).strip())
+        timeline.note(step.what)
         for_ns = round(step.for_s * NS_PER_S)
         if step.kind == "drive":
             self._operator.drive(step.target, for_ns)
@@ -635,6 +641,12 @@ class _Play:
         self._node = None
         self._answers.forget("host")
         self._timeline.after(for_ns, self._start_host)
+
+    def raised(self, error: Exception) -> None:
+        """Note an error of a node's code."""
+        place = extract_tb(error.__traceback__)[-1]
+        found = f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})"
+        self._watch.require("nothing_raises", False, found)
 
     def outcome(self) -> SeedOutcome:
         """Check whether the robot has run again; return the outcome."""

@@ -116,10 +116,15 @@ class ChaosStep:
     for_s: float = 0.0
     value: float = 0.0
 
+    @property
+    def what(self) -> str:
+        """The step without its time."""
+        value = f"{self.value:g}" if self.value else ""
+        lasts = f"for {self.for_s:g} s" if self.for_s else ""
+        return " ".join(filter(None, (self.kind, self.target, value, lasts)))
+
     def __str__(self) -> str:
-        lasts = f" for {self.for_s:g} s" if self.for_s else ""
-        value = f" {self.value:g}" if self.value else ""
-        return f"{self.at_s:7.3f} s  {self.kind} {self.target}{value}{lasts}".rstrip()
+        return f"{self.at_s:7.3f} s  {self.what}"
 
 
 def runs_set(seed: int) -> bool:

@@ -212,11 +212,13 @@ class World(WalkingWorld):
         """Set the robot upright where it is, in its start pose, keeping its heading.
 
         This is what a person would do with a fallen robot. Time continues, and the command stays in
-        force.
+        force. A robot whose simulation has diverged is set down at the origin.
         """
-        self._data.qvel[:] = 0.0
-        heading_rad = float(yaw_rad(self._quat_xyzw()))
-        self._place(self._start, self._data.qpos[:3].copy(), heading_rad)
+        place_m, heading_rad = self._data.qpos[:3].copy(), float(yaw_rad(self._quat_xyzw()))
+        if not np.isfinite([*self._data.qpos, *self._data.qvel]).all():
+            place_m[:], heading_rad = 0.0, 0.0
+        self._data.qvel[:] = self._data.qacc_warmstart[:] = 0.0
+        self._place(self._start, place_m, heading_rad)
         mujoco.mj_forward(self.model, self._data)
 
     def _place(self, start: StartPose, place_m: Array, heading_rad: float) -> None:

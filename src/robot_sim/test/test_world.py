@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import mujoco
@@ -127,6 +128,20 @@ def test_robot_that_lies_on_its_back_is_set_upright_where_it_is(ground: Ground) 
     assert world.tilt_rad == pytest.approx(ground.slope_rad)
     world.step(TICK_NS)
     assert not world.fallen
+
+
+def test_robot_whose_simulation_has_diverged_is_set_upright_at_the_origin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # for MuJoCo's log
+    world = World(pose="standing")
+    world.push([0.0, 1e9, 0.0], 0.3)
+    world.step(300 * MS)
+    assert not np.isfinite(world.sense().joint_pos).all()
+    world.set_upright()
+    world.step(TICK_NS)
+    assert np.isfinite(world.sense().joint_vel).all()
+    np.testing.assert_allclose(world.sense().pos_world[:2], 0.0, atol=0.1)
 
 
 def test_reset_starts_again_exactly() -> None:

@@ -6,8 +6,8 @@
 
 The policy is not run again; the recorded modes, requests, ages, targets and commands are checked
 against the invariants of docs/invariants.md, with the contract and the limits that were in force.
-The exit status is 1 if any is violated. `model_tools replay` checks whether the policy reproduces
-these commands.
+The exit status is 1 if any is violated, and 4 if a recording cannot be read. `model_tools replay`
+checks whether the policy reproduces these commands.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from model_tools.errors import ToolError
 from policy_store.command_line import CommandResult
 from policy_store.report import Cell, Facts, Part, Table, Tone, Verdict
 
@@ -31,8 +32,8 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Check recordings; the exit status is 1 if an invariant is violated.
 
     Returns:
-        For each recording: `ticks`, `checked` and `violated` (counts by invariant), `first` (the
-            first violation of each invariant).
+        For each readable recording: `ticks`, `checked` and `violated` (counts by invariant),
+            `first` (the first violation of each invariant).
     """
     from model_tools.prove.replaying.invariants import (
         INVARIANTS,
@@ -61,7 +62,12 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
             )
         return parts
 
-    flights = [check_flight(path) for path in given.recording]
+    flights, unreadable = list[CheckedFlight](), list[str]()
+    for path in given.recording:
+        try:
+            flights.append(check_flight(path))
+        except ToolError as error:
+            unreadable.append(str(error))
     return CommandResult(
         document={
             str(found.recording.path): {
@@ -74,4 +80,5 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
         },
         text=[part for found in flights for part in shown(found)],
         status=0 if all(flights) else 1,
+        error=ToolError("\n".join(unreadable)) if unreadable else None,
     )

@@ -150,3 +150,16 @@ def test_the_command_says_which_and_where(faulty: Path) -> None:
     changed = remade(faulty, "joint_command", _value("damping", -1.0), RUNNING)
     assert main(["check", str(faulty)]) == 0
     assert main(["check", str(faulty), str(changed)]) == 1
+
+
+def test_a_recording_that_cannot_be_read_does_not_hide_the_others(
+    faulty: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    damaged = tmp_path / "damaged.mcap"
+    damaged.write_bytes(b"no recording")
+    assert main(["check", str(damaged), str(faulty)]) == 4
+    assert str(faulty) in capsys.readouterr().out
+    assert str(damaged) in caplog.text
