@@ -124,7 +124,7 @@ def _find(given: argparse.Namespace) -> str:
     """Fill in the names of the nodes to ask, and print them.
 
     Returns:
-        A notice if no driver was found and that may matter; otherwise empty.
+        A notice if a driver or policy node was not found and that may matter; otherwise empty.
     """
     notice = ""
     given.node, given.driver = (name and full(name) for name in (given.node, given.driver))
@@ -139,6 +139,8 @@ def _find(given: argparse.Namespace) -> str:
         given.node = given.node or the_one_or_none(POLICY_NODE, _LOOK_FOR_S)
     if given.action in _FOLLOWED:
         given.node = given.node or the_one(POLICY_NODE, given.timeout)
+    if given.action in _OF_BOTH and not given.node:
+        notice = "no policy node found"
     names = ", ".join(filter(None, (given.node, given.driver)))
     show(f"robot_operator: {names}{notice and f'; {notice}'}", to=sys.stderr)
     return notice
