@@ -189,7 +189,9 @@ def _parser() -> argparse.ArgumentParser:
         "--hours", type=positive_number, default=2.0, help="duration (default %(default)g)"
     )
     parser.add_argument("--seed", type=int, default=1, help="seed of velocities and faults")
-    parser.add_argument("--output", type=Path, required=True, help="folder for logs and recordings")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="new folder for logs and recordings"
+    )
     return parser
 
 

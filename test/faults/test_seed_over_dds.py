@@ -16,4 +16,4 @@ from tools.chaos.real import run_for_real
 @pytest.mark.ros
 def test_seed_holds_over_dds(tmp_path: Path) -> None:
     said = list[str]()
-    assert run_for_real(3, 40.0, tmp_path / "seed", said.append), said
+    assert run_for_real(21, 60.0, tmp_path / "seed", said.append), said

@@ -6,8 +6,8 @@
     python -m tools.chaos --replay 17 --shrink
 
 For a seed that breaks an invariant, the command prints the seed, the time, the invariant and the
-last 20 events. The same seed gives the same events, bit for bit. docs/invariants.md lists what is
-checked.
+last 20 events. The same seed and --seconds give the same events, bit for bit, in virtual time.
+docs/invariants.md lists what is checked.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pathlib import Path
 
 from examples.demos.runner import own_domain
 from policy_inference.kinds.opening import NATIVE, PYTHON
-from tools.arguments import positive_count, positive_number
+from tools.arguments import positive_count, positive_number, seed
 from tools.chaos.mutation import try_mutants
 from tools.chaos.scenario import BOTH, Options, SeedOutcome, run_seed
 from tools.chaos.soak import soak
@@ -89,7 +89,7 @@ def _run(seeds: range, options: Options, *, jobs: int, shrink: bool) -> int:
             physics = " --physics" if options.physics else ""
             say(
                 f"  repeat it: python -m tools.chaos --replay {outcome.seed} "
-                f"--seconds {options.seconds:g} --core {options.core}{physics}"
+                f"--seconds {options.seconds} --core {options.core}{physics}"
             )
             if shrink:
                 _shrink(outcome, options)
@@ -115,7 +115,7 @@ def main() -> int:
         help="seeds to run, END not included (default: 0:20)",
     )
     parser.add_argument(
-        "--replay", type=_seeds, metavar="SEED", help="run one seed and print its steps"
+        "--replay", type=seed, metavar="SEED", help="run one seed and print its steps"
     )
     parser.add_argument(
         "--seconds",
@@ -140,13 +140,14 @@ def main() -> int:
         "--mutants",
         type=positive_count,
         metavar="COUNT",
-        help="count how many of these faults, put into the code one at a time, the seeds find",
+        help="insert COUNT faults, one at a time, and count how many the seeds find",
     )
     parser.add_argument(
         "--real",
         type=Path,
         metavar="FOLDER",
-        help="run the seeds in real time as real processes over DDS; folder for their logs",
+        help="run the seeds in real time, as processes over DDS, and write logs to FOLDER; ignores "
+        "--core, --physics, --jobs and --shrink",
     )
     parser.add_argument(
         "--soak",
@@ -156,20 +157,22 @@ def main() -> int:
     )
     given = parser.parse_args()
     options = Options(seconds=given.seconds, core=given.core, physics=given.physics)
+    seeds = given.seeds if given.replay is None else range(given.replay, given.replay + 1)
     if given.mutants:
-        return try_mutants(given.mutants, given.seeds, options, say, given.jobs)
+        return try_mutants(given.mutants, seeds, options, say, given.jobs)
     if given.soak is not None:
-        return soak(given.soak, given.seeds[0], options, say)
-    seeds = given.replay or given.seeds
+        return soak(given.soak, seeds[0], options, say)
     if given.real:
         from tools.chaos.real import run_for_real
 
-        if used := [seed for seed in seeds if (given.real / str(seed)).exists()]:
-            parser.error(f"--real: expected a folder without these seeds, found {used}")
+        try:
+            given.real.mkdir(parents=True)
+        except OSError as error:
+            parser.error(f"--real: expected a new folder: {error}")
         os.environ.update(own_domain(seed=os.getpid()))
-        held = [run_for_real(seed, given.seconds, given.real / str(seed), say) for seed in seeds]
+        held = [run_for_real(each, given.seconds, given.real / str(each), say) for each in seeds]
         return 0 if all(held) else 1
-    if given.replay:
+    if given.replay is not None:
         for step in draw_steps(seeds[0], options.seconds):
             say(str(step))
     return _run(seeds, options, jobs=given.jobs, shrink=given.shrink)

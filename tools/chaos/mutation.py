@@ -52,7 +52,8 @@ def try_mutants(
     """Run the seeds with one fault at a time, and print how many faults they find.
 
     Args:
-        count: Number of faults, spread evenly over the groups, in lines that the seeds execute.
+        count: Number of faults in lines that the seeds execute, the same for each of the four
+            groups, so rounded up to a multiple of 4.
         seeds: Seeds to run until one finds the fault or an error ends the process.
         options: Options for running the seeds.
         say: Prints a line.

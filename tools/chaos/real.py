@@ -3,7 +3,7 @@
 """One seed in real time: an emulated Lite3, its driver and its policy node as processes over DDS.
 
 Of a seed's steps, those that act from outside the processes are run: requests, velocities, second
-senders, faults of the robot and of its link, and stalls and ends of processes.
+senders, faults of the robot and of its link, and stopped and killed processes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from model_tools.prove.replaying.invariants import check_flight
 from policy_core.interfaces import Mode
 from robot_driver.interfaces import MODE_DAMP, DriverPhase
 from robot_operator.nodes.services import RobotServices
-from robot_operator.requests import OperatorRequest
+from robot_operator.requests import OperatorError, OperatorRequest
+from robot_sim.errors import SimError
 from robot_sim.figures import LITE3
 from tools.chaos.operator import OF_SCRIPTS, ChaosOperator
 from tools.chaos.scenario import BUNDLES, MODE_AT, ROGUE_AGAIN_NS, rogue_command
@@ -45,7 +46,7 @@ _OF_LINK = {
     "partition": ("silent:state", "deaf:command"),
 }
 """The emulator's faults for a fault between the robot and its driver."""
-_BUNDLES = {"same": "lite3_walk", "limits": "lite3_crouch", "missing": "missing"}
+_LOADED = {"same": "lite3_walk", "limits": "lite3_crouch", "missing": "missing"}
 _ANSWER_S, _STOPS_WITHIN_S = 10.0, 0.2
 _LOOK_NS, _JOINS_NS, _HELPED_NS = NS_PER_S // 20, NS_PER_S // 5, 4 * NS_PER_S
 """Time between two looks at the nodes; time that a new publisher gets to be discovered; time in
@@ -65,23 +66,23 @@ def run_for_real(seed: int, seconds: float, folder: Path, say: Callable[[str], N
         folder: Folder for logs and flight recordings.
         say: Prints a line.
     """
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        say(f"--real: expected a folder to write in: {error}")
-        return False
+    folder.mkdir(parents=True)
     flights = folder / "flights"
     parameters = {"flight.duration_s": 30.0, "flight.after_s": 0.2, "flight.folder": str(flights)}
     steps = draw_steps(seed, seconds)
-    with Lite3Stack(folder, emulator={"trace_file": ""}, policy=parameters) as robot:
-        robot.operator.wait_for_robot()
-        robot.expect_deaths()
-        play = _RealPlay(robot, seed, steps)
-        play.run(seconds)
-        if play.watch.broken is None:
-            robot.operator.record()
+    try:
+        with Lite3Stack(folder, emulator={"trace_file": ""}, policy=parameters) as robot:
+            robot.operator.wait_for_robot()
+            robot.expect_deaths()
+            play = _RealPlay(robot, seed, steps)
+            play.run(seconds)
+            if play.watch.broken is None:
+                robot.operator.record()
+    except (OperatorError, SimError) as error:
+        say(f"seed {seed}: {error}")
+        return False
     ticks = 0
-    for flight in sorted(flights.glob("*")):
+    for flight in sorted(flights.glob("[!.]*")):
         found = check_flight(flight)
         ticks += found.ticks
         play.watch.checked.update(found.checked)
@@ -109,13 +110,13 @@ class _RealPlay:
         self._faults = list[str]()
         self._ran_ns = self._moved_ns = self._helped_ns = self._listed_until_ns = 0
         self._arrived = deque[Callable[[], None]]()
-        """What the operator's other thread has received and this thread has not yet seen."""
+        """Calls from the operator's other thread, for this thread to make."""
         self._newest, self._sent = b"", set[bytes]()
-        self._silent_from_s = math.inf
+        self._silent_from_s, self._status = math.inf, robot.operator.status
         node = self._node = robot.operator.node
         self._services = RobotServices(node, _POLICY, _DRIVER)
         self._load = node.create_client(LoadBundle, f"{_POLICY}/load")
-        self._dial = node.create_client(SetAuthority, f"{_POLICY}/set_authority")
+        self._set_authority = node.create_client(SetAuthority, f"{_POLICY}/set_authority")
         node.create_subscription(JointCommand, "joint_command", self._hear, 50, raw=True)
         self._operator = ChaosOperator(
             timeline, Random(f"operator {seed}"), self._ask, robot.operator.move
@@ -125,11 +126,12 @@ class _RealPlay:
             timeline.at(round(step.at_s * NS_PER_S), partial(self._begin, step))
 
     def run(self, seconds: float) -> None:
-        began_s, operator = time.monotonic(), self._robot.operator
+        operator = self._robot.operator
+        operator.wait_until(self._is_connected, "all services", _ANSWER_S)
+        began_s = time.monotonic()
 
         def wait(time_ns: int) -> None:
-            due_s = began_s + time_ns / NS_PER_S
-            operator.wait_until(lambda: time.monotonic() >= due_s, "time to pass", _ANSWER_S)
+            time.sleep(max(0.0, began_s + time_ns / NS_PER_S - time.monotonic()))
 
         over_s = max([step.at_s + step.for_s for step in self._steps], default=0.0)
         self.timeline.run(round(seconds * NS_PER_S), wait)
@@ -139,6 +141,11 @@ class _RealPlay:
             in_time = self.timeline.now_ns < latest_ns
             found = f"{operator.mode}: {operator.status.reason}"
             self.watch.require("runs_again", in_time, found)
+
+    def _is_connected(self) -> bool:
+        others = self._load.service_is_ready() and self._set_authority.service_is_ready()
+        both = self._services.ready(OperatorRequest.RESET)
+        return self._services.reaches_policy and others and len(both) == 2
 
     def _hear(self, data: bytes) -> None:
         """Hear a command, on the operator's other thread."""
@@ -156,10 +163,14 @@ class _RealPlay:
         while self._arrived:
             self._arrived.popleft()()
         self._answers.look()
-        status = robot.operator.status
-        if Mode(status.mode) in _MOVING:
+        for process in (robot.emulator, robot.driver, robot.policy):
+            ended = process.status not in (None, -signal.SIGKILL)
+            self.watch.require("nothing_raises", not ended, f"{process.log}: {process.status}")
+        status, before = robot.operator.status, self._status
+        self._status = status
+        if status is not before and Mode(status.mode) in _MOVING:
             self._moved_ns = timeline.now_ns
-        if Mode(status.mode) is Mode.RUN:
+        if status is not before and Mode(status.mode) is Mode.RUN:
             self._ran_ns = timeline.now_ns
         elif timeline.now_ns - max(self._moved_ns, self._helped_ns) > _HELPED_NS:
             self._helped_ns = timeline.now_ns
@@ -172,15 +183,13 @@ class _RealPlay:
     def _ask(self, name: str, value: float) -> None:
         """Send a request to the nodes concerned, without waiting for the answers."""
         self.timeline.note(f"operator: {name} {value:g}" if value else f"operator: {name}")
-        if name == "switch":
-            return
         if name == "load":
-            bundle = str(BUNDLES / _BUNDLES[LOADS[int(value)]])
+            bundle = str(BUNDLES / _LOADED[LOADS[int(value)]])
             self._send("host", name, self._load, LoadBundle.Request(bundle=bundle))
         elif name in OF_SCRIPTS:
             part = {} if name == "authority" else {"joints": ["FL_*"], "rest": RESTS[name]}
             request = SetAuthority.Request(authority=value, **part)
-            self._send("host", name, self._dial, request)
+            self._send("host", name, self._set_authority, request)
         else:
             asked = OperatorRequest(name)
             if asked is OperatorRequest.ESTOP:
@@ -211,39 +220,50 @@ class _RealPlay:
         self._answers.answered(number)
 
     def _begin(self, step: ChaosStep) -> None:
-        timeline, for_ns, robot = self.timeline, round(step.for_s * NS_PER_S), self._robot
-        of_link = _OF_LINK.get(step.kind, ()) if step.target == PAIRS[0] else ()
-        self.began += 1
+        act = self._act_of(step)
+        if act is not None:
+            self.began += 1
+            if step.kind != "ask":
+                self.timeline.note(step.what)
+            act()
+
+    def _act_of(self, step: ChaosStep) -> Callable[[], object] | None:
+        """Return the function that begins a step; None if it cannot act from outside."""
+        for_ns = round(step.for_s * NS_PER_S)
         if step.kind == "ask":
-            self._operator.ask(step)
-            return
-        timeline.note(step.what)
+            return None if step.target == "switch" else partial(self._operator.ask, step)
         if step.kind == "drive":
-            self._operator.drive(step.target, for_ns)
-        elif step.kind == "steer":
-            self._operator.steer(step.value, for_ns)
-        elif step.kind == "rogue":
-            self._send_rogues(step.target, for_ns)
-        elif step.kind == "stall":
-            process = robot.policy if step.target == "host" else robot.driver
-            self._signal(process, signal.SIGSTOP)
-            timeline.after(for_ns, lambda: self._signal(process, signal.SIGCONT))
-            self._answers.wait(step.target, for_ns)
-        elif step.kind == "kill" and robot.policy.status is None:
-            self._signal(robot.policy, signal.SIGKILL)
-            self._answers.forget("host")
-            self._listed_until_ns = timeline.now_ns + _LISTED_NS
-            timeline.after(for_ns, robot.start_policy)
-        elif step.kind == "robot":
-            self._fail([step.target], for_ns)
-        elif step.kind == "unpowered":
-            self._fail([f"motor_off:{joint}" for joint in LITE3.joint_names], for_ns)
-        elif of_link:
-            self._fail(
-                [f"{fault}={step.value}" if step.value else fault for fault in of_link], for_ns
-            )
-        else:
-            self.began -= 1
+            return lambda: self._operator.drive(step.target, for_ns)
+        if step.kind == "steer":
+            return lambda: self._operator.steer(step.value, for_ns)
+        if step.kind == "rogue":
+            return lambda: self._send_rogues(step.target, for_ns)
+        if step.kind == "stall":
+            return lambda: self._stall(step.target, for_ns)
+        if step.kind == "kill" and self._robot.policy.status is None:
+            return lambda: self._kill(for_ns)
+        if step.kind == "robot":
+            return lambda: self._fail([step.target], for_ns)
+        if step.kind == "unpowered":
+            motors = [f"motor_off:{joint}" for joint in LITE3.joint_names]
+            return lambda: self._fail(motors, for_ns)
+        if step.kind in _OF_LINK and step.target == PAIRS[0]:
+            value = f"={step.value}" if step.value else ""
+            faults = [f"{fault}{value}" for fault in _OF_LINK[step.kind]]
+            return lambda: self._fail(faults, for_ns)
+        return None
+
+    def _stall(self, actor: str, for_ns: int) -> None:
+        process = self._robot.policy if actor == "host" else self._robot.driver
+        self._signal(process, signal.SIGSTOP)
+        self.timeline.after(for_ns, lambda: self._signal(process, signal.SIGCONT))
+        self._answers.wait(actor, for_ns)
+
+    def _kill(self, for_ns: int) -> None:
+        self._signal(self._robot.policy, signal.SIGKILL)
+        self._answers.forget("host")
+        self._listed_until_ns = self.timeline.now_ns + _LISTED_NS
+        self.timeline.after(for_ns, self._robot.start_policy)
 
     def _signal(self, process: LoggedProcess, number: signal.Signals) -> None:
         if process.status is None:

@@ -74,10 +74,9 @@ _COMPARED_S = 0.1
 _SAVED_TICKS = 10
 """Number of ticks between saved states that are included in the digest."""
 _SCALES = {"effort": 8.0, "velocity": 4.0}
-"""Scales of a policy that commands efforts, N m, and velocities, rad/s; healthy steps are as large.
-"""
+"""Scales of a policy that commands efforts, N m, and velocities, rad/s; also its `target_step`."""
 _DEMAND = 0.26
-"""Healthy torques of these joints, as shares of the scales; at full speed, the guard clips a few.
+"""`effort_demand` of these joints, as a share of the scales; the guard clips targets at full speed.
 """
 _CLOCK_OFFSETS_S = (0.0, 0.0, 0.0, 0.03, -0.03, -0.7, 5.0)
 """How far the clock of the driver's computer is ahead of the host's, s. If it is behind by more
@@ -643,7 +642,7 @@ class _Play:
         self._timeline.after(for_ns, self._start_host)
 
     def raised(self, error: Exception) -> None:
-        """Note an error of a node's code."""
+        """Record an exception that a node raised."""
         place = extract_tb(error.__traceback__)[-1]
         found = f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})"
         self._watch.require("nothing_raises", False, found)

@@ -29,7 +29,7 @@ _LONGEST_SILENCE_NS = 100_000_000
 
 
 CHAOS_INVARIANTS: Mapping[str, str] = {
-    "nothing_raises": "No node ends with an error of its code.",
+    "nothing_raises": "No exception from its own code ends a node.",
     "sequence_rises": "Command sequence numbers increase by one.",
     "estop_is_final": "After an e-stop, only the fault command is published until `reset` is "
     "granted.",

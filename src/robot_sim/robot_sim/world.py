@@ -216,7 +216,7 @@ class World(WalkingWorld):
         """
         place_m, heading_rad = self._data.qpos[:3].copy(), float(yaw_rad(self._quat_xyzw()))
         if not np.isfinite([*self._data.qpos, *self._data.qvel]).all():
-            place_m[:], heading_rad = 0.0, 0.0
+            place_m[:], heading_rad, self._turn = 0.0, 0.0, None
         self._data.qvel[:] = self._data.qacc_warmstart[:] = 0.0
         self._place(self._start, place_m, heading_rad)
         mujoco.mj_forward(self.model, self._data)

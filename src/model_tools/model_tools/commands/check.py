@@ -6,8 +6,8 @@
 
 The policy is not run again; the recorded modes, requests, ages, targets and commands are checked
 against the invariants of docs/invariants.md, with the contract and the limits that were in force.
-The exit status is 1 if any is violated, and 4 if a recording cannot be read. `model_tools replay`
-checks whether the policy reproduces these commands.
+The exit status is 1 if any is violated, and otherwise 4 if a recording cannot be read.
+`model_tools replay` checks whether the policy reproduces these commands.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from model_tools.errors import ToolError
+from model_tools.errors import ToolError, VerdictError
 from policy_store.command_line import CommandResult
 from policy_store.report import Cell, Facts, Part, Table, Tone, Verdict
 
@@ -68,6 +68,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
             flights.append(check_flight(path))
         except ToolError as error:
             unreadable.append(str(error))
+    unread = (ToolError if all(flights) else VerdictError)("\n".join(unreadable))
     return CommandResult(
         document={
             str(found.recording.path): {
@@ -80,5 +81,5 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
         },
         text=[part for found in flights for part in shown(found)],
         status=0 if all(flights) else 1,
-        error=ToolError("\n".join(unreadable)) if unreadable else None,
+        error=unread if unreadable else None,
     )

@@ -8,7 +8,7 @@ looks like a real robot. The log and the events contain the first ignored datagr
 
 Subscribes: `cmd_vel` (geometry_msgs/Twist), for recording only. Two services (std_srvs/Trigger)
 move the robot as a person would: `~/turn_by_hand` turns it by 90 degrees within 2 s, to check the
-unit of the angular velocity; `~/set_upright` puts it in its start pose, where it is.
+unit of the angular velocity; `~/set_upright` sets it upright in place, in its start pose.
 """
 
 import math
@@ -118,7 +118,7 @@ class Lite3Emulator(PeerGuard, Node, Emulator):
 
     def _on_set_upright(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self.ask(self.host.world.set_upright)
-        response.success, response.message = True, "the robot is in its start pose"
+        response.success, response.message = True, "put down before the next step"
         return response
 
 

@@ -160,6 +160,8 @@ def test_a_recording_that_cannot_be_read_does_not_hide_the_others(
 ) -> None:
     damaged = tmp_path / "damaged.mcap"
     damaged.write_bytes(b"no recording")
+    changed = remade(faulty, "joint_command", _value("damping", -1.0), RUNNING)
+    assert main(["check", str(damaged), str(changed)]) == 1
     assert main(["check", str(damaged), str(faulty)]) == 4
     assert str(faulty) in capsys.readouterr().out
     assert str(damaged) in caplog.text
