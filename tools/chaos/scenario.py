@@ -216,7 +216,9 @@ def run_seed(
         try:
             timeline.run(round(options.seconds * NS_PER_S))
         except Exception as error:  # noqa: BLE001  of any node
-            play.raised(error)
+            play.require_no_error(error)
+        else:
+            play.require_no_error(None)
         return play.outcome()
 
 
@@ -641,11 +643,13 @@ class _Play:
         self._answers.forget("host")
         self._timeline.after(for_ns, self._start_host)
 
-    def raised(self, error: Exception) -> None:
-        """Record an exception that a node raised."""
-        place = extract_tb(error.__traceback__)[-1]
-        found = f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})"
-        self._watch.require("nothing_raises", False, found)
+    def require_no_error(self, error: Exception | None) -> None:
+        """Check that no node has raised an exception."""
+        found = ""
+        if error is not None:
+            place = extract_tb(error.__traceback__)[-1]
+            found = f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})"
+        self._watch.require("nothing_raises", error is None, found)
 
     def outcome(self) -> SeedOutcome:
         """Check whether the robot has run again; return the outcome."""
