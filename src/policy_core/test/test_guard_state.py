@@ -286,14 +286,6 @@ def test_a_tilt_beyond_the_limit_damps_and_latches(strider: Robot) -> None:
     assert_latched(strider, Rule.ATTITUDE)
 
 
-def test_a_tilt_while_another_input_is_stale_damps_and_latches(strider: Robot) -> None:
-    silence_inputs(strider, STALE_AFTER + 1, "joint_states")
-    assert strider.is_in(Mode.HOLD)
-    tilted = quat_xyzw(0.0, 1.01, 0.0)
-    assert_safe(strider.commanded(silent=("joint_states",), quat_xyzw=tilted))
-    assert_latched(strider, Rule.ATTITUDE)
-
-
 def test_without_attitude_limit_the_robot_may_lie() -> None:
     robot = Robot({"safety": {"on_fault": "damp"}}).run()
     robot.tick(quat_xyzw=TILTED)

@@ -155,14 +155,13 @@ Targets* Controller::step(std::int64_t now_ns, std::int64_t deadline_ns,
     reason.fields = state_.not_finite();
     if (reason.fields) return latch(Rule::kNotFinite, reason);
   }
-  // Before HOLD: other inputs may be stale when the robot tips over.
-  if (const double tilt = tilt_beyond(); tilt > 0.0) {
-    return latch(Rule::kAttitude, because(Code::kTilt, tilt));
-  }
   for (std::size_t i = 0; i < inputs_.size(); ++i) {
     const auto& input = inputs_[i];
     if (!input.stops_all() || !input.is_stale(now_ns)) continue;
     return hold(now_ns, stale_rule(input), stale_reason(input, i, now_ns));
+  }
+  if (const double tilt = tilt_beyond(); tilt > 0.0) {
+    return latch(Rule::kAttitude, because(Code::kTilt, tilt));
   }
   if (mode_ == Mode::kHold && held_mode_ != Mode::kRun) resume(now_ns);
   if (mode_ == Mode::kRun || mode_ == Mode::kHold) return run_policy(now_ns, deadline_ns);

@@ -317,11 +317,10 @@ class Controller(Stateful):
             return self._latch(Rule.CLOCK, words.GAP.format(a=gap_ns * 1e-6, limit=limit_ms))
         if names := self._fitness.not_finite():
             return self._latch(Rule.NOT_FINITE, names)
-        # Before HOLD: other inputs may be stale when the robot tips over.
-        if tilt := self._fitness.tilted():
-            return self._latch(Rule.ATTITUDE, tilt)
         if too_old := self._fitness.stale(now_ns):
             return self._hold(now_ns, *too_old)
+        if tilt := self._fitness.tilted():
+            return self._latch(Rule.ATTITUDE, tilt)
         if self.mode is Mode.HOLD and self._held_mode is not Mode.RUN:
             self._resume(now_ns)
         if self.mode in (Mode.RUN, Mode.HOLD):
