@@ -42,7 +42,8 @@ CHAOS_INVARIANTS: Mapping[str, str] = {
     "switches_are_in_order": "A set enters a state exactly once for each granted `switch`, or as "
     "its contract says, and at no other time.",
     "runs_again": "Within 15 s after all faults have ended, the robot runs again.",
-    "tilted_is_a_fault": "Motion ends when the robot tilts beyond its limit.",
+    "tilted_is_a_fault": "Motion ends when the robot tilts beyond its limit; while an "
+    "input is stale, when HOLD ends.",
     "limits_not_looser": "No limit in force is looser than the contract's.",
     "velocity_in_range": "The policy receives no velocity command outside the contract's range.",
     "cores_agree": "With `--core both`, the Python and the native core give the same results, bit "
@@ -216,7 +217,10 @@ class HostWatch:
         """Check a tick, right after its command was published."""
         self._see(policy)
         self._number += 1
-        if tick.mode is not Mode.DAMP and self._gravity is not None:
+        waits = tick.mode is Mode.HOLD and any(
+            each.is_stale(tick.now_ns) for each in tick.inputs.values()
+        )
+        if tick.mode is not Mode.DAMP and not waits and self._gravity is not None:
             is_upright = tick.state.flat[self._gravity][2] <= self._least_upright
             self._watch.require("tilted_is_a_fault", is_upright, tick.mode.name)
         if self._shown is not None and self._range is not None:
