@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
+from policy_msgs.srv import SetAuthority
+
 from policy_core.interfaces import Mode
 from robot_driver.interfaces import DriverPhase
 from robot_operator.nodes.settings import PARAMETERS, pilot_settings
@@ -20,6 +22,12 @@ OF_SCRIPTS = ("load", "authority", "switch", *RESTS)
 _PRESSED_AGAIN_NS, _CONFIRMED_NS = 100_000_000, 200_000_000
 _RUNS_ASKED = 6
 """Number of requests to run, one after another, after which the operator gives control back."""
+
+
+def authority_request(name: str, share: float) -> SetAuthority.Request:
+    """Return the request for `authority`, or for one of `RESTS`, which concern one leg."""
+    part = {} if name == "authority" else {"joints": ["FL_*"], "rest": RESTS[name]}
+    return SetAuthority.Request(authority=share, **part)
 
 
 class ChaosOperator:

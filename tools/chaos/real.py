@@ -30,9 +30,9 @@ from robot_operator.nodes.services import RobotServices
 from robot_operator.requests import OperatorError, OperatorRequest
 from robot_sim.errors import SimError
 from robot_sim.figures import LITE3
-from tools.chaos.operator import OF_SCRIPTS, ChaosOperator
+from tools.chaos.operator import OF_SCRIPTS, ChaosOperator, authority_request
 from tools.chaos.scenario import BUNDLES, MODE_AT, ROGUE_AGAIN_NS, rogue_command
-from tools.chaos.steps import LOADS, PAIRS, RESTS, ChaosStep, draw_steps
+from tools.chaos.steps import LOADS, PAIRS, ChaosStep, draw_steps, end_s
 from tools.chaos.timeline import NS_PER_S, VirtualTimeline
 from tools.chaos.watch import AnswerWatch, ChaosWatch
 from tools.robot_faults.lite3 import Lite3Stack
@@ -54,7 +54,6 @@ DAMP after which a person sets the robot upright.
 """
 _LISTED_NS, _AGAIN_NS = 25 * NS_PER_S, 40 * NS_PER_S
 """Time for which DDS may list a killed process; time after the steps in which it must run again."""
-_MOVING = (Mode.STAND, Mode.READY, Mode.RUN, Mode.HOLD)
 
 
 def run_for_real(seed: int, seconds: float, folder: Path, say: Callable[[str], None]) -> bool:
@@ -133,10 +132,10 @@ class _RealPlay:
         def wait(time_ns: int) -> None:
             time.sleep(max(0.0, began_s + time_ns / NS_PER_S - time.monotonic()))
 
-        over_s = max([step.at_s + step.for_s for step in self._steps], default=0.0)
+        over_ns = round(end_s(self._steps) * NS_PER_S)
         self.timeline.run(round(seconds * NS_PER_S), wait)
         latest_ns = self.timeline.now_ns + _AGAIN_NS
-        while not self.timeline.ended and self._ran_ns <= over_s * NS_PER_S:
+        while not self.timeline.ended and self._ran_ns <= over_ns:
             self.timeline.run(self.timeline.now_ns + NS_PER_S, wait)
             in_time = self.timeline.now_ns < latest_ns
             found = f"{operator.mode}: {operator.status.reason}"
@@ -166,17 +165,18 @@ class _RealPlay:
         for process in (robot.emulator, robot.driver, robot.policy):
             ended = process.status not in (None, -signal.SIGKILL)
             self.watch.require("nothing_raises", not ended, f"{process.log}: {process.status}")
-        status, before = robot.operator.status, self._status
-        self._status = status
-        if status is not before and Mode(status.mode) in _MOVING:
-            self._moved_ns = timeline.now_ns
-        if status is not before and Mode(status.mode) is Mode.RUN:
-            self._ran_ns = timeline.now_ns
-        elif timeline.now_ns - max(self._moved_ns, self._helped_ns) > _HELPED_NS:
+        before, status = self._status, robot.operator.status
+        self._status, mode = status, Mode(status.mode)
+        if status is not before:  # otherwise, the node may have ended
+            if mode is not Mode.DAMP:
+                self._moved_ns = timeline.now_ns
+            if mode is Mode.RUN:
+                self._ran_ns = timeline.now_ns
+        if timeline.now_ns - max(self._moved_ns, self._helped_ns) > _HELPED_NS:
             self._helped_ns = timeline.now_ns
             timeline.note("a person sets the robot upright")
             robot.set_upright()
-        self._operator.hear(Mode(status.mode), status.latched, status.authority)
+        self._operator.hear(mode, status.latched, status.authority)
         if robot.driver_status is not None:
             self._operator.hear_driver(DriverPhase(robot.driver_status.state))
 
@@ -187,9 +187,7 @@ class _RealPlay:
             bundle = str(BUNDLES / _LOADED[LOADS[int(value)]])
             self._send("host", name, self._load, LoadBundle.Request(bundle=bundle))
         elif name in OF_SCRIPTS:
-            part = {} if name == "authority" else {"joints": ["FL_*"], "rest": RESTS[name]}
-            request = SetAuthority.Request(authority=value, **part)
-            self._send("host", name, self._set_authority, request)
+            self._send("host", name, self._set_authority, authority_request(name, value))
         else:
             asked = OperatorRequest(name)
             if asked is OperatorRequest.ESTOP:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from policy_msgs.msg import JointCommand
-from policy_msgs.srv import LoadBundle, SetAuthority, SwitchState
+from policy_msgs.srv import LoadBundle, SwitchState
 from std_srvs.srv import Trigger
 
 from lite3_driver.wire import JOINT_NAMES
@@ -35,7 +35,7 @@ from tools.chaos.driver import ChaosDriver, HoldingLite3, SlowLite3
 from tools.chaos.host import ChaosKind, ChaosNode, ChaosSetKind, Scene, virtual_host
 from tools.chaos.network import VirtualChannel
 from tools.chaos.node import drive
-from tools.chaos.operator import OF_SCRIPTS, ChaosOperator
+from tools.chaos.operator import OF_SCRIPTS, ChaosOperator, authority_request
 from tools.chaos.robot import VirtualRobot
 from tools.chaos.steps import (
     LOADS,
@@ -45,6 +45,7 @@ from tools.chaos.steps import (
     STATES,
     ChaosStep,
     draw_steps,
+    end_s,
     runs_set,
 )
 from tools.chaos.timeline import NS_PER_S, VirtualClock, VirtualTimeline
@@ -507,8 +508,7 @@ class _Play:
                 self._of_host.switch_granted(STATES[int(value)])
             done(response)
         elif name == "authority" or name in RESTS:
-            part = {} if name == "authority" else {"joints": ["FL_*"], "rest": RESTS[name]}
-            done(node.handlers["set_authority"](SetAuthority.Request(authority=value, **part)))
+            done(node.handlers["set_authority"](authority_request(name, value)))
         else:
             if name == "estop":
                 self._of_host.pressed()
@@ -653,7 +653,7 @@ class _Play:
 
     def outcome(self) -> SeedOutcome:
         """Check whether the robot has run again; return the outcome."""
-        over_s = max([step.at_s + step.for_s for step in self._steps], default=0.0)
+        over_s = end_s(self._steps)
         if not self._timeline.ended and over_s <= self._options.seconds - QUIET_S:
             ran_s = self._ran_ns / NS_PER_S
             self._watch.require("runs_again", ran_s > over_s, f"last at {ran_s:.3f} s")

@@ -171,6 +171,11 @@ def draw_steps(seed: int, seconds: float) -> tuple[ChaosStep, ...]:
     return tuple(sorted(steps, key=lambda step: step.at_s))
 
 
+def end_s(steps: Sequence[ChaosStep]) -> float:
+    """Return the time at which the last fault ends; 0 without steps."""
+    return max([step.at_s + step.for_s for step in steps], default=0.0)
+
+
 def _released_before(at_s: float) -> ChaosStep:
     """Return a request after which the operator takes control again at about this time."""
     before_s = round(max(0.0, at_s - _AGAIN_S), 3)

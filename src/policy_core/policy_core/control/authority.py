@@ -174,8 +174,6 @@ class Authority(Stateful):
 
     def advance(self) -> None:
         """Move the shares and the rest targets one RUN tick closer to the requested values."""
-        if not self.is_partial:
-            return
         step, gap = self._step, self.wanted - self.share
         moved = self.share + np.copysign(step, gap)
         self.share[:] = np.where(np.abs(gap) <= step, self.wanted, moved)

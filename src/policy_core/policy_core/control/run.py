@@ -120,9 +120,10 @@ class Run(Stateful):
     def _fill(self, share: float) -> None:
         """Write the policy's command and gains to `targets`, with authority and `share` applied."""
         self._policy.action.fill(self.targets)
-        self.authority.advance()
         if self.authority.is_partial:
-            self.authority.mix(self.targets, self._unposed)
+            self.authority.advance()
+            if self.authority.is_partial:
+                self.authority.mix(self.targets, self._unposed)
         if share < 1.0:
             self._blend(share)
 
