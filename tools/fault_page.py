@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 r"""Write docs/faults.md from the results of `test/faults/every_fault.py`.
 
-Build and source the workspace of my_robot (docs/bring_your_robot.md). Then, with no other ROS nodes
-on the machine, run in a shell that may use real-time priorities up to 50:
+Build and source the workspace of my_robot (docs/bring_your_robot.md), and give the folder of a G1's
+bundle in G1_BUNDLE (docs/isaac_lab.md). Then, with no other ROS nodes on the machine, run in a
+shell that may use real-time priorities up to 50:
 
-for robot in lite3 go2 arm my_robot; do
+for robot in lite3 go2 g1 arm my_robot; do
   python -m pytest -n 0 -m acceptance -k "$robot:" --junitxml out/faults/$robot.xml \
     test/faults/every_fault.py
 done
@@ -47,11 +48,20 @@ not renewed: a driver tolerates each of these for 100 ms; a walking policy toler
 for 40 ms, then holds for 100 ms. The limit is 5 s if only the robot's motion reveals the fault, or
 if one process has to damp on behalf of another.
 """
-ROBOTS = {"lite3": "Lite3", "go2": "Go2", "arm": "SO-101 arm", "my_robot": "my_robot"}
+ROBOTS = {
+    "lite3": "Lite3",
+    "go2": "Go2",
+    "g1": "G1",
+    "arm": "SO-101 arm",
+    "my_robot": "my_robot",
+}
 NOTES = {
     "lite3": "The robot walks at 0.5 m/s. Its own computer damps after 1 s without commands.",
     "go2": """The robot walks at 0.5 m/s. Its own computer keeps executing the last command. When
 the driver exits, its link process lowers the robot for 2 s; then the drives only damp.""",
+    "g1": """The robot walks at 0.5 m/s with a published policy
+([which](verified.md#policies-trained-in-isaac-lab)), after a hoist has let it down. It has no foot
+contacts, and falls when it is damped.""",
     "arm": """The arm reaches for a cube. There is no driver between policy and arm: here, *driver*
 means that a command expired, 200 ms after it was sent. The policy node tolerates missing
 images for 500 ms, keeps its last target for 1 s, and then holds the measured pose, which counts as

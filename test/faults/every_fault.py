@@ -9,6 +9,7 @@ from the results.
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tools.robot_faults import arm, go2, lite3
+from tools.robot_faults import arm, g1, go2, lite3
 from tools.robot_faults.cases import BadStart, Case
 from tools.robot_faults.stack import Stack
 from tools.robot_faults.trial import Ending, KeptRobot, try_bad_start, try_case
@@ -30,6 +31,8 @@ ROBOTS: dict[str, tuple[Any, type[Stack]]] = {
     "go2": (go2, go2.Go2Stack),
     "arm": (arm, arm.ArmStack),
 }
+if g1.BUNDLE in os.environ:
+    ROBOTS["g1"] = g1, g1.G1Stack
 with suppress(ModuleNotFoundError):  # its workspace is not sourced
     from tools.robot_faults import my_robot
 

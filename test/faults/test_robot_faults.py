@@ -18,7 +18,7 @@ from robot_sim.lite3_host import Lite3Fault
 from robot_sim.unitree_state import UnitreeFault
 from testkit.wording import check_wording
 from tools.fault_page import make_matrix, make_page, read_results
-from tools.robot_faults import arm, go2, lite3
+from tools.robot_faults import arm, g1, go2, lite3
 from tools.robot_faults.cases import Case
 from tools.robot_faults.relay import RelayFault
 from tools.robot_faults.trial import Ending, try_case
@@ -28,9 +28,10 @@ pytestmark = pytest.mark.ros
 ROBOTS: dict[str, tuple[Any, type[Fault]]] = {
     "lite3": (lite3, Lite3Fault),
     "go2": (go2, UnitreeFault),
+    "g1": (g1, UnitreeFault),
     "arm": (arm, RelayFault),
 }
-# `mode_machine` is in the messages of a G1; to turn or to hold a robot is no fault.
+# A G1 has the faults of a Go2, and `mode_machine`; to turn or to hold a robot is no fault.
 UNTRIED = {"machine", "turned", "hung"}
 
 
@@ -55,6 +56,7 @@ def test_every_planned_fault_is_one_that_the_emulator_knows(faulty_robot: tuple[
     assert len(faults.parse_all(planned(module))) == len(planned(module))
 
 
+@pytest.mark.parametrize("faulty_robot", ["lite3", "go2", "arm"], indirect=True)
 def test_every_kind_of_fault_of_a_host_is_tried(faulty_robot: tuple[Any, Any]) -> None:
     module, faults = faulty_robot
     tried = {text.split(":")[0] for text in planned(module)}
@@ -109,7 +111,7 @@ def test_page_has_the_limit_and_the_time_and_dashes_what_has_no_meaning() -> Non
 
 def test_page_names_robots_that_were_not_measured() -> None:
     page = make_page([result("`drop:imu`", "goes on")])
-    assert "Not measured: Lite3, SO-101 arm, my_robot" in page
+    assert "Not measured: Lite3, G1, SO-101 arm, my_robot" in page
     assert "## Lite3" not in page
 
 

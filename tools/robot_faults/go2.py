@@ -82,8 +82,13 @@ class Go2Stack(Stack):
 
 def cases() -> list[Case]:
     """Return all fault cases of a walking robot, in the order of the table."""
+    return cases_with("FL_thigh_joint", "FL_calf_joint", "FR_calf_joint")
+
+
+def cases_with(*legs: str) -> list[Case]:
+    """Return the cases of a Unitree robot; see `of_the_robot` for `legs`."""
     return [
-        *of_the_robot("FL_thigh_joint", "FL_calf_joint", "FR_calf_joint"),
+        *of_the_robot(*legs),
         *(
             planned("robot", text, within_ms=SOON_MS)
             for text in ("motors:state=6", "not_unit:imu", "xyzw:imu")

@@ -230,7 +230,7 @@ class Stack:
 
     def require_walking(self) -> None:
         """Raise OperatorError unless the robot follows the policy."""
-        newest = self.events()[-1].event
+        newest = [event.event for event in self.events() if event.event != "faults"][-1]
         if newest != "following":
             raise OperatorError(
                 f"walk: expected a robot that walks, found the host {newest}, the "
