@@ -71,7 +71,7 @@ def bad_starts() -> list[BadStart]:
     """Return all cases in which control must be refused."""
     return [
         *(start for start in go2.bad_starts() if start.what not in _OF_A_GO2),
-        BadStart(what="a Go2 instead of a G1", emulator={"robot": "go2"}, says="another kind of"),
+        BadStart(what="a Go2 instead of a G1", emulator={"robot": "go2"}, says="a different kind"),
         BadStart(
             what="a G1 with 23 joints", emulator={"faults": ["machine:state=4"]}, says="23 joints"
         ),
