@@ -24,6 +24,7 @@ from random import Random
 from struct import unpack_from
 
 import numpy as np
+import psutil
 from policy_msgs.msg import JointCommand
 from rclpy.qos import QoSProfile
 
@@ -146,9 +147,8 @@ class LongWalk:
         robot = self._robot
         row = [time_s]
         for process in (robot.policy.pid, robot.driver.pid, robot.link_pid(), robot.emulator.pid):
-            resident = int(Path(f"/proc/{process}/statm").read_text("ascii").split()[1])
-            files = len([*Path(f"/proc/{process}/fd").iterdir()])
-            row += [resident * os.sysconf("SC_PAGE_SIZE") / _MIB, files]
+            watched = psutil.Process(process)
+            row += [watched.memory_info().rss / _MIB, watched.num_fds()]
         self._memory.append(row)
 
     def show(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,19 @@ ROOT = Path(__file__).resolve().parents[2]
 SHORT = Options(seconds=6.0)
 LOAD = ChaosStep(at_s=0.3, kind="ask", target="load")
 KILLED = ChaosStep(at_s=5.0, kind="kill", target="host", for_s=1.0)
+
+
+def run_unbroken(seed: int, options: Options, steps: Sequence[ChaosStep]) -> SeedOutcome:
+    outcome = run_seed(seed, options, steps)
+    checked.update(outcome.checked)
+    assert outcome.broken is None, outcome.events
+    return outcome
+
+
+def broken_in(seed: int, options: Options, steps: Sequence[ChaosStep]) -> str | None:
+    """Return the name of the broken invariant."""
+    broken = run_seed(seed, options, steps).broken
+    return broken.name if broken else None
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +78,7 @@ def test_core_that_does_something_else_is_found(monkeypatch: pytest.MonkeyPatch)
 
 def test_robot_runs_again_after_an_estop() -> None:
     stop = ChaosStep(at_s=1.9, kind="ask", target="estop")
-    outcome = run_seed(3, replace(SHORT, seconds=17.0), [stop])
-    checked.update(outcome.checked)
-    assert outcome.broken is None, outcome.events
+    outcome = run_unbroken(3, replace(SHORT, seconds=17.0), [stop])
     assert outcome.modes["RUN"] > 5.0
     assert {"estop", "take_control", "stand", "run"} <= {*outcome.granted}
 
@@ -92,16 +104,12 @@ def test_load_whose_answer_is_not_what_was_done_is_found(
         raise RefusedError("refused")
 
     monkeypatch.setattr(ChaosNode, "switch_to", switch_to)
-    broken = run_seed(3, SHORT, [LOAD]).broken
-    assert broken is not None
-    assert broken.name == "loads_are_in_order"
+    assert broken_in(3, SHORT, [LOAD]) == "loads_are_in_order"
 
 
 def test_load_during_another_one_is_refused_and_changes_nothing() -> None:
     during = replace(LOAD, at_s=LOAD.at_s + 0.05, value=1.0)
-    outcome = run_seed(3, SHORT, [LOAD, during])
-    checked.update(outcome.checked)
-    assert outcome.broken is None, outcome.events
+    outcome = run_unbroken(3, SHORT, [LOAD, during])
     assert outcome.checked["loads_are_in_order"] == 3  # two answers and a change
     assert outcome.granted["load"] == 1
 
@@ -110,9 +118,7 @@ def test_load_during_another_one_is_refused_and_changes_nothing() -> None:
 def test_refused_switch_that_is_made_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     switch = ChaosStep(at_s=8.0, kind="ask", target="switch", value=1.0)
     unknown = replace(switch, value=2.0)
-    outcome = run_seed(5, replace(SHORT, seconds=10.0), [switch])
-    checked.update(outcome.checked)
-    assert outcome.broken is None, outcome.events
+    outcome = run_unbroken(5, replace(SHORT, seconds=10.0), [switch])
     assert outcome.granted["switch"] == 1
     ask = PolicySet.ask
 
@@ -121,9 +127,7 @@ def test_refused_switch_that_is_made_is_found(monkeypatch: pytest.MonkeyPatch) -
         ask(self, to)
 
     monkeypatch.setattr(PolicySet, "ask", ask_anyway)
-    broken = run_seed(5, replace(SHORT, seconds=10.0), [unknown]).broken
-    assert broken is not None
-    assert broken.name == "switches_are_in_order"
+    assert broken_in(5, replace(SHORT, seconds=10.0), [unknown]) == "switches_are_in_order"
 
 
 @pytest.mark.violates("expired_is_not_followed")
@@ -141,9 +145,8 @@ def test_driver_that_follows_expired_commands_is_found_and_its_schedule_shrunk(
         KILLED,
     ]
 
-    def breaks(some: object) -> bool:
-        found = run_seed(3, SHORT, some).broken  # type: ignore[arg-type]
-        return found is not None and found.name == "expired_is_not_followed"
+    def breaks(some: Sequence[ChaosStep]) -> bool:
+        return broken_in(3, SHORT, some) == "expired_is_not_followed"
 
     assert shrunk(steps, breaks) == (KILLED,)
 
@@ -151,18 +154,14 @@ def test_driver_that_follows_expired_commands_is_found_and_its_schedule_shrunk(
 @pytest.mark.violates("velocity_in_range")
 def test_command_outside_the_range_of_the_policy_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     steer = ChaosStep(at_s=8.0, kind="steer", for_s=0.5, value=3.0)
-    outcome = run_seed(3, replace(SHORT, seconds=9.0), [steer])
-    checked.update(outcome.checked)
-    assert outcome.broken is None, outcome.events
+    run_unbroken(3, replace(SHORT, seconds=9.0), [steer])
     made = CommandFader.__init__
 
     def make(self: CommandFader, out: Any, trained: Any, *args: Any) -> None:
         made(self, out, None, *args)
 
     monkeypatch.setattr(CommandFader, "__init__", make)
-    broken = run_seed(3, replace(SHORT, seconds=9.0), [steer]).broken
-    assert broken is not None
-    assert broken.name == "velocity_in_range"
+    assert broken_in(3, replace(SHORT, seconds=9.0), [steer]) == "velocity_in_range"
 
 
 @pytest.mark.violates("limits_not_looser")
@@ -172,9 +171,7 @@ def test_longer_timeout_than_that_of_the_contract_is_found(monkeypatch: pytest.M
         return replace(limits, state_timeout_ns=2 * limits.state_timeout_ns)
 
     monkeypatch.setattr(loading, "limits_in_force", loosened)
-    broken = run_seed(3, SHORT, []).broken
-    assert broken is not None
-    assert broken.name == "limits_not_looser"
+    assert broken_in(3, SHORT, []) == "limits_not_looser"
 
 
 @pytest.mark.violates("checked_before_following")
@@ -182,21 +179,15 @@ def test_driver_that_does_not_check_whether_its_robot_obeys_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(following, "_FIRST_S", 0.1)
-    broken = run_seed(3, SHORT, []).broken
-    assert broken is not None
-    assert broken.name == "checked_before_following"
+    assert broken_in(3, SHORT, []) == "checked_before_following"
 
 
 @pytest.mark.violates("no_joint_is_limp")
 def test_driver_that_lets_a_joint_go_limp_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     limp = ChaosStep(at_s=8.0, kind="rogue", target="limp")
-    outcome = run_seed(3, replace(SHORT, seconds=9.0), [limp])
-    checked.update(outcome.checked)
-    assert outcome.broken is None, outcome.events
+    run_unbroken(3, replace(SHORT, seconds=9.0), [limp])
     monkeypatch.setattr(following, "_LEAST_GAINS", 0.0)
-    broken = run_seed(3, replace(SHORT, seconds=9.0), [limp]).broken
-    assert broken is not None
-    assert broken.name == "no_joint_is_limp"
+    assert broken_in(3, replace(SHORT, seconds=9.0), [limp]) == "no_joint_is_limp"
 
 
 @pytest.mark.violates("newest_is_followed")
@@ -205,9 +196,7 @@ def test_driver_that_damps_a_joint_with_little_damping_is_found(
 ) -> None:
     slack = ChaosStep(at_s=8.0, kind="rogue", target="slack")
     monkeypatch.setattr(following, "_LEAST_GAINS", 1.0)
-    broken = run_seed(3, replace(SHORT, seconds=9.0), [slack]).broken
-    assert broken is not None
-    assert broken.name == "newest_is_followed"
+    assert broken_in(3, replace(SHORT, seconds=9.0), [slack]) == "newest_is_followed"
 
 
 @pytest.mark.violates("following_ends_for_cause")
@@ -222,14 +211,11 @@ def test_driver_that_stops_following_without_cause_is_found(
         return valid(self, now_ns)
 
     monkeypatch.setattr(Follower, "valid", tires)
-    broken = run_seed(3, replace(SHORT, seconds=9.0), []).broken
-    assert broken is not None
-    assert broken.name == "following_ends_for_cause"
+    assert broken_in(3, replace(SHORT, seconds=9.0), []) == "following_ends_for_cause"
 
 
 def test_policy_that_is_killed_leaves_a_robot_that_damps() -> None:
-    outcome = run_seed(3, SHORT, [KILLED])
-    assert outcome.broken is None, outcome.events
+    outcome = run_unbroken(3, SHORT, [KILLED])
     assert any("DAMPING" in event for event in outcome.events)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -90,7 +90,7 @@ def run_for_real(seed: int, seconds: float, folder: Path, say: Callable[[str], N
     broken = play.watch.broken
     say(
         f"seed {seed}: {play.began} steps, {play.watch.checked.total()} checks, {ticks} recorded "
-        f"ticks; granted: {dict(play.granted)}; {broken or 'all hold'}"
+        f"ticks; granted: {dict(play.answers.granted)}; {broken or 'all hold'}"
     )
     for event in play.timeline.events if broken else ():
         say(f"  {event}")
@@ -104,8 +104,8 @@ class _RealPlay:
         self._robot, self._steps = robot, steps
         self.timeline = timeline = VirtualTimeline()
         self.watch = ChaosWatch(timeline)
-        self._answers = AnswerWatch(self.watch, timeline)
-        self.granted, self.began = Counter[str](), 0
+        self.answers = AnswerWatch(self.watch, timeline)
+        self.began = 0
         self._faults = list[str]()
         self._ran_ns = self._moved_ns = self._helped_ns = self._listed_until_ns = 0
         self._arrived = deque[Callable[[], None]]()
@@ -161,7 +161,7 @@ class _RealPlay:
         robot, timeline = self._robot, self.timeline
         while self._arrived:
             self._arrived.popleft()()
-        self._answers.look()
+        self.answers.look()
         for process in (robot.emulator, robot.driver, robot.policy):
             ended = process.status not in (None, -signal.SIGKILL)
             self.watch.require("nothing_raises", not ended, f"{process.log}: {process.status}")
@@ -203,19 +203,13 @@ class _RealPlay:
         if actor == "host" and self.timeline.now_ns < self._listed_until_ns:
             client.call_async(request)  # the killed process, which DDS still lists, may get it
             return
-        number = self._answers.asked(actor, name, _ANSWER_S)
+        take = self.answers.asked(actor, name, _ANSWER_S)
 
         def answered(future: Any) -> None:
             response = future.result()
-            self._arrived.append(lambda: self._answered(number, actor, name, response))
+            self._arrived.append(lambda: take(response))
 
         client.call_async(request).add_done_callback(answered)
-
-    def _answered(self, number: int, actor: str, name: str, response: Any) -> None:
-        said = "granted" if response.success else f"refused: {response.message[:80]}"
-        self.timeline.note(f"{actor}: {name}: {said}")
-        self.granted[name] += response.success
-        self._answers.answered(number)
 
     def _begin(self, step: ChaosStep) -> None:
         act = self._act_of(step)
@@ -255,11 +249,11 @@ class _RealPlay:
         process = self._robot.policy if actor == "host" else self._robot.driver
         self._signal(process, signal.SIGSTOP)
         self.timeline.after(for_ns, lambda: self._signal(process, signal.SIGCONT))
-        self._answers.wait(actor, for_ns)
+        self.answers.wait(actor, for_ns)
 
     def _kill(self, for_ns: int) -> None:
         self._signal(self._robot.policy, signal.SIGKILL)
-        self._answers.forget("host")
+        self.answers.forget("host")
         self._listed_until_ns = self.timeline.now_ns + _LISTED_NS
         self.timeline.after(for_ns, self._robot.start_policy)
 

@@ -354,7 +354,7 @@ class _Play:
         self._watch = ChaosWatch(timeline)
         self._answers = AnswerWatch(self._watch, timeline)
         self._of_driver = VirtualDriverWatch(self._watch, holds=_holds_pose(seed))
-        self._ticks_in, self._granted = Counter[str](), Counter[str]()
+        self._ticks_in = Counter[str]()
         self._reason, self._ran_ns = "", -1
         self._stalled_until_ns = {"host": 0, "driver": 0}
         self._network_faults = list[ChaosStep]()
@@ -516,15 +516,7 @@ class _Play:
 
     def _asked(self, actor: str, name: str) -> Callable[[Any], None]:
         """Expect an answer; return the function that receives it."""
-        number = self._answers.asked(actor, name, _WITHIN_S.get(name, _AT_ONCE_S))
-
-        def answered(response: Any) -> None:
-            said = "granted" if response.success else f"refused: {response.message[:80]}"
-            self._timeline.note(f"{actor}: {name}: {said}")
-            self._granted[name] += response.success
-            self._answers.answered(number)
-
-        return answered
+        return self._answers.asked(actor, name, _WITHIN_S.get(name, _AT_ONCE_S))
 
     def _press_host(self) -> None:
         assert self._node is not None
@@ -666,5 +658,5 @@ class _Play:
             digest=self._timeline.digest,
             checked=self._watch.checked,
             modes={name: ticks * period_s for name, ticks in self._ticks_in.items()},
-            granted=self._granted,
+            granted=self._answers.granted,
         )

@@ -5,18 +5,16 @@
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
+import psutil
 
 from tools.chaos.scenario import Options, run_seed
 from tools.chaos.timeline import NS_PER_S, VirtualTimeline
 
 _LOOK_S = 30.0
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 def soak(hours: float, seed: int, options: Options, say: Callable[[str], None]) -> int:
@@ -25,12 +23,12 @@ def soak(hours: float, seed: int, options: Options, say: Callable[[str], None]) 
     The run fails if an invariant breaks or files are left open.
     """
     samples = list[tuple[float, float, int]]()
+    process = psutil.Process()
 
     def look(timeline: VirtualTimeline) -> None:
         gc.collect()  # a node does this after each load, but not in a seed, where it takes too long
-        resident = int(Path("/proc/self/statm").read_text("ascii").split()[1])
-        files = len([*Path("/proc/self/fd").iterdir()])
-        samples.append((timeline.now_ns / NS_PER_S, resident * _PAGE_BYTES / 2**20, files))
+        mib, files = process.memory_info().rss / 2**20, process.num_fds()
+        samples.append((timeline.now_ns / NS_PER_S, mib, files))
         if len(samples) % 20 == 0:
             say(f"{samples[-1][0]:.0f} s: {samples[-1][1]:.1f} MiB, {files} files")
 

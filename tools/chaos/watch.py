@@ -274,23 +274,32 @@ class VirtualDriverWatch:
 
 
 class AnswerWatch:
-    """Checks that each request is answered once and in time."""
+    """Checks that each request is answered once and in time.
+
+    Attributes:
+        granted: Number of times each request was granted.
+    """
 
     def __init__(self, watch: ChaosWatch, timeline: VirtualTimeline) -> None:
         self._watch, self._timeline = watch, timeline
         self._open = dict[int, tuple[str, str, int]]()
         self._asked = 0
+        self.granted = Counter[str]()
 
-    def asked(self, actor: str, name: str, within_s: float) -> int:
-        """Register a request that has reached an actor; return its number."""
-        self._asked += 1
+    def asked(self, actor: str, name: str, within_s: float) -> Callable[[Any], None]:
+        """Register a request that has reached an actor; return the function for its response."""
+        self._asked = number = self._asked + 1
         due_ns = self._timeline.now_ns + round(within_s * NS_PER_S)
-        self._open[self._asked] = actor, name, due_ns
-        return self._asked
+        self._open[number] = actor, name, due_ns
 
-    def answered(self, number: int) -> None:
-        found = self._open.pop(number, None)
-        self._watch.require("answered_once", found is not None, f"request {number}")
+        def answered(response: Any) -> None:
+            said = "granted" if response.success else f"refused: {response.message[:80]}"
+            self._timeline.note(f"{actor}: {name}: {said}")
+            self.granted[name] += response.success
+            found = self._open.pop(number, None)
+            self._watch.require("answered_once", found is not None, f"request {number}")
+
+        return answered
 
     def forget(self, actor: str) -> None:
         """Expect no answer from a process that was killed."""
