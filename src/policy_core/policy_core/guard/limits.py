@@ -4,6 +4,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from math import inf
 from typing import Any
 
 from policy_core.bundle.body import Body
@@ -73,10 +74,10 @@ def limits_in_force(body: Body, stricter_limits: StricterLimits) -> Limits:
         ours["max_tilt_rad"] = safety.max_tilt_rad
     problems = []
     for field in fields(StricterLimits):
-        value, bound = getattr(stricter_limits, field.name), ours.get(field.name)
+        value, bound = getattr(stricter_limits, field.name), ours.get(field.name, inf)
         if value is None:
             continue
-        if not value > 0.0 or (bound is not None and value > bound):
+        if not 0.0 < value <= bound:
             problems.append(
                 f"{field.name}: expected a value in (0, {bound}], found {value}; "
                 "parameters may tighten the contract's safety, never loosen it"
