@@ -202,7 +202,8 @@ class LinkWatch:
         """Stiffness [n] of the newest command that may be followed."""
         self._state: DriveState | None = None
         self._sent: F64 | None = None
-        self._obeyed_ns = self._seen_ns = self._strained_ns = -NS_PER_S
+        self._seen_ns = self._strained_ns = -NS_PER_S
+        self._ignored_from_ns: int | None = None
         self._is_checked = self._is_foreign = False
         self.checked: Counter[str] = Counter()
 
@@ -324,10 +325,14 @@ class LinkWatch:
         if state is not None and state is not self._state:
             self._state, self._seen_ns = state, now_ns
             if self._sent is None or not _ignores(self._sent, state, self._figures):
-                self._obeyed_ns = now_ns
+                self._ignored_from_ns = None
+            elif self._ignored_from_ns is None:
+                self._ignored_from_ns = now_ns
             if np.abs(state.joint_effort).max() >= self._robot.settings.obeyed_torque_nm:
                 self._strained_ns = now_ns
-        ignored_s = (self._seen_ns - self._obeyed_ns) / NS_PER_S
+        # states may be far apart, and nothing is known of the time between two of them
+        from_ns = self._seen_ns if self._ignored_from_ns is None else self._ignored_from_ns
+        ignored_s = (self._seen_ns - from_ns) / NS_PER_S
         in_control = DriverPhase.DAMPING, DriverPhase.FOLLOWING
         if phase not in in_control:
             if self._phase in in_control and DISOBEYS in reason:
