@@ -219,6 +219,13 @@ def test_policy_that_is_killed_leaves_a_robot_that_damps() -> None:
     assert any("DAMPING" in event for event in outcome.events)
 
 
+def test_driver_gives_back_a_deaf_robot_whose_states_are_far_apart() -> None:
+    slow = ChaosStep(at_s=2.5, kind="slow", target="robot-driver", for_s=1.5, value=0.09)
+    deaf = ChaosStep(at_s=2.8, kind="robot", target="deaf:command", for_s=4.0)
+    outcome = run_unbroken(3, SHORT, [slow, deaf])
+    assert any("ignores commands" in event for event in outcome.events)
+
+
 def test_steps_are_those_of_the_seed() -> None:
     assert draw_steps(5, 60.0) == draw_steps(5, 60.0)
     assert len({len(draw_steps(seed, 60.0)) for seed in range(20)}) > 5
