@@ -25,6 +25,8 @@ that pull, N m.
 _LIMP_DAMPING = 5.0
 _NOISE_RAD = 2e-4
 _HELPED_NS = 3 * NS_PER_S
+_PUSH_N, _PUSH_S = 100.0, 0.1
+"""Force of a push per radian of roll, and its duration."""
 
 
 class QuickBody:
@@ -174,8 +176,12 @@ class VirtualRobot:
             world.set_upright()
 
     def tip(self, roll_rad: float) -> None:
-        if isinstance(self.host.world, QuickBody):
-            self.host.world.roll_rad = roll_rad
+        """Roll the robot; in MuJoCo, push it to the left, more for a larger roll."""
+        world: Any = self.host.world
+        if isinstance(world, QuickBody):
+            world.roll_rad = roll_rad
+        elif roll_rad:
+            world.push([0.0, _PUSH_N * roll_rad, 0.0], _PUSH_S)
 
     def set_power(self, *, on: bool) -> None:
         """Switch the power of all motors, but not that of the motion host."""
