@@ -93,11 +93,11 @@ def read_state(data: bytes) -> MyRobotState:
 
 
 class MyRobotReception(StateReception[MyRobotState]):
-    """Accepts every state that is newer than the last, finite, and possible for this robot."""
+    """Accepts states that are newer than the last, finite, possible, and from a working IMU."""
 
     def __init__(self, settings: MyRobotSettings) -> None:
         """Start without a state."""
-        super().__init__(settings, ["unreadable", "not_finite", "old", "implausible"])
+        super().__init__(settings, ["unreadable", "not_finite", "old", "implausible", "frozen_imu"])
         self._topic = settings.state_topic
         self._bounds = StateBounds(FIGURES, [("angular velocity", 50.0), ("acceleration", 200.0)])
 
@@ -115,6 +115,8 @@ class MyRobotReception(StateReception[MyRobotState]):
             return self.reject("old")
         if problem := self._bounds.implausible(state, state.ang_vel, state.lin_acc):
             return self.reject("implausible", problem)
+        if self.imu_stands_still(np.concatenate(state[5:]).tobytes(), now_ns):
+            return self.reject("frozen_imu")
         self.restarted = older
         return self.accept(state, now_ns)
 

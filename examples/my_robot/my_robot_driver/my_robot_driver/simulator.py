@@ -17,10 +17,12 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from my_robot_driver.driver import FIGURES, G_M_S2, JOINT_NAMES
+from robot_sim.errors import SimError
 from robot_sim.world import DriveCommand, World
 
 STATE_RATE_HZ = 500.0
 WATCHDOG_NS = 1_000_000_000
+NOISE_G = 0.002
 MOST_STEPS = 50
 """Maximum number of simulation steps per cycle, so that on a slow machine the robot slows down but
 does not stop.
@@ -35,6 +37,7 @@ class Simulator(Node):
         super().__init__("my_robot_simulator")
         self._world = World()
         self._order = [self._world.joint_names.index(name) for name in JOINT_NAMES]
+        self._noise = np.random.default_rng(0)
         self._begin_s, self._done = time.monotonic(), 0
         self._states = self.create_publisher(LowState, "/my_robot/low_state", 1)
         self.create_subscription(LowCommand, "/my_robot/low_command", self._obey, 1)
@@ -46,18 +49,20 @@ class Simulator(Node):
             return
         fields = (command.angle_deg, command.speed_deg_s, command.torque_nm)
         angle_deg, speed_deg_s, torque_nm = (field.astype(np.float64) for field in fields)
-        self._world.apply(
-            DriveCommand(
-                joint_names=JOINT_NAMES,
-                position=np.radians(angle_deg),
-                velocity=np.radians(speed_deg_s),
-                effort=torque_nm,
-                stiffness=command.stiffness.astype(np.float64),
-                damping=command.damping.astype(np.float64),
-                effort_limit=FIGURES.largest_torque_nm,
-                valid_for_ns=WATCHDOG_NS,
-            )
+        drives = DriveCommand(
+            joint_names=JOINT_NAMES,
+            position=np.radians(angle_deg),
+            velocity=np.radians(speed_deg_s),
+            effort=torque_nm,
+            stiffness=command.stiffness.astype(np.float64),
+            damping=command.damping.astype(np.float64),
+            effort_limit=FIGURES.largest_torque_nm,
+            valid_for_ns=WATCHDOG_NS,
         )
+        try:
+            self._world.apply(drives)
+        except SimError as error:
+            self.get_logger().error(f"command ignored: {error}", throttle_duration_sec=1.0)
 
     def _go_on(self) -> None:
         due = int((time.monotonic() - self._begin_s) * self._world.steps_per_s)
@@ -78,7 +83,10 @@ class Simulator(Node):
             temperature_c=np.full(len(order), 30.0, np.float32),
             orientation_wxyz=np.array([w, x, y, z], np.float32),
             gyro_deg_s=np.degrees(sensors.ang_vel_body).astype(np.float32),
-            acceleration_g=(sensors.lin_acc_body / G_M_S2).astype(np.float32),
+            # a real IMU has noise; the driver treats one without noise as failed
+            acceleration_g=self._noise.normal(sensors.lin_acc_body / G_M_S2, NOISE_G).astype(
+                np.float32
+            ),
         )
 
 
