@@ -34,7 +34,7 @@ entries were measured, but an emulator is not a real robot
 | --- | --- |
 | goes on | the robot keeps walking or reaching for 5 s |
 | `held_too_long` | the policy node damps because of this [rule](safety.md#the-guards-rules) |
-| 98 / 250 ms | measured time until the drives only damp / test limit |
+| 98/250 ms | measured time until the drives only damp / test limit |
 | (`old`) | the driver rejects the robot's data for this reason |
 | driver | the driver damps |
 | requested, started | the policy node damps on request, or because it was restarted |
@@ -182,7 +182,7 @@ def _properties(found: ElementTree.Element | None) -> Row:
 
 
 def make_page(rows: Sequence[Row]) -> str:
-    """Return the page: for each robot, a matrix, requests by people, and refused starts."""
+    """Return the page: each robot's matrix and refused starts, requests, communication faults."""
     found = {robot: [row for row in rows if row["robot"] == robot] for robot in ROBOTS}
     absent = [ROBOTS[robot] for robot in ROBOTS if not found[robot]]
     found = {robot: of_robot for robot, of_robot in found.items() if of_robot}
@@ -191,17 +191,16 @@ def make_page(rows: Sequence[Row]) -> str:
     for robot, of_robot in found.items():
         name = ROBOTS[robot]
         others = [[", ".join(what), end] for end, what in _others(of_robot).items()]
-        people = [[r["what"], _outcomes([r])] for r in of_robot if r["group"] == "people"]
         starts = [[r["what"], _refusal(r)] for r in of_robot if r["group"] == "start"]
         commits = dict.fromkeys(row["commit"] for row in of_robot)
         noun = "commit" if len(commits) == 1 else "commits"
         measured = f"Measured at {noun} {', '.join(f'`{each}`' for each in commits)}."
         parts += [f"## {name}\n", f"{NOTES[robot]}\n{measured}\n", make_matrix(of_robot), ""]
         parts += [_table(["other faults", "end"], others), ""] if others else []
-        parts += [f"### {name}: requests\n", _table(["request", "end"], people), ""]
         if starts:
             parts += [f"### {name}: control is refused\n"]
-            parts += [_table(["before control is taken", "message"], starts), ""]
+            parts += [_table(["before control is taken", "reason"], starts), ""]
+    parts += ["## Requests\n", _requests(found), ""]
     parts += ["## Communication faults\n", _communication(found), ""]
     return "\n".join(parts)
 
@@ -259,7 +258,7 @@ def _outcome_of_all(outcome: str, wanted: str, rows: Sequence[Row]) -> str:
     words = [outcome, *([f"({', '.join(codes)})"] if codes else [])]
     if times:
         range_ms = " to ".join(dict.fromkeys(f"{each(times):.0f}" for each in (min, max)))
-        words.append(f"{range_ms} / {rows[0]['within_ms']} ms")
+        words.append(f"{range_ms}/{rows[0]['within_ms']} ms")
     text = " ".join(words)
     return text if wanted == "True" else f"**{text}**"
 
@@ -282,14 +281,26 @@ def _outcome(row: Row) -> tuple[str, str]:
 
 
 def _refusal(row: Row) -> str:
-    """Return the first clause of a refusal, with its code."""
+    """Return the code of a refusal; if it has none, its first clause."""
     if "ended" not in row:
         return "no result"
     said = re.sub(r"^status \d+: (?:\[[^]]*\] ?)+: ", "", row["ended"])
     rejected = _REJECTED.search(said)
     first = re.split(r"; |: (?!expected)", re.sub(r"[\d.]+:\d{4,5}", "this PC", said))[0]
-    text = f"{first} ({rejected['code']})" if rejected else first
+    text = rejected["code"] if rejected else first
     return text if row["as_wanted"] == "True" else f"**{text}**"
+
+
+def _requests(found: Mapping[str, Sequence[Row]]) -> str:
+    of_people = {
+        robot: {row["what"]: row for row in rows if row["group"] == "people"}
+        for robot, rows in found.items()
+    }
+    lines = [
+        [what, *(_outcomes([rows[what]] if what in rows else []) for rows in of_people.values())]
+        for what in dict.fromkeys(what for rows in of_people.values() for what in rows)
+    ]
+    return _table(["request", *(ROBOTS[robot] for robot in found)], lines)
 
 
 def _communication(found: Mapping[str, Sequence[Row]]) -> str:

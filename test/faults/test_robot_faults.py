@@ -104,7 +104,7 @@ def test_page_has_the_limit_and_the_time_and_dashes_what_has_no_meaning() -> Non
         result("`drop:imu+0.03`", "policy RUN: the policy runs", as_wanted=False),
     ]
     assert cells(make_page(rows), "IMU") == [
-        *("`held_too_long` (`old`) 99 / 250 ms", "**driver 300 / 5000 ms**"),
+        *("`held_too_long` (`old`) 99/250 ms", "**driver 300/5000 ms**"),
         *("–", "–", "goes on", "no result", "**never damped**"),
     ]
 
