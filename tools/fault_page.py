@@ -123,6 +123,7 @@ NO_MEANING = {
     **dict.fromkeys(("joint_states", "imu", "contact"), ("garbage", "wrong")),
     "joint": ("garbage", "slow", "delayed"),
     "remote": tuple(TYPES)[1:],
+    "state": ("garbage", "wrong"),
     "command": ("wrong",),
     "host": tuple(TYPES)[1:-1],
     **dict.fromkeys(("driver", "link", "policy"), _OF_NODES),

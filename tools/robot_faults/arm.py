@@ -82,9 +82,10 @@ def cases() -> list[Case]:
         *(f"slow:{name}=0.3" for name in _CAMERAS),
         *(f"drop:{name}+0.2" for name in _CAMERAS),
         *("late:joint_states=0.1", "slow:joint_states=0.1", "drop:joint_states+0.1"),
-        *("zero:joint_states.position", "bias:joint_states.position=0.3"),
+        *(f"{kind}:joint_states.position" for kind in ("zero", "hold")),
+        *("bias:joint_states.position=0.3", "nan:joint_states.position+0.02"),
         *("late:command=0.1", "slow:command=0.1", "loss:command=0.2", "drop:command+0.1"),
-        *("repeat:command", "bias:command.position=0.3"),
+        *("repeat:command", "bias:command.position=0.3", "nan:command.position"),
     ]
     return [
         *(planned("robot", text, within_ms=within_ms) for text, within_ms in ends),

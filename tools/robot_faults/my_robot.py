@@ -60,7 +60,7 @@ def cases() -> list[Case]:
     """Return all fault cases of a walking robot, in the order of the table."""
     fields = [f"state.{field}" for field in _FIELDS]
     either = [
-        *(f"zero:{field}" for field in fields),
+        *(f"{kind}:{field}" for kind in ("zero", "hold") for field in fields),
         *("bias:state.angle_deg=20", "bias:state.speed_deg_s=200", "bias:state.gyro_deg_s=30"),
         *(f"drop:{way}+0.03" for way in ("state", COMMAND)),
         *(f"{fault}:{way}={value}" for fault, value in _OF_LINKS for way in ("state", COMMAND)),
@@ -71,6 +71,7 @@ def cases() -> list[Case]:
         *(planned("network", f"{kind}:{COMMAND}") for kind in _STOPS),
         planned("network", "repeat:state"),
         *(planned("robot", f"nan:{field}", within_ms=SOON_MS) for field in fields),
+        *(planned("robot", f"nan:{field}+0.02", goes_on=True) for field in fields),
         *(planned("robot", text, goes_on=None) for text in either),
         *of_processes(),
         *of_people(),

@@ -3,9 +3,9 @@
 """Passes on topics' messages with faults, for robots whose simulators cannot inject any.
 
 Faults are written as in `robot_sim.faults`, but without a start: `kind:stream[+s][=value]`. Kinds:
-`drop`; `freeze` (all messages repeat the first), `repeat` (likewise, with fresh stamps); `nan`,
-`garbage` (random bytes), `zero`, `bias` of `stream.field`; `slow` (seconds between messages),
-`late` (seconds), `loss` (share).
+`drop`; `freeze` (all messages repeat the first), `repeat` (likewise, with fresh stamps); `hold` (no
+change), `nan`, `garbage` (random bytes), `zero`, `bias` of `stream.field`; `slow` (seconds between
+messages), `late` (seconds), `loss` (share).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class RelayFault(Fault):
 
     with_value: ClassVar = ("bias", "slow", "late", "loss")
     targets: ClassVar = dict.fromkeys(
-        ("drop", "freeze", "repeat", "nan", "garbage", "zero", *with_value), _ANY
+        ("drop", "freeze", "repeat", "hold", "nan", "garbage", "zero", *with_value), _ANY
     )
 
 
@@ -159,6 +159,8 @@ class RelayedStack(Stack):
                 values = self._random.integers(0, 256, values.shape).astype(values.dtype)
             elif fault.kind == "zero":
                 values[:] = 0
+            elif fault.kind == "hold":
+                values = self._frozen.setdefault(fault, values)
             old = getattr(message, field)
             is_array = isinstance(old, array)
             setattr(message, field, array(old.typecode, values.tobytes()) if is_array else values)
