@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lite3_driver.figures import FOLDED_HIGHEST_RAD, FOLDED_LOWEST_RAD
 from robot_sim.drives import DriveCommand
 from robot_sim.errors import SimError
 from robot_sim.figures import LITE3
@@ -166,14 +167,20 @@ class VirtualRobot:
             self._send(data)
 
     def _help_up(self, now_ns: int) -> None:
-        """Set upright a robot that has lain tipped over for a while, as a person would."""
+        """Set upright, as a person would, a robot that lies tipped over or with its legs spread."""
         world: Any = self.host.world
-        if getattr(world, "upright", True):
+        if isinstance(world, QuickBody) or (world.upright and not self._lies_spread()):
             self._fallen_since_ns = None
         elif self._fallen_since_ns is None:
             self._fallen_since_ns = now_ns
         elif now_ns - self._fallen_since_ns > _HELPED_NS:
             world.set_upright()
+
+    def _lies_spread(self) -> bool:
+        if self.host.controller is not None:
+            return False
+        position = self.host.world.sense().joint_pos
+        return bool(((position < FOLDED_LOWEST_RAD) | (position > FOLDED_HIGHEST_RAD)).any())
 
     def tip(self, roll_rad: float) -> None:
         """Roll the robot; in MuJoCo, push it to the left, more for a larger roll."""

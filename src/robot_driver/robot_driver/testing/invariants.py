@@ -200,6 +200,7 @@ class LinkWatch:
         self._stiffness = np.zeros(len(robot.figures.joint_names))
         self._accepted = self._stiffness
         """Stiffness [n] of the newest command that may be followed."""
+        self._followed_command: WireCommand | None = None
         self._state: DriveState | None = None
         self._sent: F64 | None = None
         self._seen_ns = self._strained_ns = -NS_PER_S
@@ -371,7 +372,8 @@ class LinkWatch:
         yield "torque_in_limits", within, f"{excess.max():.3f} N m more"
         carries = (values[:, [STIFFNESS, DAMPING]].sum(axis=1) >= _CARRYING) | resting
         yield "no_joint_is_limp", self._figures.may_be_limp or bool(carries.all()), values
-        limp = (self._stiffness == 0.0) & ~resting
+        is_repeated, self._followed_command = command is self._followed_command, command
+        limp = (self._stiffness == 0.0) & ~resting & (not is_repeated)
         begins = limp & (values[:, STIFFNESS] > 0.0)
         error = np.abs(values[:, POSITION] - state.joint_pos)[begins].max(initial=0.0)
         push = np.abs(values[:, DAMPING] * values[:, VELOCITY] + values[:, EFFORT])[limp]
