@@ -20,7 +20,7 @@ from tools.robot_faults.cases import BadStart, Case
 from tools.robot_faults.go2 import Go2Stack
 
 BUNDLE = "G1_BUNDLE"
-_HANGS = "hung:host"
+_HANGS, _SETTLES_S = "hung:host", 1.5
 _OF_A_GO2 = (
     "a G1 instead of a Go2",
     "only 6 of 12 motors report",
@@ -42,14 +42,11 @@ class G1Stack(Go2Stack):
         faults = [_HANGS, *parameters.get("faults", ())]
         return {**super()._emulate({**parameters, "faults": faults}), "hung": True}
 
-    def set_off(self, vx_mps: float = 0.5, for_s: float = 1.5) -> None:
-        """Run the policy, let the robot down onto its feet, and walk for a while."""
-        self.operator.stand_up()
+    def stand_up(self) -> None:
+        """Run the policy, then let the robot down onto its feet."""
+        super().stand_up()
         self.set_faults()
-        self.operator.wait(for_s)
-        self.operator.move(vx_mps)
-        self.operator.wait(for_s)
-        self.require_walking()
+        self.operator.wait(_SETTLES_S)
 
     def set_off_again(self) -> None:
         raise OperatorError("a G1 that has fallen cannot get up by itself")

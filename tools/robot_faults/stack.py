@@ -214,9 +214,13 @@ class Stack:
             self.wait_until(partial(self._follows_since, before), "the driver to follow")
         self.set_off(vx_mps, for_s)
 
+    def stand_up(self) -> None:
+        """Stand up and run the policy; the robot is already under control."""
+        self.operator.stand_up()
+
     def set_off(self, vx_mps: float = 0.5, for_s: float = 1.5) -> None:
         """Stand up, run the policy, and walk for a while; the robot is already under control."""
-        self.operator.stand_up()
+        self.stand_up()
         self.operator.move(vx_mps)
         self.operator.wait(for_s)
         self.require_walking()

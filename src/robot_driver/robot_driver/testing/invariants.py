@@ -200,6 +200,8 @@ class LinkWatch:
         self._stiffness = np.zeros(len(robot.figures.joint_names))
         self._accepted = self._stiffness
         """Stiffness [n] of the newest command that may be followed."""
+        self._at_rest = np.ones(len(robot.figures.joint_names), bool)
+        """Joints [n] that were at rest in the last frame."""
         self._followed_command: WireCommand | None = None
         self._state: DriveState | None = None
         self._sent: F64 | None = None
@@ -271,6 +273,7 @@ class LinkWatch:
         if phase is not DriverPhase.FOLLOWING:
             self._rested &= phase is DriverPhase.DAMPING
             self._stiffness = np.zeros_like(self._stiffness)
+            self._at_rest = np.ones_like(self._at_rest)
         self._sent = None if phase is DriverPhase.TAKING else frames[-1] if frames else self._sent
         for values in frames:
             follows = phase is DriverPhase.FOLLOWING
@@ -372,17 +375,19 @@ class LinkWatch:
         yield "torque_in_limits", within, f"{excess.max():.3f} N m more"
         carries = (values[:, [STIFFNESS, DAMPING]].sum(axis=1) >= _CARRYING) | resting
         yield "no_joint_is_limp", self._figures.may_be_limp or bool(carries.all()), values
-        is_repeated, self._followed_command = command is self._followed_command, command
-        limp = (self._stiffness == 0.0) & ~resting & (not is_repeated)
+        limp = (self._stiffness == 0.0) & ~resting
         begins = limp & (values[:, STIFFNESS] > 0.0)
+        # a joint that had stiffness when this command arrived is pushed in all further frames
+        is_new, self._followed_command = command is not self._followed_command, command
+        pushed = limp & (self._at_rest | is_new)
         error = np.abs(values[:, POSITION] - state.joint_pos)[begins].max(initial=0.0)
-        push = np.abs(values[:, DAMPING] * values[:, VELOCITY] + values[:, EFFORT])[limp]
+        push = np.abs(values[:, DAMPING] * values[:, VELOCITY] + values[:, EFFORT])[pushed]
         is_soft = (
             error <= self._robot.settings.max_start_error_rad + _MOVED_RAD
             and push.max(initial=0.0) <= self._figures.first_torque_nm + _ROUNDING_NM
         )
         yield "starts_at_the_robot", is_soft, f"{error:.3f} rad, {push} N m"
-        self._stiffness = values[:, STIFFNESS]
+        self._stiffness, self._at_rest = values[:, STIFFNESS], resting
 
     def _is_rest(self, values: F64) -> bool:
         if self._figures.rest_mode == MODE_DAMP:
