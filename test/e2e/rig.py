@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -173,6 +174,21 @@ class Rig:
 
     def wait_until(self, reached: Any, what: str) -> None:
         self.operator.wait_until(reached, what, SECONDS_TO_REACH)
+
+    def wait_until_granted(self, request: str) -> None:
+        """Send a request until the policy node grants it.
+
+        Its checks use the samples of the newest tick. In real time, a sample with a fault that has
+        just been removed counts until the next one arrives.
+        """
+        ends_s = time.monotonic() + SECONDS_TO_REACH
+        while True:
+            is_granted, answer = self.operator.request(request)
+            if is_granted:
+                return
+            assert time.monotonic() < ends_s, answer
+            status = self.operator.status
+            self.wait_until(lambda refused=status: self.operator.status is not refused, "a status")
 
     def edges_since(self, start_ns: int) -> list[tuple[str, int]]:
         """Return each change of mode in the commands stamped after `start_ns`, with its stamp."""

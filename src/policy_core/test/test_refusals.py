@@ -48,6 +48,15 @@ def test_the_newest_orientation_counts_even_before_its_tick(idle: Robot) -> None
         idle.controller.stand()
 
 
+def test_one_finite_sample_after_nan_is_enough_to_stand(idle: Robot) -> None:
+    idle.tick(joint_vel=(0.0, np.nan, 0.0))
+    with pytest.raises(RefusedError):
+        idle.controller.stand()
+    idle.tick(joint_vel=(0.0, 0.0, 0.0))
+    idle.controller.stand()
+    assert idle.is_in(Mode.STAND)
+
+
 def test_a_joint_on_its_mechanical_stop_may_stand_up(idle: Robot) -> None:
     idle.tick(joint_pos=(0.0, 1.55, -1.55))
     idle.controller.stand()
