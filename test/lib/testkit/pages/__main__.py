@@ -1,0 +1,40 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Command `python -m testkit.pages FOLDER`: the table of all commands that tests of pages ran.
+
+FOLDER holds a file of results for each page, and gets `commands.md` with the table.
+"""
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+
+
+def main() -> int:
+    """Write the table, print its totals; return 1 if a command failed."""
+    folder = Path(sys.argv[1])
+    results = [
+        result for path in sorted(folder.glob("*.json")) for result in json.loads(path.read_text())
+    ]
+    rows = [
+        "| page | line | command | result | s | reason |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for result in results:
+        command, detail = (
+            result[key].partition("\n")[0].replace("|", "\\|") for key in ("command", "detail")
+        )
+        rows.append(
+            f"| {result['page']} | {result['line']} | `{command}` | {result['result']} | "
+            f"{result['duration_s']:.1f} | {detail} |"
+        )
+    (folder / "commands.md").write_text("\n".join(rows) + "\n", "utf-8")
+    totals = Counter(result["result"] for result in results)
+    said = ", ".join(f"{totals[kind]} {kind}" for kind in sorted(totals))
+    sys.stdout.write(f"commands of the pages: {len(results)} ({said}); {folder / 'commands.md'}\n")
+    return 1 if totals["failed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
