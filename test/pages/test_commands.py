@@ -37,3 +37,14 @@ def test_few_commands_are_skipped_and_what_others_need_is_known() -> None:
     assert len(skipped) <= LARGEST_SKIPPED_SHARE * len(commands)
     needs = {need for command in commands for need in command.options.needs.split(",") if need}
     assert needs <= {*NEEDS}
+
+
+def test_what_another_part_of_ci_runs_stands_there() -> None:
+    commands = [command for page in find_pages() for command in read_commands(page)]
+    elsewhere = [command for command in commands if command.options.part_of]
+    missing = [
+        command.text
+        for command in elsewhere
+        if command.text not in (ROOT / command.options.part_of).read_text("utf-8").splitlines()
+    ]
+    assert not missing

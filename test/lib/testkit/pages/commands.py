@@ -76,6 +76,7 @@ class RunOptions:
             within the time limit that it works.
         status: Expected exit status.
         limit_s: Time limit, s.
+        part_of: The file in the checkout that runs the command, such as `.ci/run`.
         skip: Why nothing runs the command: hardware, a ROS installation, a service manager.
     """
 
@@ -87,6 +88,7 @@ class RunOptions:
     ready: str = ""
     status: int = 0
     limit_s: float = 120.0
+    part_of: str = ""
     skip: str = ""
 
 

@@ -1,48 +1,38 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What commands of pages may need beside `make setup`, and what pages take for granted."""
+"""What commands of pages need beside `make setup`."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 
 from testkit.pages.commands import ROOT
 
-WALK, ARM = "config/bundles/lite3_walk", "config/bundles/so101_reach"
+
+def _has_environment(name: str) -> bool:
+    return (ROOT / f".venv-{name}" / "bin" / "python").exists()
 
 
-def _has_environment(name: str) -> Callable[[], bool]:
-    return lambda: (ROOT / f".venv-{name}" / "bin" / "python").exists()
+def _has_program(name: str) -> bool:
+    return shutil.which(name) is not None
 
 
-def _has_program(name: str) -> Callable[[], bool]:
-    return lambda: shutil.which(name) is not None
+def _is_root() -> bool:
+    return os.geteuid() == 0
 
 
 NEEDS: dict[str, Callable[[], bool]] = {
-    **{name: _has_environment(name) for name in ("torch", "rknn", "lerobot", "docs")},
-    "ros2": _has_program("ros2"),
-    "root": lambda: os.geteuid() == 0,
-    "docker-registry": _has_program("docker-registry"),
-    "prometheus": _has_program("prometheus"),
-    "ansible": _has_program("ansible-playbook"),
-    "openssl": _has_program("openssl"),
+    **{name: partial(_has_environment, name) for name in ("docs", "lerobot", "rknn", "torch")},
+    **{
+        program: partial(_has_program, program)
+        for program in ("ansible-playbook", "docker-registry", "openssl", "prometheus", "ros2")
+    },
+    "root": _is_root,
 }
-"""Whether each is there. `ros2` is an installation of ROS 2 with its launch system."""
+"""Whether each is there: an environment of `make setup-NAME`, a program, or the rights of root.
 
-EXAMPLE_FILES = {
-    "my_bundle": f"cp -r {WALK} my_bundle",
-    "my_older_bundle": f"cp -r {WALK} my_older_bundle",
-    "my_arm": f"cp -r {ARM} my_arm",
-}
-"""How to make the files and folders that pages use as examples, by name. Each is made before the
-first command of a page that uses it."""
-
-
-def is_used(name: str, text: str) -> bool:
-    """Return True if a command uses a file of this name in the working folder."""
-    words = text.replace("=", " ").split()
-    return any(Path(word).parts[:1] == (name,) for word in words)
+`ros2` is an installation of ROS 2 with its launch system.
+"""

@@ -16,7 +16,8 @@ from itertools import groupby
 from pathlib import Path
 
 from testkit.pages.commands import ROOT, PageCommand
-from testkit.pages.needs import EXAMPLE_FILES, NEEDS, is_used
+from testkit.pages.example_files import write_example_files
+from testkit.pages.needs import NEEDS
 
 _LEAVE_TIMEOUT_S = 30.0
 _POLL_S = 0.05
@@ -34,7 +35,8 @@ class CommandResult:
         line: Line of the page.
         command: The command as the page shows it.
         ran: The command that ran.
-        result: `passed`, `failed`, `skipped` (by the page) or `missing` (something it needs).
+        result: `passed`, `failed`, `skipped` (by the page), `elsewhere` (another part of CI runs
+            it) or `missing` (something it needs).
         duration_s: Duration, s.
         detail: Why it failed or did not run.
     """
@@ -96,6 +98,8 @@ class _Shell:
         )
         if options.skip:
             return replace(result, result="skipped", detail=options.skip)
+        if options.part_of:
+            return replace(result, result="elsewhere", detail=options.part_of)
         missing = [need for need in filter(None, options.needs.split(",")) if not NEEDS[need]()]
         if missing:
             return replace(result, result="missing", detail=", ".join(missing))
@@ -122,17 +126,11 @@ class _Shell:
     def _problem(self, command: PageCommand) -> str:
         """Run a command with what comes before and after it; return what went wrong, or ""."""
         options, text = command.options, command.to_run()
-        preparing = [
-            make
-            for name, make in EXAMPLE_FILES.items()
-            if is_used(name, text) and not (self._work / name).exists()
-        ]
-        for part, (preparation, expected_status) in enumerate(
-            [(make, 0) for make in (*preparing, options.before) if make]
-        ):
-            name = f"{command.line}.before{part}"
-            if problem := self._run_to_end(name, preparation, expected_status, options.limit_s):
-                return f"before: {preparation}\n{problem}"
+        write_example_files(text, self._work)
+        if options.before:
+            problem = self._run_to_end(f"{command.line}.before", options.before, 0, options.limit_s)
+            if problem:
+                return f"before: {options.before}\n{problem}"
         if options.ready:
             return self._run_until_ready(command)
         problem = self._run_to_end(f"{command.line}", text, options.status, options.limit_s)
