@@ -36,23 +36,24 @@ DEMO_FLEET_ARGS := $(if $(ROBOTS),--robots $(ROBOTS)) \
 # RealtimeSanitizer came with Clang 20.
 RTSAN_CXX ?= $(lastword $(wildcard /usr/bin/clang++-2?))
 
-# Tests: by this Python, of this marker, with these options, in this folder (or in all that belong to
-# the workspace). First on all cores, and two more at a time, since those over ROS mostly wait; then
-# those that go by the clock, alone. Status 5: there is no such test. With AGAIN, what failed runs
-# once more, alone and listed.
+# Tests: by this Python, of these markers, with these options, in this folder (or in all that belong
+# to the workspace). First those that go by the clock, alone; then the others on all cores, and two
+# more at a time, since those over ROS mostly wait. Status 5: there is no such test. With AGAIN, what
+# failed runs once more, alone and listed.
 AGAIN :=
+SAY_LEFT_OUT :=
 tests = status=0; ran=; \
   run() { local of=0; $(1) -m pytest "$$@" $(3) $(PYTEST_ARGS) $(CODES:%=--codes %) || of=$$?; \
     if [ "$$of $(AGAIN)" = "1 yes" ]; then of=0; \
       $(1) -m pytest "$$@" $(3) $(PYTEST_ARGS) $(CODES:%=--codes %) -n 0 -v --last-failed --last-failed-no-failures none || of=$$?; fi; \
     [ $$of = 0 ] || [ $$of = 5 ] || status=$$of; ran="$$ran$$of "; }; \
-  run -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "$(2) and not real_time" $(4); \
   run -n 0 -m "$(2) and real_time" \
     $$(grep -rl 'mark\.real_time' --include='test_*.py' $(or $(4),--exclude-dir=lerobot src test)); \
+  run -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "$(2) and not real_time" $(SAY_LEFT_OUT) $(4); \
   [[ $$ran == *0* ]] || status=$${status/\#0/5}; exit $$status
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-torch setup-rknn setup-lerobot setup-docs lint test test-all docs test-cpp test-torch test-rknn \
+.PHONY: help setup setup-torch setup-rknn setup-lerobot setup-docs lint test test-slow test-pages test-all docs test-cpp test-torch test-rknn \
   test-lerobot acceptance chaos codes sbom train train-arm demo demo-act demo-fleet demo-set bench clean coverage
 
 help:  ## List the targets
@@ -83,19 +84,26 @@ lint: setup  ## Style, types, import rules, plain English
 	@$(IN_WORKSPACE) lint-imports
 	@$(IN_WORKSPACE) python -m tools.plain_english
 
+test: SAY_LEFT_OUT := --say-left-out
 test: setup  ## That it works here: every feature, in minutes (PYTEST_ARGS="-k guard")
-	@$(call tests,$(IN_WORKSPACE) python,not slow,--quick)
+	@$(call tests,$(IN_WORKSPACE) python,not slow and not acceptance and not pages,--hypothesis-profile quick)
+
+# In CI, of a slow test with parameters only the first case (SHORT=--short).
+SHORT :=
+test-slow: setup  ## The tests that take more than two seconds
+	@$(call tests,$(IN_WORKSPACE) python,slow and not acceptance and not pages,$(SHORT))
+
+test-pages: setup  ## Run the commands of the pages, of `make help` and of --help; results in out/commands
+	@rm -rf out/commands; status=0; \
+	$(IN_WORKSPACE) python -m pytest -n 2 -m pages $(PYTEST_ARGS) test/pages || status=$$?; \
+	PYTHONPATH="$(CURDIR)/test/lib:$$PYTHONPATH" python -m testkit.pages out/commands && exit $$status
+
+test-all: setup  ## All these, coverage of the kernel and C++; not the long ones, PyTorch, RKNN and LeRobot
+	@status=0; for target in test test-slow coverage test-cpp test-pages; do \
+	  $(MAKE) --no-print-directory $$target || status=$$?; done; exit $$status
 
 # Tracing takes the time that tests with made-up files are allowed.
 TRACED := $(filter-out %/test_fuzz.py,$(wildcard $(addprefix src/policy_core/test/,test_*.py */test_*.py)))
-# In CI, of a slow test with parameters only the first case. The kernel's tests run once, traced.
-SHORT :=
-test-all: SHORT := --short
-test-all: setup  ## All but the long tests and those of PyTorch, RKNN and LeRobot, as CI runs them
-	@status=0; ($(call tests,$(IN_WORKSPACE) python,not acceptance,$(SHORT) $(TRACED:%=--ignore %))) || status=$$?; \
-	for target in coverage test-cpp; do \
-	  $(MAKE) --no-print-directory $$target SHORT=$(SHORT) || status=$$?; done; exit $$status
-
 coverage: setup  ## Line and branch coverage of the kernel by its own tests
 	@$(IN_WORKSPACE) python -m pytest -n $(CORES) -q -m "not acceptance" \
 	  --cov policy_core --cov-branch --cov-report term $(CODES:%=--codes %) $(TRACED)

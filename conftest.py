@@ -10,7 +10,7 @@ import signal
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -30,8 +30,8 @@ _OWN = frozenset(("__pycache__", "build", "install", "log", "out"))
 if importlib.util.find_spec("hypothesis"):  # .venv-lerobot has none
     from hypothesis import HealthCheck, settings
 
-    # How much tests with made-up input try: the same each time here (a little in `make test`), and
-    # always something else in `make acceptance`, which asks for `long`. The clock of a loaded
+    # How much tests with made-up input try: the same each time here (`make test` asks for `quick`),
+    # and always something else in `make acceptance`, which asks for `long`. The clock of a loaded
     # machine judges nothing.
     _CALM = (HealthCheck.too_slow, HealthCheck.data_too_large)
     _COMMON = settings(deadline=None, database=None, suppress_health_check=_CALM)
@@ -41,18 +41,24 @@ if importlib.util.find_spec("hypothesis"):  # .venv-lerobot has none
     settings.load_profile("short")
 
 
-QUICK_CASES, QUICK_TESTS, QUICK_ROS_TESTS = 1, 8, 2
-"""So many cases of a test with parameters, and so many tests of a file (fewer over ROS 2, where
-they take longest), show that their subject works on this machine."""
+LEFT_OUT = {
+    "acceptance": "long tests: make acceptance",
+    "pages": "pages of commands: make test-pages",
+    "slow": "slow tests: make test-slow",
+}
+"""What `make test` leaves out, by marker, and what runs it."""
+OTHER_ENVIRONMENTS = (
+    "PyTorch, RKNN, LeRobot, C++: make test-torch, test-rknn, test-lerobot, test-cpp"
+)
+_left_out = Counter[str]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declare `--quick`, which `make test` gives, and `--short`, which `make test-all` gives."""
+    """Declare `--short` and `--say-left-out`, which targets of the Makefile give."""
     parser.addoption(
-        "--quick",
+        "--say-left-out",
         action="store_true",
-        help="of each test with parameters only the first case, of each file only the first "
-        f"{QUICK_TESTS} tests, over ROS 2 the first {QUICK_ROS_TESTS}",
+        help="say in the last line which tests this run leaves out, and what runs them",
     )
     parser.addoption(
         "--short",
@@ -81,8 +87,6 @@ def pytest_configure(config: pytest.Config) -> None:
             signal.signal(number, handler)
     if config.option.python_loop:
         _hide_native_core()
-    if config.option.quick and importlib.util.find_spec("hypothesis"):
-        settings.load_profile("quick")
 
 
 def _hide_native_core() -> None:
@@ -93,9 +97,34 @@ def _hide_native_core() -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join([folder, os.environ.get("PYTHONPATH", "")])
 
 
+@pytest.hookimpl(tryfirst=True, specname="pytest_collection_modifyitems")
+def count_left_out(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Count the tests that `make test` leaves out, before `-m` chooses."""
+    markers = (next(filter(item.get_closest_marker, LEFT_OUT), None) for item in items)
+    counts = Counter(filter(None, markers))
+    if hasattr(config, "workeroutput"):  # pytest-xdist: only workers collect
+        config.workeroutput["left_out"] = dict(counts)
+    _left_out.update(counts)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take the counts of a worker, which are those of each."""
+    _left_out.update(
+        {k: v for k, v in node.workeroutput.get("left_out", {}).items() if not _left_out[k]}
+    )
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Say what was left out, in the last line."""
+    if config.option.say_left_out and not hasattr(config, "workerinput"):
+        counts = [f"{_left_out[marker]} {text}" for marker, text in LEFT_OUT.items()]
+        sys.stdout.write(f"left out: {'; '.join([*counts, OTHER_ENVIRONMENTS])}\n")
+
+
 @pytest.hookimpl(trylast=True)  # `-m` has chosen before, and only what is left is counted
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Order files for the workers, and leave out acceptance tests unless `-m` speaks of them."""
+    """Order files for the workers; leave out long tests unless `-m` speaks of them."""
     # What forks comes before anything that talks over ROS 2. What talks comes next, then what
     # crosses packages: files that take long, which must not be all that is left at the end.
     groups = (
@@ -109,28 +138,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             (place for place, paths in enumerate(groups) if item.path in paths), len(groups)
         )
     )
-    if "acceptance" not in config.option.markexpr:
-        _leave_out(config, items, [item for item in items if item.get_closest_marker("acceptance")])
-    later_cases = _later(items, lambda item: item.nodeid.partition("[")[0], QUICK_CASES)
+    for marker in {"acceptance", "pages"}:
+        if marker not in config.option.markexpr:
+            _leave_out(config, items, [item for item in items if item.get_closest_marker(marker)])
     if config.option.short:
-        slow = [item for item in later_cases if item.get_closest_marker("slow")]
-        _leave_out(config, items, slow)
-    if config.option.quick:
-        _leave_out(config, items, later_cases)
-        _leave_out(config, items, _later(items, lambda item: item.path, QUICK_TESTS))
-        over_ros = [item for item in items if item.get_closest_marker("ros")]
-        _leave_out(config, items, _later(over_ros, lambda item: item.path, QUICK_ROS_TESTS))
+        _leave_out(config, items, _later_cases_of_slow_tests(items))
 
 
-def _later(
-    items: Iterable[pytest.Item], group: Callable[[pytest.Item], Hashable], most: int
-) -> list[pytest.Item]:
-    """Return the items after the first few of each group."""
-    seen, later = Counter[Hashable](), list[pytest.Item]()
+def _later_cases_of_slow_tests(items: Iterable[pytest.Item]) -> list[pytest.Item]:
+    """Return all cases but the first of each slow test."""
+    tests, later = set[str](), list[pytest.Item]()
     for item in items:
-        seen[group(item)] += 1
-        if seen[group(item)] > most:
+        test = item.nodeid.partition("[")[0]
+        if test in tests and item.get_closest_marker("slow"):
             later.append(item)
+        tests.add(test)
     return later
 
 
@@ -208,7 +230,13 @@ def lite3_data(shared_data: Path) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_litter() -> Iterator[None]:
-    """Fail the session whose tests leave files in the checkout or in the working directory."""
+    """Fail the session whose tests leave files in the checkout or in the working directory.
+
+    Only in CI: elsewhere, it may be a person who works there.
+    """
+    if not os.environ.get("CI"):
+        yield
+        return
     before = _listed()
     yield
     litter = sorted(map(str, _listed() - before))
