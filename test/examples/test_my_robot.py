@@ -8,11 +8,14 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
 import pytest
+
+from testkit.command_run import CommandRun, require_launch
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.real_time]
 ROOT = Path(__file__).resolve().parents[2]
@@ -193,3 +196,14 @@ def test_simulated_my_robot_stands_and_walks(run_there: Run, nodes: Callable[[st
     assert "FOLLOWING" in status
     run_there("robot_operator damp && robot_operator release_control")
     assert "LISTENING" in run_there("robot_operator status")
+
+
+def test_launched_policy_receives_my_robot_and_ctrl_c_ends_all_nodes(workspace: Path) -> None:
+    require_launch()
+    from testkit.talk import Talk
+
+    line = "ros2 launch my_robot_driver my_robot.launch.py simulated:=true"
+    shell = f"cd {workspace} && . install/setup.bash && exec {line}"
+    with closing(CommandRun("bash", "-c", shell)) as run, Talk("/") as talk:
+        talk.hear_inputs("joint_policy_node", ("joint_states", "imu/data"))
+        run.is_interrupted(3)

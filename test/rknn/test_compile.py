@@ -298,7 +298,7 @@ def test_a_model_that_the_toolkit_compiles_wrongly_is_refused(
     monkeypatch.setattr("model_tools.ship.compilers.rknn.prepare", as_it_is)
     source = save_normalised(tmp_path / "policy.onnx")
 
-    with pytest.raises(ToolError, match=r"expected the same function .* found \d+% of actions"):
+    with pytest.raises(ToolError, match=r"\d+% for actions"):
         compile_model(source, NORMALISED_IN, NORMALISED_OUT)
     assert not list((tmp_path / "made").iterdir())
 

@@ -23,6 +23,7 @@ from robot_sim.world import DriveCommand, World
 STATE_RATE_HZ = 500.0
 WATCHDOG_NS = 1_000_000_000
 NOISE_G = 0.002
+END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 MOST_STEPS = 50
 """Maximum number of simulation steps per cycle, so that on a slow machine the robot slows down but
 does not stop.
@@ -94,7 +95,17 @@ def main(args: Sequence[str] | None = None) -> None:
     """Entry point of the command `my_robot_simulator`; Ctrl-C and SIGTERM end it with status 0."""
     # rclpy's own handlers would end its context within a callback, which then cannot publish
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+    for number in END_SIGNALS:
+        signal.signal(number, end)
     with suppress(KeyboardInterrupt):
         rclpy.spin(Simulator())
+
+
+def end(*_: object) -> None:
+    """End the simulation at the first signal, and ignore the rest.
+
+    A terminal and `ros2 launch` send one signal each, the second while Python exits.
+    """
+    for number in END_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt

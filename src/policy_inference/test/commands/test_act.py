@@ -15,9 +15,9 @@ from policy_inference.commands.act import ros_arguments
 from policy_inference.commands.main import main
 from policy_inference.nodes.act_policy_node import ActPolicyNode
 from policy_store.signals import SIGNALLED
+from testkit.command_run import CommandRun
 from testkit.wording import check_wording
 
-from ..launch.conftest import CommandRun
 from ..nodes.arm import Arm
 from ..nodes.colour_bundle import RATE_HZ, write_colours
 from ..nodes.harness import staged

@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
 import rclpy
-from policy_msgs.msg import JointCommand
+from policy_msgs.msg import JointCommand, PolicyStatus
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_srvs.srv import Trigger
@@ -38,6 +38,22 @@ class Talk:
     def publishers(self, topic: str) -> list[str]:
         name = self._node.resolve_topic_name(topic)
         return [one.node_name for one in self._node.get_publishers_info_by_topic(name)]
+
+    def node_names(self) -> set[str]:
+        """Return the names of all other nodes."""
+        return {*self._node.get_node_names()} - {"talk"}
+
+    def hear_inputs(self, policy_node: str, inputs: Sequence[str]) -> None:
+        """Wait until a policy node is active and receives these inputs."""
+        reports: list[PolicyStatus] = []
+        self.listen(PolicyStatus, f"{policy_node}/status", reports.append)
+
+        def are_received() -> bool:
+            return bool(reports and reports[-1].ticks) and {
+                report.name for report in reports[-1].inputs if report.ok
+            } >= set(inputs)
+
+        self.wait_until(are_received, 120.0)
 
     def ask(self, service: str) -> Any:
         """Call a Trigger service as soon as it is there and a command was seen."""
