@@ -170,8 +170,8 @@ demo-fleet: setup  ## Three releases to six simulated robots; results in out/dem
 demo-set: setup  ## A simulated robot switches between policies; results in out/demo-set (SWITCHES=n BUNDLE=dir IMAGES=no)
 	@$(IN_WORKSPACE) python -m examples.demos.policy_set $(DEMO_SET_ARGS)
 
-bench: setup  ## Measure speed against baselines; results in out/bench (SECONDS=600: of each row of jitter)
-	@$(IN_WORKSPACE) python -m bench $(if $(SECONDS),--seconds $(SECONDS))
+bench: setup  ## Measure speed against baselines; results in out/bench (SECONDS=600: of each row of jitter; SMOKE=yes: only that each part works)
+	@$(IN_WORKSPACE) python -m bench $(if $(SECONDS),--seconds $(SECONDS)) $(if $(filter yes,$(SMOKE)),--smoke)
 
 clean:  ## Remove what `make` made, less the results in out/
 	rm -rf .venv .venv-torch .venv-rknn .venv-lerobot .venv-docs build install log
