@@ -27,7 +27,7 @@ DEMO_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEND),--backend "$(B
   $(if $(SECONDS),--seconds $(SECONDS)) $(if $(filter yes,$(LOCKSTEP)),--lockstep) $(if $(filter no,$(IMAGES)),--no-images) --output out/demo
 DEMO_ACT_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEND),--backend "$(BACKEND)") \
   $(foreach option,$(BACKEND_OPTION),--backend-option "$(option)") \
-  $(if $(MODE),--mode $(MODE)) $(if $(EPISODES),--episodes $(EPISODES)) --output out/demo-act
+  $(if $(MODE),--mode $(MODE)) $(if $(EPISODES),--episodes $(EPISODES)) $(if $(filter no,$(IMAGES)),--no-images) --output out/demo-act
 DEMO_SET_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(SWITCHES),--switches $(SWITCHES)) \
   $(if $(filter no,$(IMAGES)),--no-images) --output out/demo-set
 DEMO_FLEET_ARGS := $(if $(ROBOTS),--robots $(ROBOTS)) \
@@ -159,17 +159,19 @@ sbom: setup  ## Name every package of the locks for this Python, with its hashes
 	  cyclonedx-py requirements --output-reproducible \
 	    --output-file out/sbom/$$(basename $$lock .txt).cdx.json $$lock || exit 1; done
 
-train: setup-torch  ## Train a policy from scratch; a bundle in OUTPUT (ROBOT=lite3|lite3_stairs|lite3_velocity|lite3_crouch|lite3_bow|go2 TASK=walk|stairs|bow SEED=1 SAMPLES=10e6 START=model_1627.pt)
+train: setup-torch  ## Train a policy from scratch; a bundle in OUTPUT (ROBOT=lite3|lite3_velocity|lite3_crouch|go2 SEED=1 SAMPLES=10e6 START=model_1627.pt; ROBOT=lite3_stairs TASK=stairs; ROBOT=lite3_bow TASK=bow)
 	@$(IN_WORKSPACE) OMP_WAIT_POLICY=PASSIVE .venv-torch/bin/python -m tools.train_walk \
 	  --robot $(ROBOT) --task $(TASK) --seed $(SEED) --samples $(SAMPLES) $(if $(START),--start "$(START)") --output "$(OUTPUT)"
 
 train-arm: setup-lerobot  ## Train a policy that reaches for a cube it sees; a LeRobot checkpoint in ARM_OUTPUT (KIND=act|diffusion|flow SEED=1)
 	@$(IN_LEROBOT) -m tools.train_arm --kind $(KIND) --seed $(SEED) --output "$(ARM_OUTPUT)"
 
-demo: setup  ## A simulated robot walks; results in out/demo (ROBOT=lite3|go2|g1|go2_emulator TASK=walk|stairs BUNDLE=dir BACKEND=name SECONDS=n LOCKSTEP=yes IMAGES=no)
-	@$(IN_WORKSPACE) python -m examples.demos.$(TASK) $(if $(filter-out stairs-lite3,$(TASK)-$(ROBOT)),--robot $(ROBOT)) $(DEMO_ARGS)
+demo: setup  ## A simulated robot walks; results in out/demo (ROBOT=lite3|go2 BUNDLE=dir BACKEND=name SECONDS=n LOCKSTEP=yes IMAGES=no; ROBOT=go2_emulator: in real time; ROBOT=g1 BUNDLE=dir; TASK=stairs: lite3 only)
+	@$(if $(filter walk stairs,$(TASK)),,$(error TASK: expected walk or stairs, found $(TASK)))\
+	$(if $(and $(filter stairs,$(TASK)),$(SECONDS)),$(error SECONDS: expected none with TASK=stairs, found $(SECONDS); leave it out))\
+	$(IN_WORKSPACE) python -m examples.demos.$(TASK) --robot "$(ROBOT)" $(DEMO_ARGS)
 
-demo-act: setup  ## A simulated arm with cameras reaches; results in out/demo-act (BUNDLE=dir BACKEND=name BACKEND_OPTION=... MODE=asynchronous EPISODES=n)
+demo-act: setup  ## A simulated arm with cameras reaches; results in out/demo-act (BUNDLE=dir BACKEND=name BACKEND_OPTION=... MODE=asynchronous EPISODES=n IMAGES=no)
 	@$(IN_WORKSPACE) python -m examples.demos.act $(DEMO_ACT_ARGS)
 
 demo-fleet: setup  ## Three releases to six simulated robots; results in out/demo-fleet (ROBOTS=n INTERRUPTIONS=n)
@@ -178,8 +180,8 @@ demo-fleet: setup  ## Three releases to six simulated robots; results in out/dem
 demo-set: setup  ## A simulated robot switches between policies; results in out/demo-set (SWITCHES=n BUNDLE=dir IMAGES=no)
 	@$(IN_WORKSPACE) python -m examples.demos.policy_set $(DEMO_SET_ARGS)
 
-bench: setup  ## Measure speed against baselines; results in out/bench (SECONDS=600: of each row of jitter)
-	@$(IN_WORKSPACE) python -m bench $(if $(SECONDS),--seconds $(SECONDS))
+bench: setup  ## Measure speed against baselines; results in out/bench (SECONDS=600: of each row of jitter; SMOKE=yes: only that each part works)
+	@$(IN_WORKSPACE) python -m bench $(if $(SECONDS),--seconds $(SECONDS)) $(if $(filter yes,$(SMOKE)),--smoke)
 
 clean:  ## Remove what `make` made, less the results in out/
 	rm -rf .venv .venv-torch .venv-rknn .venv-lerobot .venv-docs build install log

@@ -3,13 +3,17 @@
 """Baselines in Python: each does the same job in the code that one would write in an hour.
 
 `python -m bench.baselines <name>` runs one until SIGINT: a node (`echo`, `callbacks` or
-`lifecycle`) or `load`, which keeps a core and the disk busy.
+`lifecycle`) or `load`, which keeps a core and the disk busy. `join <participants> <at once>
+<interval>` ends by itself, and prints how many participants received a command.
 """
 
 import os
 import sys
 import tempfile
+import time
 from array import array
+from collections import deque
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import rclpy
@@ -18,9 +22,11 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import Imu, JointState
 
 from policy_inference.nodes import qos
+from policy_inference.nodes.rclpy_gaps import take_message
 
 PERIOD_NS = 20_000_000
 JOINTS = 12
@@ -74,14 +80,54 @@ def load() -> None:
             os.fsync(file.fileno())
 
 
+def join() -> None:
+    """Make participants join one after another, and leave in this order; print how many listened.
+
+    They use ROS's default transport, shared memory included, as other people's programs do. The
+    arguments are the number of participants, how many are present at once, and the interval
+    between two of them, s.
+    """
+    count, present_count, interval_s = int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
+    for name in [name for name in os.environ if name.startswith(("FASTRTPS_", "FASTDDS_"))]:
+        del os.environ[name]
+    present: deque[tuple[Node, Subscription[JointCommand]]] = deque()
+    listeners, began_s = 0, time.monotonic()
+    for number in range(count + present_count):
+        time.sleep(max(0.0, began_s + number * interval_s - time.monotonic()))
+        if number < count:
+            context = rclpy.Context()
+            rclpy.init(context=context, args=sys.argv[5:])
+            node = Node(f"participant_{number}", context=context, enable_rosout=False)
+            subscription = node.create_subscription(
+                JointCommand, "joint_command", lambda _: None, qos.COMMAND
+            )
+            present.append((node, subscription))
+        if number >= present_count:
+            node, subscription = present.popleft()
+            listeners += take_message(subscription.handle, JointCommand) is not None
+            node.destroy_node()
+            rclpy.shutdown(context=node.context)
+    sys.stdout.write(str(listeners))
+
+
+NODES: Mapping[str, Callable[[], Node]] = {
+    "echo": echo,
+    "callbacks": callbacks,
+    "lifecycle": lifecycle,
+}
+PROGRAMS: Mapping[str, Callable[[], None]] = {"load": load, "join": join}
+"""Baselines that are not a node."""
+
+
 def main() -> None:
     """Run the baseline that the first argument names."""
     name, *arguments = sys.argv[1:]
-    if name == "load":
-        load()
+    if name in PROGRAMS:
+        PROGRAMS[name]()
+        return
     rclpy.init(args=arguments)
     try:
-        rclpy.spin({"echo": echo, "callbacks": callbacks, "lifecycle": lifecycle}[name]())
+        rclpy.spin(NODES[name]())
     except (KeyboardInterrupt, ExternalShutdownException):
         return
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from bench.effort import Effort
 from bench.figures import Figure, alternated, timed
 from bench.processes import BUNDLE, BenchError, copied_bundle
 from bench.service import serving
@@ -19,7 +20,7 @@ from policy_inference.service.protocol import Hello
 _ROBOTS, _BLOCKS, _CALLS = 4, 10, 1000
 
 
-def measure() -> list[Figure]:
+def measure(effort: Effort) -> list[Figure]:
     """Measure each side over its own connection."""
     with ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))
@@ -38,12 +39,12 @@ def measure() -> list[Figure]:
             four, one = (
                 opened.enter_context(connect(str(path), Hello(rows=rows))) for rows in (_ROBOTS, 1)
             )
-            return [_compare(four, one)]
+            return [_compare(four, one, effort.count(_BLOCKS))]
         except PolicyError as error:
             raise BenchError(str(error)) from error
 
 
-def _compare(four: PolicyClient, one: PolicyClient) -> Figure:
+def _compare(four: PolicyClient, one: PolicyClient, blocks: int) -> Figure:
     rows = np.zeros((_ROBOTS, one.welcome.obs_dim), np.float32)
 
     def together() -> None:
@@ -54,7 +55,7 @@ def _compare(four: PolicyClient, one: PolicyClient) -> Figure:
             one.infer(row)
 
     ours, baseline = timed(_CALLS, together), timed(_CALLS, apart)
-    return alternated("service_batch_ratio", ours, baseline, blocks=_BLOCKS, wanted=0.5)
+    return alternated("service_batch_ratio", ours, baseline, blocks=blocks, wanted=0.5)
 
 
 def _for_several(folder: Path) -> Path:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.effort import Effort
 from bench.figures import Figure, alternated, timed
 from bench.processes import BUNDLE, ROOT
 from policy_core.interfaces import F32, TensorSpec
@@ -88,17 +89,17 @@ def _answer(memory: int, read: int, write: int) -> None:
         os.write(write, b"o")
 
 
-def measure() -> list[Figure]:
+def measure(effort: Effort) -> list[Figure]:
     """Measure on one core, where added code has the largest effect, and across two cores."""
     path = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), path)))
     # the class opens no file, so any existing file is suitable
     backend, bare = ChildBackend(Copies, BUNDLE / "policy.onnx", [_OBS], [_ACTIONS]), PingPong()
-    cores = os.sched_getaffinity(0)
+    cores, blocks = os.sched_getaffinity(0), effort.count(_BLOCKS)
     try:
         return [
-            _compare("child_ratio", backend, bare, min(cores), min(cores)),
-            _compare("child_two_cores_ratio", backend, bare, min(cores), max(cores)),
+            _compare("child_ratio", backend, bare, (min(cores), min(cores)), blocks),
+            _compare("child_two_cores_ratio", backend, bare, (min(cores), max(cores)), blocks),
         ]
     finally:
         os.sched_setaffinity(0, cores)
@@ -106,13 +107,17 @@ def measure() -> list[Figure]:
         bare.close()
 
 
-def _compare(name: str, backend: ChildBackend, bare: PingPong, here: int, there: int) -> Figure:
+def _compare(
+    name: str, backend: ChildBackend, bare: PingPong, cores: tuple[int, int], blocks: int
+) -> Figure:
+    """Measure with this process on the first core and the others on the second."""
+    here, there = cores
     # without this, the scheduler decides per block whether a byte wakes another core
     os.sched_setaffinity(0, {here})
     for other in (bare.process, int(backend.details["process"].removeprefix("child "))):
         os.sched_setaffinity(other, {there})
     ours, baseline = timed(_CALLS, backend.run), timed(_CALLS, bare)
-    return alternated(name, ours, baseline, blocks=_BLOCKS, wanted=1.5)
+    return alternated(name, ours, baseline, blocks=blocks, wanted=1.5)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import numpy as np
 import yaml
 
+from bench.effort import Effort
 from bench.figures import Figure, Summary, summarise
 from bench.preprocessing import HEIGHT, SCALING, WIDTH, frames, plain
 from bench.processes import ROOT, BenchError
@@ -35,7 +36,7 @@ from policy_core.observation.state import StateVector
 from policy_inference.kinds.chunk_worker import ThreadWorker, make_worker
 
 _PERIOD_NS, _PERIOD_S = 33_333_333, 1 / 30
-_SIZE, _STEPS, _INFERENCE_S, _DURATION_S = 100, 50, 0.3, 20.0
+_SIZE, _STEPS, _INFERENCE_S, _COMMANDS = 100, 50, 0.3, 600
 _CAMERAS = ("laptop", "phone")
 _REPETITIONS, _CHUNKS = 5, 5
 
@@ -93,9 +94,10 @@ class CommandTimes:
         return summarise(np.diff(self.times_s) * 1e3)
 
 
-def measure() -> list[Figure]:
+def measure(effort: Effort) -> list[Figure]:
     """Measure the steadiness and age of the commands."""
-    ours, baseline = asynchronous(), synchronous()
+    commands = effort.count(_COMMANDS)
+    ours, baseline = asynchronous(commands), synchronous(commands)
     return [
         Figure(
             name="chunk_late_percent",
@@ -110,11 +112,11 @@ def measure() -> list[Figure]:
             ours=[ours.intervals_ms()],
             baseline=[baseline.intervals_ms()],
         ),
-        age(),
+        age(effort.count(_REPETITIONS)),
     ]
 
 
-def asynchronous() -> CommandTimes:
+def asynchronous(commands: int) -> CommandTimes:
     """Tick the controller in RUN at absolute deadlines, with two new frames in each period."""
     contract = make_contract()
     images = [message(image) for image in frames()]
@@ -148,7 +150,7 @@ def asynchronous() -> CommandTimes:
     tick(deadline_ns)
     controller.stand()
     began = False
-    while len(times_s) * _PERIOD_S < _DURATION_S:
+    while len(times_s) < commands:
         deadline_ns += _PERIOD_NS
         follows = tick(deadline_ns)
         if controller.mode is Mode.READY:
@@ -163,12 +165,12 @@ def asynchronous() -> CommandTimes:
     return CommandTimes(times_s=times_s, held=held)
 
 
-def synchronous() -> CommandTimes:
+def synchronous(commands: int) -> CommandTimes:
     """Run the documentation's loop."""
     images = frames()
     buffers = [np.zeros((1, 3, HEIGHT, WIDTH), np.float32) for _ in images]
     errors, queue, times_s = np.random.default_rng(0), deque[float](), list[float]()
-    while len(times_s) * _PERIOD_S < _DURATION_S:
+    while len(times_s) < commands:
         began_s = time.monotonic()
         if not queue:
             for image, buffer in zip(images, buffers, strict=True):
@@ -182,7 +184,7 @@ def synchronous() -> CommandTimes:
     return CommandTimes(times_s=times_s)
 
 
-def age() -> Figure:
+def age(repetitions: int) -> Figure:
     """Time from the arrival of the newest frame to the chunk, against the same work done alone."""
     contract = make_contract()
     inference = Inference(contract, {"graphs.act": Sleeping(contract)})
@@ -216,7 +218,7 @@ def age() -> Figure:
     took_s = list[float]()
     sides = list[Summary](), list[Summary]()
     calls: tuple[Callable[[], None], ...] = (through_worker, alone)
-    for _ in range(_REPETITIONS):
+    for _ in range(repetitions):
         for side, call in zip(sides, calls, strict=True):
             took_s.clear()
             for _ in range(_CHUNKS):

@@ -3,11 +3,11 @@
 """Gaps between commands while other participants join and leave."""
 
 import logging
-import os
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -18,6 +18,7 @@ from policy_msgs.msg import JointCommand
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
+from bench.effort import Effort
 from bench.figures import Figure, Summary
 from bench.nodes import stream_sensors
 from bench.processes import (
@@ -28,24 +29,30 @@ from bench.processes import (
     policy_node,
     running,
 )
-from bench.robot import UprightRobot, upright_robot
-from policy_inference.machine.scheduling import list_threads, set_realtime_priority
+from bench.robot import UprightRobot, real_time_robot, upright_robot
 from policy_inference.nodes.rclpy_gaps import SampleGroup, never_called, take_message
 
-_PARTICIPANTS, _SECONDS = 50, 20
-_LEAVE_S = 5.0
-"""Time between the last participant's arrival and the departure of all."""
-_PRIORITY, _ROBOT_PRIORITY = 20, 30
+_PARTICIPANTS, _AT_ONCE, _INTERVAL_S = 50, 10, 0.4
+_START_S, _END_S = 1.0, 10.0
+"""Time until the first participant joins, and longest wait for the last one to leave."""
+_PRIORITY = 20
 _log = logging.getLogger("bench")
 
 
-def measure() -> list[Figure]:
+def measure(effort: Effort) -> list[Figure]:
     """Return the longest interval between two commands at two rates, with and without churn."""
-    return [_measure(rate_hz) for rate_hz in (50, 200)]
+    return [_measure(rate_hz, effort) for rate_hz in (50, 200)]
 
 
-def _measure(rate_hz: int) -> Figure:
-    namespace = f"/churn_{rate_hz}"
+def _measure(rate_hz: int, effort: Effort) -> Figure:
+    namespace, participants = f"/churn_{rate_hz}", effort.count(_PARTICIPANTS)
+    # present for long enough to receive a command
+    at_once = min(_AT_ONCE, 2 * participants)
+    longest_gap_ms = partial(
+        _longest_gap_ms,
+        duration_s=_START_S + (participants + at_once) * _INTERVAL_S,
+        effort=effort,
+    )
     with (
         tempfile.TemporaryDirectory() as folder,
         upright_robot(namespace) as robot,
@@ -53,19 +60,16 @@ def _measure(rate_hz: int) -> Figure:
         running(in_namespace(_node(rate_hz, Path(folder)), namespace)) as node,
     ):
         robot.bring_to_run(node)
-        threads = list_threads(os.getpid())
-        if refused := set_realtime_priority(_ROBOT_PRIORITY, "bench: priority", threads):
-            raise BenchError(refused[0])
-        try:
-            alone_ms = _longest_gap_ms(robot, commands)
-            joining = baseline("join", str(_PARTICIPANTS), str(_SECONDS))
+        with real_time_robot():
+            alone_ms = longest_gap_ms(robot, commands)
+            joining = baseline("join", str(participants), str(at_once), str(_INTERVAL_S))
             with running(in_namespace(joining, namespace)) as others:
-                beside_ms = _longest_gap_ms(robot, commands)
-                heard = int(others.wait(_LEAVE_S).split()[-1])
-        finally:
-            set_realtime_priority(0, "bench: priority", threads)
-    if heard < _PARTICIPANTS:
-        _log.info("%s of %s participants received a command", heard, _PARTICIPANTS)
+                beside_ms = longest_gap_ms(robot, commands)
+                heard = int(others.wait(_END_S).split()[-1])
+    if not heard:
+        raise BenchError("no participant received a command, so none has joined")
+    if heard < participants:
+        _log.info("%s of %s participants received a command", heard, participants)
     return Figure(
         name=f"churn_{rate_hz}_gap_ms",
         unit="ms",
@@ -99,11 +103,13 @@ def _commands(namespace: str) -> Iterator[Any]:
         rclpy.shutdown(context=context)
 
 
-def _longest_gap_ms(robot: UprightRobot, commands: Any) -> float:
+def _longest_gap_ms(
+    robot: UprightRobot, commands: Any, *, duration_s: float, effort: Effort
+) -> float:
     """Return the longest interval between two commands that arrive while sensors stream, ms."""
     while take_message(commands, JointCommand):
         pass
-    stream_sensors([robot], _SECONDS + _LEAVE_S)
+    stream_sensors([robot], duration_s, effort)
     # later commands were sent after the sensor stream had ended
     ended_ns, arrived_ns = time.time_ns(), list[int]()
     while taken := take_message(commands, JointCommand):

@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from bench.effort import Effort
 from bench.figures import Figure, alternated, timed
 from bench.processes import BenchError
 from policy_core.estimation.velocity_estimator import GRAVITY, VelocityEstimator
@@ -18,12 +19,12 @@ _ROBOTS = {"estimator_us": "lite3", "estimator_flat_feet_us": "g1"}
 """Robot of each figure: four 3-joint legs, or two 6-joint legs with four points per foot."""
 
 
-def measure() -> list[Figure]:
+def measure(effort: Effort) -> list[Figure]:
     """Measure both in alternating blocks of back-to-back calls."""
-    return [_figure(name, robot) for name, robot in _ROBOTS.items()]
+    return [_figure(name, robot, effort.count(_BLOCKS)) for name, robot in _ROBOTS.items()]
 
 
-def _figure(name: str, robot: str) -> Figure:
+def _figure(name: str, robot: str, blocks: int) -> Figure:
     try:
         from policy_core_native import VelocityEstimator as NativeEstimator
     except ImportError as error:
@@ -36,7 +37,7 @@ def _figure(name: str, robot: str) -> Figure:
     upright, at_rest = np.array([0.0, 0.0, 0.0, 1.0]), np.array([0.0, 0.0, GRAVITY])
     sample = 0.002, pos, vel, upright, np.zeros(3), at_rest
     ours, baseline = (timed(_CALLS, partial(each.update, *sample)) for each in (native, python))
-    found = alternated(name, ours, baseline, blocks=_BLOCKS, wanted=20.0)
+    found = alternated(name, ours, baseline, blocks=blocks, wanted=20.0)
     if python.lin_vel_body.tolist() != native.lin_vel_body.tolist():
         raise BenchError("the two estimates differ")
     return found

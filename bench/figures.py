@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 _MANY = 1000
+_SMOKE_HEADING = "SMOKE RUN: too few repetitions; these figures are no results"
 _LOOP, _MATRIX, _SPEED_RUNS = 10_000, 64, 100
 
 
@@ -155,11 +156,11 @@ def _side(summaries: Sequence[Summary]) -> dict[str, float]:
     return side
 
 
-def table(figures: Iterable[Figure]) -> str:
+def table(figures: Iterable[Figure], *, is_smoke: bool = False) -> str:
     """Return the figures as lines of text, ratios with their range over the repetitions.
 
     The first line states the speed of this processor, so that tables from different processors can
-    be compared.
+    be compared. Figures of a smoke run have a heading that says so.
     """
     rows = [
         (
@@ -191,6 +192,7 @@ def table(figures: Iterable[Figure]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         [
+            *([_SMOKE_HEADING] if is_smoke else []),
             _described(machine()),
             *(
                 "  ".join(

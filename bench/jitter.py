@@ -4,14 +4,15 @@
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 from policy_msgs.msg import JointCommand
 
 from bench.c_baselines import c_baseline
+from bench.effort import Effort
 from bench.figures import Figure, Summary
 from bench.nodes import stream_sensors
 from bench.processes import (
@@ -22,25 +23,25 @@ from bench.processes import (
     policy_node,
     running,
 )
-from bench.robot import upright_robot
-from policy_inference.machine.scheduling import list_threads, set_realtime_priority
+from bench.robot import real_time_robot, upright_robot
 
 _RATE_HZ = 1000
 _PERIOD_NS = 1_000_000_000 // _RATE_HZ
 _CHANGED = {"rate_hz": _RATE_HZ, "safety": {"on_fault": "damp", "state_timeout_s": 0.1}}
 """By default, a state may be two periods old, but sensor messages arrive less often than that."""
 _WARM_UP_S = 2.0
-_PRIORITY, _ROBOT_PRIORITY = 20, 30
-"""Priorities: of the node's control thread and the C loop; of the simulated robot."""
+_PRIORITY = 20
+"""Of the node's control thread and the C loop."""
 
 
-def measure(duration_s: float) -> list[Figure]:
-    """Measure without other work and under load, each for this long."""
-    return [*_measure("quiet", duration_s), *_measure("load", duration_s, loaded=True)]
+def measure(effort: Effort) -> list[Figure]:
+    """Measure without other work and under load."""
+    return [*_measure("quiet", effort), *_measure("load", effort, loaded=True)]
 
 
-def _measure(name: str, duration_s: float, *, loaded: bool = False) -> list[Figure]:
+def _measure(name: str, effort: Effort, *, loaded: bool = False) -> list[Figure]:
     """Run the node and the loop side by side."""
+    duration_s = effort.jitter_s
     # a little longer than the measurement, which the robot's clock stretches
     turns = round(1.01 * (_WARM_UP_S + duration_s) * _RATE_HZ)
     sleeping = c_baseline("sleep", _PERIOD_NS, turns, _PRIORITY)
@@ -52,19 +53,19 @@ def _measure(name: str, duration_s: float, *, loaded: bool = False) -> list[Figu
         }
         command = in_namespace(policy_node(**settings), f"/jitter_{name}")
         robot = stack.enter_context(upright_robot(f"/jitter_{name}"))
-        stack.enter_context(_robot_before_all())
+        stack.enter_context(real_time_robot())
         for _ in range(os.cpu_count() or 1 if loaded else 0):
             stack.enter_context(running(baseline("load")))
         node = stack.enter_context(running(command))
         robot.bring_to_run(node)
         if f"the machine grants realtime.priority {_PRIORITY}" not in node.output():
             raise BenchError(
-                "the kernel refuses real-time priority; run as root, or see docs/performance.md"
+                f"expected the node to be granted realtime.priority {_PRIORITY}, like the robot"
             )
         missed = -robot.await_status(node).ticks_missed
         loop = stack.enter_context(running(sleeping))
-        stream_sensors([robot], _WARM_UP_S)
-        (commands,) = stream_sensors([robot], duration_s)
+        stream_sensors([robot], _WARM_UP_S, effort)
+        (commands,) = stream_sensors([robot], duration_s, effort)
         missed += robot.await_status(node).ticks_missed
         if commands[-1].mode not in (JointCommand.MODE_RUN, JointCommand.MODE_HOLD):
             raise BenchError("the node damped: its inputs or its ticks were too late")
@@ -96,15 +97,3 @@ def _off_us(times_ns: Sequence[int], numbers: Sequence[int]) -> Summary:
     in_a_row = np.diff(number) == 1
     off_ns = np.abs(np.diff(time_ns)[in_a_row] - _PERIOD_NS)
     return Summary(value=float(np.percentile(off_ns, 99.9)) * 1e-3)
-
-
-@contextmanager
-def _robot_before_all() -> Iterator[None]:
-    """Keep the measured processes and other work from delaying the simulated robot."""
-    threads = list_threads(os.getpid())
-    if refused := set_realtime_priority(_ROBOT_PRIORITY, "bench: priority", threads):
-        raise BenchError(refused[0])
-    try:
-        yield
-    finally:
-        set_realtime_priority(0, "bench: priority", threads)

@@ -12,8 +12,18 @@ from policy_msgs.msg import JointCommand
 
 from bench.baselines import PERIOD_NS
 from bench.c_baselines import c_baseline
+from bench.effort import Effort
 from bench.figures import Figure, Summary, alternated, summarise
-from bench.processes import ROOT, BenchError, Child, baseline, in_namespace, policy_node, running
+from bench.processes import (
+    ROOT,
+    BenchError,
+    Child,
+    baseline,
+    in_namespace,
+    patient_bundle,
+    policy_node,
+    running,
+)
 from bench.robot import SeenCommand, UprightRobot, upright_robot
 
 _REPETITIONS, _ANSWERS = 10, 100
@@ -23,28 +33,28 @@ _JOINT_STATE_NS, _IMU_NS = 2_000_000, 5_000_000
 _ROBOT_CLOCK = 1.0015
 """Our rate over the robot's: at equal rates, messages would always hit the same tick phase."""
 _START_TIMEOUT_S = 30.0
-_LOST_SHARE = 0.05
-"""Largest acceptable share of missing answers; with more, a figure would measure something else."""
 _namespaces = (f"/bench_{number}" for number in count())
 
 
-def measure() -> list[Figure]:
+def measure(effort: Effort) -> list[Figure]:
     """Measure all figures of this module."""
-    return [start(), *roundtrip(), *processor_time()]
+    return [start(effort), *roundtrip(effort), *processor_time(effort)]
 
 
-def roundtrip() -> list[Figure]:
+def roundtrip(effort: Effort) -> list[Figure]:
     """From sending a JointState to the command that answers it, at 50 Hz.
 
     The policy ticks when the JointState arrives: with a timer, the figure would include the
     sample's age. All nodes run throughout and are asked in turn, because the machine's other load
     varies from second to second by more than the nodes differ.
     """
-    # The policy last: it holds without sensors.
-    commands = [c_baseline("echo"), baseline("echo"), policy_node(trigger="joint_states")]
     with ExitStack() as stack:
+        bundle = str(stack.enter_context(patient_bundle()))
+        # The policy last: it holds without sensors.
+        policy = policy_node(bundle=bundle, trigger="joint_states")
+        commands = [c_baseline("echo"), baseline("echo"), policy]
         robots = [stack.enter_context(_answering(command))[0] for command in commands]
-        rounds = [_answers(robots) for _ in range(_REPETITIONS)]
+        rounds = [_answers(robots, effort) for _ in range(effort.count(_REPETITIONS))]
     in_c, in_python, ours = zip(*rounds, strict=True)
     return [
         Figure(name="roundtrip_ratio", unit="us", ours=ours, baseline=in_python, wanted=0.75),
@@ -64,7 +74,7 @@ def _answering(command: Sequence[str]) -> Iterator[tuple[UprightRobot, Child]]:
         yield robot, child
 
 
-def _answers(robots: Sequence[UprightRobot]) -> list[Summary]:
+def _answers(robots: Sequence[UprightRobot], effort: Effort) -> list[Summary]:
     """Ask each node at 50 Hz, a quarter of a period apart; return the times until the answers.
 
     The Imu for the last node, the policy, is sent three quarters of a period before its JointState.
@@ -80,7 +90,7 @@ def _answers(robots: Sequence[UprightRobot]) -> list[Summary]:
         deadline_ns = max(
             _sleep_until(deadline_ns + PERIOD_NS // 4), time.monotonic_ns() - PERIOD_NS // 4
         )
-    if (lost := _ANSWERS - min(map(len, took_us))) > _LOST_SHARE * _ANSWERS:
+    if (lost := _ANSWERS - min(map(len, took_us))) > effort.lost_share * _ANSWERS:
         raise BenchError(f"{lost} of {_ANSWERS} sensor messages were not answered")
     return [summarise(of_robot) for of_robot in took_us]
 
@@ -110,12 +120,13 @@ def _from_policy(command: SeenCommand | None) -> bool:
     return True
 
 
-def processor_time() -> list[Figure]:
+def processor_time(effort: Effort) -> list[Figure]:
     """Processor time at 500 Hz JointState and 200 Hz Imu in, 50 Hz out; all nodes run together."""
-    commands = [c_baseline("gather"), baseline("callbacks"), policy_node()]
     with ExitStack() as stack:
+        policy = policy_node(bundle=str(stack.enter_context(patient_bundle())))
+        commands = [c_baseline("gather"), baseline("callbacks"), policy]
         nodes = [stack.enter_context(_answering(command)) for command in commands]
-        shares = [_shares(nodes) for _ in range(_LOADS)]
+        shares = [_shares(nodes, effort) for _ in range(effort.count(_LOADS))]
     in_c, in_python, ours = zip(*shares, strict=True)
     unit = "% of a core"
     return [
@@ -124,22 +135,24 @@ def processor_time() -> list[Figure]:
     ]
 
 
-def _shares(nodes: Sequence[tuple[UprightRobot, Child]]) -> list[Summary]:
+def _shares(nodes: Sequence[tuple[UprightRobot, Child]], effort: Effort) -> list[Summary]:
     """Return each node's share of a core in percent while sensors stream in."""
     robots = [robot for robot, _ in nodes]
     before_ns = [child.cpu_ns() for _, child in nodes]
     began_ns = time.monotonic_ns()
-    commands = stream_sensors(robots, _LOAD_S)
+    commands = stream_sensors(robots, _LOAD_S, effort)
     took_ns = time.monotonic_ns() - began_ns
     used_ns = [child.cpu_ns() - before for (_, child), before in zip(nodes, before_ns, strict=True)]
-    least = (1.0 - _LOST_SHARE) * _LOAD_S * 1e9 / PERIOD_NS
+    least = (1.0 - effort.lost_share) * _LOAD_S * 1e9 / PERIOD_NS
     for each in commands:
         if (count := len(list(filter(_from_policy, each)))) < least:
             raise BenchError(f"received {count} commands in {_LOAD_S} s, expected 50 Hz")
     return [Summary(value=100.0 * used / took_ns) for used in used_ns]
 
 
-def stream_sensors(robots: Sequence[UprightRobot], duration_s: float) -> list[list[SeenCommand]]:
+def stream_sensors(
+    robots: Sequence[UprightRobot], duration_s: float, effort: Effort
+) -> list[list[SeenCommand]]:
     """Publish 500 Hz JointState and 200 Hz Imu for a while; return the received commands."""
     commands = [list[SeenCommand]() for _ in robots]
     start_ns = time.monotonic_ns()
@@ -155,12 +168,12 @@ def stream_sensors(robots: Sequence[UprightRobot], duration_s: float) -> list[li
                 robot.publish_imu(robot.imu())
                 of_robot += robot.take_all()
     late_s = (time.monotonic_ns() - start_ns) * 1e-9 - _ROBOT_CLOCK * duration_s
-    if late_s > 0.1:
+    if late_s > effort.late_s:
         raise BenchError(f"the sensors were {late_s:.1f} s late: this machine is too busy")
     return commands
 
 
-def start() -> Figure:
+def start(effort: Effort) -> Figure:
     """Time from the start of the process to the log line that reports its configuration."""
     # bytecode as Python leaves it after a first start, unless PYTHONDONTWRITEBYTECODE prevents that
     for package in ("policy_core", "policy_store", "policy_inference"):
@@ -170,7 +183,7 @@ def start() -> Figure:
         "start_ratio",
         lambda: _start_s(policy_node()),
         lambda: _start_s(baseline("lifecycle")),
-        blocks=_STARTS,
+        blocks=effort.count(_STARTS),
         wanted=1.9,
         unit="s",
     )

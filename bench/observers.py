@@ -9,13 +9,15 @@ layout would matter more.
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 
+from bench.effort import Effort
 from bench.figures import Figure, Summary, summarise
 from bench.nodes import stream_sensors
-from bench.processes import BUNDLE, BenchError
+from bench.processes import BUNDLE, BenchError, patient_bundle
 from bench.robot import upright_robot
 from bench.tick import REQUEST
 from policy_core.bundle.bundle import JointBundle
@@ -69,8 +71,8 @@ class _Switched(TickObserver):
 
 
 @contextmanager
-def _node() -> Iterator[JointPolicyNode]:
-    settings = {"bundle": BUNDLE, "flight.duration_s": 0.0}
+def _node(bundle: Path) -> Iterator[JointPolicyNode]:
+    settings = {"bundle": bundle, "flight.duration_s": 0.0}
     words = [word for name, value in settings.items() for word in ("-p", f"{name}:={value}")]
     rclpy.init(args=["--ros-args", "-r", f"__ns:={_NAMESPACE}", *words])
     node, executor = JointPolicyNode(), SingleThreadedExecutor()
@@ -90,19 +92,23 @@ def _node() -> Iterator[JointPolicyNode]:
         rclpy.shutdown()
 
 
-def measure() -> list[Figure]:
+def measure(effort: Effort) -> list[Figure]:
     """Measure ticks at 50 Hz in alternating blocks: alone, recorded, shadowed."""
     took = {"": list[Summary](), "flight": list[Summary](), "shadow": list[Summary]()}
-    with upright_robot(_NAMESPACE) as robot, _node() as node:
+    with (
+        patient_bundle() as bundle,
+        upright_robot(_NAMESPACE) as robot,
+        _node(bundle) as node,
+    ):
         if node.loop.name != NATIVE:
             raise BenchError("the loop of the node is not native")
         switched = _Switched(node)
         node.observer.add(switched)
         robot.bring_to_run()
-        for _ in range(_BLOCKS):
+        for _ in range(effort.count(_BLOCKS)):
             for what, summaries in took.items():
                 switched.switch(what)
-                stream_sensors([robot], _BLOCK_S)
+                stream_sensors([robot], _BLOCK_S, effort)
                 summaries.append(summarise(switched.took_us))
         if node.controller.mode is not Mode.RUN:
             raise BenchError(f"expected mode RUN, found {node.controller.mode.name}")

@@ -7,6 +7,7 @@ The baseline is the formula as one would write it in numpy.
 
 import numpy as np
 
+from bench.effort import Effort
 from bench.figures import Figure, alternated, timed
 from bench.processes import BenchError
 from policy_core.bundle.chunk_contract import Camera, Scaling
@@ -45,7 +46,7 @@ def plain(frame: U8, buffer: F32) -> None:
     buffer[0] = (scaled - _MEAN) / _STD
 
 
-def measure() -> list[Figure]:
+def measure(effort: Effort) -> list[Figure]:
     """Measure both in alternating blocks."""
     images = frames()
     buffers = [np.zeros((1, 3, HEIGHT, WIDTH), np.float32) for _ in images]
@@ -66,4 +67,4 @@ def measure() -> list[Figure]:
     if not difference <= _TOLERANCE:
         raise BenchError(f"preprocessing: results differ by {difference:.1e}")
     sides = timed(_CALLS, ours), timed(_CALLS, baseline)
-    return [alternated("preprocessing_ratio", *sides, blocks=_BLOCKS, wanted=0.5)]
+    return [alternated("preprocessing_ratio", *sides, blocks=effort.count(_BLOCKS), wanted=0.5)]

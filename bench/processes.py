@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -21,11 +21,18 @@ from policy_inference.processes import fast_dds_without_shared_memory
 
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLE = ROOT / "config" / "bundles" / "lite3_walk"
+BaselineName = Literal["echo", "callbacks", "lifecycle", "load", "join"]
+"""Programs of `bench.baselines`."""
 _END_TIMEOUT_S = 10.0
+_PATIENT = {"state_timeout_s": 1.0, "damp_after_s": 10.0}
 
 
 class BenchError(Exception):
     """The measured program failed, so there is no figure."""
+
+
+class UnsupportedError(BenchError):
+    """This machine lacks something that the part needs, so there is no figure."""
 
 
 class Child:
@@ -89,7 +96,7 @@ def running(command: Sequence[str]) -> Iterator[Child]:
     try:
         yield child
     except BenchError as error:
-        raise BenchError(f"{error}\n{child.output()}".rstrip()) from error
+        raise type(error)(f"{error}\n{child.output()}".rstrip()) from error
     finally:
         child.end()
 
@@ -123,7 +130,18 @@ def copied_bundle(folder: Path, changed: Mapping[str, Any], model: bytes = b"") 
     return folder
 
 
-def baseline(name: str, *arguments: str) -> list[str]:
+@contextmanager
+def patient_bundle() -> Iterator[Path]:
+    """Make a copy of the bundle whose policy goes on while states are late.
+
+    A busy machine must change the figures, not end the policy.
+    """
+    contract = yaml.safe_load((BUNDLE / "policy.yaml").read_text("utf-8"))
+    with tempfile.TemporaryDirectory() as folder:
+        yield copied_bundle(Path(folder, "bundle"), {"safety": contract["safety"] | _PATIENT})
+
+
+def baseline(name: BaselineName, *arguments: str) -> list[str]:
     """Return the command that runs a program of `bench.baselines`."""
     return [sys.executable, "-m", "bench.baselines", name, *arguments]
 

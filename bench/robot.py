@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A robot without physics: publishes sensors; its joints are at their commanded positions."""
 
+import os
 import time
 from array import array
 from collections.abc import Callable, Iterator
@@ -18,14 +19,17 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Imu, JointState
 from std_srvs.srv import Trigger
 
-from bench.processes import BUNDLE, BenchError, Child
+from bench.processes import BUNDLE, BenchError, Child, UnsupportedError
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
+from policy_inference.machine.scheduling import list_threads, set_realtime_priority
 from policy_inference.nodes import qos
 from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
 
 _PERIOD_S = 0.005
 _PATIENCE_S = 20.0
+_PRIORITY, _OPTION = 30, "real-time priority"
+"""Of a real-time robot; higher than that of any measured process."""
 _FOLLOWED = (JointCommand.MODE_STAND, JointCommand.MODE_READY, JointCommand.MODE_RUN)
 
 
@@ -177,3 +181,15 @@ def upright_robot(namespace: str) -> Iterator[UprightRobot]:
         robot.close()
         node.destroy_node()
         rclpy.shutdown(context=context)
+
+
+@contextmanager
+def real_time_robot() -> Iterator[None]:
+    """Keep the measured processes and other work from delaying the robots of this process."""
+    threads = list_threads(os.getpid())
+    if refused := set_realtime_priority(_PRIORITY, _OPTION, threads):
+        raise UnsupportedError(refused[0])
+    try:
+        yield
+    finally:
+        set_realtime_priority(0, _OPTION, threads)

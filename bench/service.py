@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from bench.effort import Effort
 from bench.figures import Figure, summarise, timed_us
 from bench.processes import BUNDLE, BenchError, Child, running
 from bench.tick import BareCall
@@ -92,9 +93,9 @@ def echo(path: str, run: Callable[[], None]) -> None:
             connection.sendall(reply)
 
 
-def measure() -> list[Figure]:
+def measure(effort: Effort) -> list[Figure]:
     """Measure across two cores, and on one, where added code has the largest effect."""
-    cores = os.sched_getaffinity(0)
+    cores, blocks = os.sched_getaffinity(0), effort.count(_BLOCKS)
     with ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))
         path = folder / "service.sock"
@@ -106,22 +107,26 @@ def measure() -> list[Figure]:
             trips.append(opened.enter_context(closing(RoundTrip(path))))
         opened.callback(os.sched_setaffinity, 0, cores)
         here, there = min(cores), max(cores)
-        served, echoed, modelled = _alternating(trips, servers, here, here)
+        served, echoed, modelled = _alternating(trips, servers, (here, here), blocks)
         model_us = float(np.median(modelled) - np.median(echoed))
         figures = [_figure("service_one_core_us", served, echoed, model_us)]
-        served, echoed, _ = _alternating(trips, servers, here, there)
+        served, echoed, _ = _alternating(trips, servers, (here, there), blocks)
         return [_figure("service_ratio", served, echoed, model_us, wanted=1.5), *figures]
 
 
 def _alternating(
-    trips: Sequence[RoundTrip], servers: Sequence[Child], here: int, there: int
+    trips: Sequence[RoundTrip], servers: Sequence[Child], cores: tuple[int, int], blocks: int
 ) -> list[npt.NDArray[np.float64]]:
-    """Measure both back to back, in blocks in changing order; return both in us [blocks, calls]."""
+    """Measure both back to back, in blocks in changing order; return both in us [blocks, calls].
+
+    This process runs on the first core, the servers on the second.
+    """
+    here, there = cores
     os.sched_setaffinity(0, {here})
     for server in servers:
         server.keep_to(there)
     took_us = {trip: list[list[float]]() for trip in trips}
-    for block in range(_BLOCKS):
+    for block in range(blocks):
         for trip in trips if block % 2 else trips[::-1]:
             took_us[trip].append(timed_us(_CALLS, trip))
     return [np.array(took_us[trip]) for trip in trips]

@@ -7,8 +7,10 @@ import os
 import shutil
 import subprocess
 import tempfile
+from functools import partial
 from pathlib import Path
 
+from bench.effort import Effort
 from bench.figures import Figure, Summary, alternated
 from bench.processes import ROOT, BenchError, Child
 from bench.service import serving
@@ -18,19 +20,27 @@ _TARGET = "policy_client_latency"
 _BLOCKS, _CALLS, _SPIN_US, _TIMEOUT_S = 6, 5000, 2000, 120.0
 
 
-def measure() -> list[Figure]:
+def measure(effort: Effort) -> list[Figure]:
     """Measure with both ends spinning, each on its own core, and with both sleeping."""
     program, cores = _built(), os.sched_getaffinity(0)
     here, there = min(cores), max(cores)
+    compare = partial(_compare, program, blocks=effort.count(_BLOCKS))
     return [
-        _compare(program, "shared_memory_spinning_ratio", _SPIN_US, here, there, wanted=0.5),
-        _compare(program, "shared_memory_us", 0, here, there),
-        _compare(program, "shared_memory_one_core_us", 0, here, here),
+        compare("shared_memory_spinning_ratio", _SPIN_US, here, there, wanted=0.5),
+        compare("shared_memory_us", 0, here, there),
+        compare("shared_memory_one_core_us", 0, here, here),
     ]
 
 
 def _compare(
-    program: Path, name: str, spin_us: int, here: int, there: int, wanted: float | None = None
+    program: Path,
+    name: str,
+    spin_us: int,
+    here: int,
+    there: int,
+    *,
+    blocks: int,
+    wanted: float | None = None,
 ) -> Figure:
     """Measure against the socket, with both ends sleeping."""
     with tempfile.TemporaryDirectory() as folder:
@@ -41,7 +51,7 @@ def _compare(
                 name,
                 lambda: _run(program, f"shm:{path}", spin_us, here, service),
                 lambda: _run(program, f"unix:{path}", 0, here, service),
-                blocks=_BLOCKS,
+                blocks=blocks,
                 wanted=wanted,
             )
 

@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime
 import yaml
 
+from bench.effort import Effort
 from bench.figures import Figure, alternated, in_turns, timed
 from bench.processes import BUNDLE, BenchError
 from policy_core.bundle.bundle import SET_FILE, JointBundle
@@ -111,7 +112,7 @@ class BareCall:
         """Run the model once."""
 
 
-def measure() -> list[Figure]:
+def measure(effort: Effort) -> list[Figure]:
     """Measure back to back and at 50 Hz, alternating with the C API's bare call."""
     bundle = load_bundle(BUNDLE, kind=JointBundle)
     backend, _ = open_backend(bundle, ["onnx"])
@@ -119,10 +120,11 @@ def measure() -> list[Figure]:
     bare, tick = backend.native_model(), NativeTick(JointKind(), bundle)
     with tempfile.TemporaryDirectory() as folder:
         of_three = NativeTick(SetKind(), _set_of_three(Path(folder)))
-    hot = partial(alternated, blocks=_BLOCKS)
-    paced = partial(in_turns, blocks=_BLOCKS, turns=_TURNS, period_s=_PERIOD_S)
+    blocks = effort.count(_BLOCKS)
+    hot = partial(alternated, blocks=blocks)
+    paced = partial(in_turns, blocks=blocks, turns=_TURNS, period_s=_PERIOD_S)
     figures = [
-        _protocol(backend),
+        _protocol(backend, effort),
         hot("tick_hot_ratio", timed(_HOT_CALLS, tick), timed(_HOT_CALLS, bare.run), wanted=1.5),
         paced("tick_paced_ratio", tick, bare.run, wanted=1.3),
         paced("set_paced_ratio", of_three, tick, wanted=1.1),
@@ -161,12 +163,12 @@ def _set_of_three(folder: Path) -> SetBundle:
     return load_bundle(folder, kind=SetBundle)
 
 
-def _protocol(backend: BackendBase) -> Figure:
+def _protocol(backend: BackendBase, effort: Effort) -> Figure:
     """Time that the back-end protocol adds to the runtime's call in Python."""
     return alternated(
         "protocol_added_us",
         timed(_HOT_CALLS, backend.run),
         timed(_HOT_CALLS, BareCall().run),
-        blocks=_PROTOCOL_BLOCKS,
+        blocks=effort.count(_PROTOCOL_BLOCKS),
         wanted=2.0,
     )

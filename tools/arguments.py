@@ -1,11 +1,20 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Types of command-line arguments."""
+"""Command-line arguments of tools."""
 
 from __future__ import annotations
 
 import argparse
 import math
+
+
+def refuse_arguments(program: str, description: str | None) -> None:
+    """Show the help of a command without arguments, or exit with status 2 if there are any."""
+    argparse.ArgumentParser(
+        prog=f"python -m {program}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args()
 
 
 def positive_count(text: str) -> int:

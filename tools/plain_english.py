@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from tools.arguments import refuse_arguments
+
 THIS = Path(__file__).resolve()
 ROOT = THIS.parent.parent
 LONGEST_LINE = 120
@@ -75,6 +77,7 @@ def find(path: Path) -> Iterator[str]:
 
 def main() -> int:
     """List the findings of the checkout; return the exit status."""
+    refuse_arguments("tools.plain_english", __doc__)
     found = [each for path in files(ROOT) if path != THIS for each in find(path)]
     sys.stdout.writelines(f"{each}\n" for each in found)
     return 1 if found else 0

@@ -14,6 +14,7 @@ from lerobot_bridge.mapping_file import MAPPINGS, mapping_schema
 from model_tools.prove.evaluation.plan import plan_schema
 from policy_core.bundle.editor_schema import contract_schema, set_schema
 from policy_store.trial_file import trial_schema
+from tools.arguments import refuse_arguments
 
 _ROOT = Path(__file__).resolve().parent.parent
 CONTRACTS = _ROOT / "config" / "bundles"
@@ -31,6 +32,12 @@ def schemas() -> dict[Path, Mapping[str, Any]]:
     }
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Write all schema files."""
+    refuse_arguments("tools.write_schema", __doc__)
     for file, schema in schemas().items():
         file.write_text(json.dumps(schema, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

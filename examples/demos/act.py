@@ -68,7 +68,7 @@ class NodeReport:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the demo; the exit status is 1 if no episode succeeded or if a fault ended one."""
-    return run_demo("act", _parse(args), (TRACE, PLOTS, VIDEO), _demonstrate)
+    return run_demo("act", parse(args), (TRACE, PLOTS, VIDEO), _demonstrate)
 
 
 def _demonstrate(given: argparse.Namespace) -> DemoOutcome:
@@ -247,7 +247,8 @@ def verdict(summary: dict[str, Any]) -> str | None:
     return None
 
 
-def _parse(args: Sequence[str] | None) -> argparse.Namespace:
+def parse(args: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the arguments; exit with status 2 if they do not fit together."""
     parser = demo_parser("act", __doc__, backend_options=True)
     add, number = parser.add_argument, number_within(1, 99_999)
     add(

@@ -82,7 +82,7 @@ class SetDemoResult:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the demo; the exit status is 1 if the robot fell or a step was too large."""
-    return run_demo("policy_set", _parse(args), (TIMELINE,), _demonstrate)
+    return run_demo("policy_set", parse(args), (TIMELINE,), _demonstrate)
 
 
 def _demonstrate(given: argparse.Namespace) -> DemoOutcome:
@@ -357,7 +357,8 @@ def verdict(summary: dict[str, Any]) -> str | None:
     return None
 
 
-def _parse(args: Sequence[str] | None) -> argparse.Namespace:
+def parse(args: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the arguments; exit with status 2 if they do not fit together."""
     parser = demo_parser("policy_set", __doc__, backend_options=False)
     add, number = parser.add_argument, number_within(1, 99_999)
     add(

@@ -35,7 +35,7 @@ from robot_sim.metrics import fallen
 from robot_sim.rotation import place_level
 from robot_sim.trace import Trace
 
-BUNDLE = "lite3_stairs"
+ROBOT, BUNDLE = "lite3", "lite3_stairs"
 STEP_M, STEPS = 0.1, 5
 GROUND = Ground(terrain="stairs", step_m=STEP_M)
 PLAN: Sequence[tuple[str, float, Velocity]] = (
@@ -51,7 +51,7 @@ _CLIMBED_SHARE = 0.8
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the demo; the exit status is 1 if the robot fell or did not climb the stairs."""
-    return run_demo("stairs", _parse(args), (TRACE, *IMAGE_FILES), _demonstrate)
+    return run_demo("stairs", parse(args), (TRACE, *IMAGE_FILES), _demonstrate)
 
 
 def _demonstrate(given: argparse.Namespace) -> DemoOutcome:
@@ -96,7 +96,7 @@ def _perform(given: argparse.Namespace) -> ReportedTiming:
     output, lockstep = given.output, given.lockstep
     with Processes() as nodes:
         simulation = {
-            "robot": "lite3",
+            "robot": ROBOT,
             "trace_file": str(output / TRACE),
             "terrain": GROUND.terrain,
             "step_m": STEP_M,
@@ -136,8 +136,10 @@ def _draw(given: argparse.Namespace, trace: Trace) -> None:
     draw_walk(trace, given.output, ground=GROUND, dots=dots)
 
 
-def _parse(args: Sequence[str] | None) -> argparse.Namespace:
+def parse(args: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the arguments; exit with status 2 if they do not fit together."""
     parser = demo_parser("stairs", __doc__, backend_options=True)
+    parser.add_argument("--robot", default=ROBOT, help="only %(default)s has a policy for stairs")
     parser.add_argument(
         "--bundle",
         default=BUNDLE,
@@ -150,7 +152,13 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
         help="run at half speed in simulated time, where the simulator waits for each command",
     )
     add_images(parser)
-    return parser.parse_args(args)
+    given = parser.parse_args(args)
+    if given.robot != ROBOT:
+        parser.error(
+            f"--robot: expected {ROBOT}, the only robot with a policy for stairs, found "
+            f"{given.robot}; use examples.demos.walk (make demo TASK=walk)"
+        )
+    return given
 
 
 if __name__ == "__main__":

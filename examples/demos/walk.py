@@ -74,7 +74,7 @@ _SIGNS_OF_A_WRONG_CONTRACT = ("attitude", "clipped_too_long")
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the demo; the exit status is 1 if the walk failed (see `verdict`)."""
-    given = _parse(args)
+    given = parse(args)
     require_bundle = partial(_require_joints, robot=given.robot)
     return run_demo("walk", given, (TRACE, *IMAGE_FILES), _demonstrate, require_bundle)
 
@@ -410,7 +410,8 @@ def _simulated(robot: str) -> str:
     return EMULATED.get(robot, (robot,))[0]
 
 
-def _parse(args: Sequence[str] | None) -> argparse.Namespace:
+def parse(args: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the arguments; exit with status 2 if they do not fit together."""
     parser = demo_parser("walk", __doc__, backend_options=True)
     parser.add_argument(
         "--robot",
@@ -452,7 +453,7 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     if given.bundle is None and simulated not in BUNDLES:
         parser.error(
             f"--bundle: expected a policy bundle for {given.robot}, found none; the suite includes "
-            f"bundles only for {', '.join(BUNDLES)}"
+            f"bundles only for {', '.join(BUNDLES)}: name one of yours (make: BUNDLE=dir)"
         )
     given.bundle = given.bundle or BUNDLES[simulated]
     return given

@@ -18,6 +18,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tools.arguments import refuse_arguments
 from tools.docs.reference import ROOT, write_reference
 
 DOCS, OUTPUT = ROOT / "docs", ROOT / "out" / "docs"
@@ -89,6 +90,7 @@ def write_redirects(site: Path) -> None:
 
 def main() -> int:
     """Build the site; return the exit status."""
+    refuse_arguments("tools.docs", __doc__)
     shutil.rmtree(OUTPUT, ignore_errors=True)
     OUTPUT.mkdir(parents=True)
     sources = OUTPUT / "source"

@@ -8,9 +8,11 @@ documentation.
 
 from __future__ import annotations
 
+import argparse
 import logging
 import sys
 
+_LAYERS = ("torch", "docs")
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 10), (3, 13)
 
 _log = logging.getLogger("setup")
@@ -27,6 +29,7 @@ def main() -> int:
             sys.executable,
         )
         return 1
+    layers = _parse_layers()
     # only now: the modules below use syntax that an older Python cannot parse
     from tools.setup.host import SetupError
     from tools.setup.layer import ensure_layer
@@ -34,12 +37,21 @@ def main() -> int:
 
     try:
         set_up()
-        for layer in sys.argv[1:]:
+        for layer in layers:
             ensure_layer(ROOT / f".venv-{layer}", ROOT / ".venv", layer)
     except SetupError as error:
         _log.error("setup: %s", error)
         return 1
     return 0
+
+
+def _parse_layers() -> list[str]:
+    parser = argparse.ArgumentParser(prog="python3 -m tools.setup", description=__doc__)
+    parser.add_argument("layers", nargs="*", metavar="torch|docs", help="environments beside .venv")
+    layers: list[str] = parser.parse_args().layers
+    if unknown := [layer for layer in layers if layer not in _LAYERS]:
+        parser.error(f"expected {' or '.join(_LAYERS)}, found {unknown[0]}")
+    return layers
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from tools.arguments import refuse_arguments
 from tools.setup import stamp
 from tools.setup.apart import FOR_CPU, make_apart, require_python
 from tools.setup.environment import FOLDER, known_lock, locked, read_origin
@@ -79,6 +80,7 @@ def _add_hook(venv: Path) -> None:
 
 def main() -> int:
     """Set up the environment in this file's checkout; return the exit status."""
+    refuse_arguments("tools.setup.lerobot", __doc__)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         origin = read_origin(ROOT / ".venv")

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tools.arguments import refuse_arguments
 from tools.setup.environment import FOLDER, REQUIREMENTS, lock_file
 from tools.setup.ros import WHEEL_DISTROS
 
@@ -219,6 +220,7 @@ def _entry(name: str, version: str, hashes: Sequence[str]) -> str:
 
 def main() -> None:
     """Install uv into a temporary environment, and write the locks with it."""
+    refuse_arguments("tools.setup.lock", __doc__)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)

@@ -11,6 +11,7 @@ import logging
 import sys
 from pathlib import Path
 
+from tools.arguments import refuse_arguments
 from tools.setup import stamp
 from tools.setup.apart import FOR_CPU, make_apart, require_python
 from tools.setup.environment import FOLDER, known_lock
@@ -46,6 +47,7 @@ def ensure_toolkit(venv: Path, version: tuple[int, int]) -> None:
 
 def main() -> int:
     """Set up the environment in this file's checkout; return the exit status."""
+    refuse_arguments("tools.setup.rknn", __doc__)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         ensure_toolkit(ROOT / VENV, sys.version_info[:2])

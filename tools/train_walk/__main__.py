@@ -23,7 +23,7 @@ from rsl_rl.runners import OnPolicyRunner
 from policy_core.errors import PolicyError
 from robot_sim.errors import SimError
 from tools.arguments import positive_count, seed
-from tools.train_walk.definition import Task, TrainedRobot, load_task, load_trained_robot
+from tools.train_walk.definition import Task, TrainedRobot, load_training
 from tools.train_walk.environment import Environment
 from tools.train_walk.export import export, make_bundle
 from tools.train_walk.layout import make_layout
@@ -81,7 +81,7 @@ def main(args: Sequence[str] | None = None) -> int:
         )
         return 1
     try:
-        robot, task = load_trained_robot(given.robot), load_task(given.task)
+        robot, task = load_training(given.robot, given.task)
         given.output.mkdir(parents=True)
         train(
             robot,

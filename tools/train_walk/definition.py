@@ -76,6 +76,12 @@ class TrainedRobot:
         return self.contract.observations["obs"].terms[-1].term == "base_lin_vel"
 
     @property
+    def tracks_motion(self) -> bool:
+        """True if the contract's policy tracks a motion, instead of following a velocity."""
+        terms = self.contract.observations["obs"].terms
+        return any(term.term.startswith("motion_") for term in terms)
+
+    @property
     def scan_term(self) -> Term | None:
         """The contract's height-scan term, always the last in the observation; None without one."""
         last = self.contract.observations["obs"].terms[-1]
@@ -289,6 +295,27 @@ def load_trained_robot(name: str) -> TrainedRobot:
 def load_task(name: str) -> Task:
     """Return the task of `tasks/NAME.yaml`."""
     return read_figures(Task, _file("tasks", name))
+
+
+def load_training(robot_name: str, task_name: str) -> tuple[TrainedRobot, Task]:
+    """Return a robot and the task that it learns.
+
+    Raises:
+        SimError: A file is missing, or the robot's bundle lacks the task's kind of goal.
+    """
+    robot, task = load_trained_robot(robot_name), load_task(task_name)
+    if robot.tracks_motion != bool(task.motion):
+        goal, other = ("a motion", "a velocity") if task.motion else ("a velocity", "a motion")
+        suitable = sorted(
+            file.stem
+            for file in (_FOLDER / "robots").glob("*.yaml")
+            if load_trained_robot(file.stem).tracks_motion == bool(task.motion)
+        )
+        raise SimError(
+            f"task {task_name}: expected a robot with a bundle that follows {goal} "
+            f"({', '.join(suitable)}), found {robot_name}, whose bundle follows {other}"
+        )
+    return robot, task
 
 
 def _file(folder: str, name: str) -> Path:

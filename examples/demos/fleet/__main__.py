@@ -37,7 +37,7 @@ def main(args: Sequence[str] | None = None) -> int:
     The exit status is 1 if a release ended in an unexpected stage, and 4 if a robot does not walk
     at the end of a roll-out or a required program is missing.
     """
-    return run_demo("fleet", _parse(args), (TIMELINE, PAGE), _demonstrate)
+    return run_demo("fleet", parse(args), (TIMELINE, PAGE), _demonstrate)
 
 
 def _demonstrate(given: argparse.Namespace) -> DemoOutcome:
@@ -127,7 +127,8 @@ def verdict(summary: dict[str, Any]) -> str | None:
     return "; ".join(causes) or None
 
 
-def _parse(args: Sequence[str] | None) -> argparse.Namespace:
+def parse(args: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the arguments; exit with status 2 if they do not fit together."""
     parser = demo_parser("fleet", __doc__, backend_options=False)
     parser.set_defaults(images=True)
     add = parser.add_argument

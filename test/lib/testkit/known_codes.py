@@ -88,6 +88,12 @@ def known_codes() -> Mapping[str, Sequence[str]]:
 
 def main(file: Path) -> int:
     """Print the table, and what no test has produced; return the exit status."""
+    if not file.is_file():
+        sys.stderr.write(
+            f"codes: {file}: expected the codes that tests have produced, found no file; "
+            f"make test-all CODES={file}\n"
+        )
+        return 1
     counts = json.loads(file.read_text("utf-8"))
     missing = []
     for kind, known in known_codes().items():
