@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tools.setup import stamp
 from tools.setup.environment import (
     FOLDER,
     install_into,
@@ -19,8 +20,10 @@ from tools.setup.environment import (
     locked,
 )
 from tools.setup.host import SetupError, run
+from tools.setup.reuse import reuse_or_make
 
 FOR_CPU = FOLDER / "requirements" / "pytorch-cpu.txt"
+_MORE = "more.txt"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 _log = logging.getLogger(__name__)
@@ -39,7 +42,7 @@ def require_python(
     return f"{version[0]}.{version[1]}"
 
 
-def make_apart(venv: Path, mark: str, python: str, lock: Path) -> list[str]:
+def make_apart(venv: Path, mark: str, python: str, lock: Path, more: str = "") -> None:
     """Create an environment with PyTorch and a lock's packages; replace any made earlier.
 
     Args:
@@ -47,9 +50,7 @@ def make_apart(venv: Path, mark: str, python: str, lock: Path) -> list[str]:
         mark: Name of the file that marks environments made by this command.
         python: Version of this Python, such as `3.11`.
         lock: Lock file of the packages.
-
-    Returns:
-        The command that installs packages into the environment; append their names.
+        more: Further lines of a lock, with packages that are installed last.
     """
     if venv.is_symlink():
         raise SetupError(
@@ -59,12 +60,25 @@ def make_apart(venv: Path, mark: str, python: str, lock: Path) -> list[str]:
     if venv.exists() and not (venv / mark).exists():
         raise SetupError(f"{venv} was not made by this command; move it away and try again")
     shutil.rmtree(venv, ignore_errors=True)
-    run([Path(sys.executable).resolve(), "-m", "venv", venv])
+    venv.mkdir()
     (venv / mark).touch()
-    pip = install_into(venv)
-    install_torch(pip, python)
-    install_locks(pip, python, lock)
-    return pip
+    base_python = Path(sys.executable).resolve()
+
+    def make() -> None:
+        run([base_python, "-m", "venv", venv])
+        pip = install_into(venv)
+        install_torch(pip, python)
+        install_locks(pip, python, lock)
+        if more:
+            (venv / _MORE).write_text(more, encoding="utf-8")
+            run([*pip, *locked(venv / _MORE)])
+
+    reuse_or_make(venv, packages_key(lock, extra=f"{base_python}\0{more}"), make)
+
+
+def packages_key(lock: Path, extra: str) -> str:
+    """Return a key for the packages of an environment with a lock, wherever the environment is."""
+    return stamp.digest([lock, FOR_CPU, *FOLDER.glob("*.py")], extra=f"{sys.version}\0{extra}")
 
 
 def install_torch(pip: list[str], python: str) -> None:
