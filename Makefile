@@ -140,7 +140,7 @@ test-lerobot: setup-lerobot  ## The tests that need LeRobot
 	@$(call tests,$(IN_LEROBOT),not acceptance,$(SHORT) -p no:cacheprovider,test/lerobot)
 
 test-ray: setup-ray  ## The tests that need Ray: a cluster of two nodes, of which one is killed
-	@$(IN_WORKSPACE) .venv-ray/bin/python -m pytest -n 0 $(SHORT) src/model_tools/test/prove/evaluation/test_ray_pool.py $(PYTEST_ARGS)
+	@$(IN_WORKSPACE) .venv-ray/bin/python -c "import ray" && .venv-ray/bin/python -m pytest -n 0 $(SHORT) src/model_tools/test/prove/evaluation/test_ray_pool.py $(PYTEST_ARGS)
 
 acceptance: setup  ## The long tests of the whole suite, and every case of the slow ones
 	@$(IN_WORKSPACE) python -m pytest -m "acceptance or fuzz or slow" --hypothesis-profile long $(PYTEST_ARGS)

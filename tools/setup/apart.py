@@ -11,7 +11,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.setup import stamp
 from tools.setup.environment import (
     FOLDER,
     install_into,
@@ -20,7 +19,7 @@ from tools.setup.environment import (
     locked,
 )
 from tools.setup.host import SetupError, run
-from tools.setup.reuse import reuse_or_make
+from tools.setup.reuse import packages_key, reuse_or_make
 
 FOR_CPU = FOLDER / "requirements" / "pytorch-cpu.txt"
 _MORE = "more.txt"
@@ -73,12 +72,8 @@ def make_apart(venv: Path, mark: str, python: str, lock: Path, more: str = "") -
             (venv / _MORE).write_text(more, encoding="utf-8")
             run([*pip, *locked(venv / _MORE)])
 
-    reuse_or_make(venv, packages_key(lock, extra=f"{base_python}\0{more}"), make)
-
-
-def packages_key(lock: Path, extra: str) -> str:
-    """Return a key for the packages of an environment with a lock, wherever the environment is."""
-    return stamp.digest([lock, FOR_CPU, *FOLDER.glob("*.py")], extra=f"{sys.version}\0{extra}")
+    locks = [known_lock("builder", python), known_lock("pytorch", python), FOR_CPU, lock]
+    reuse_or_make(venv, packages_key(locks, extra=f"{base_python}\0{more}"), make)
 
 
 def install_torch(pip: list[str], python: str) -> None:

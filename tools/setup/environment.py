@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tools.setup import stamp
 from tools.setup.host import SetupError, run
-from tools.setup.reuse import VARIABLE, reuse_or_make
+from tools.setup.reuse import VARIABLE, packages_key, reuse_or_make
 from tools.setup.ros import Ros
 from tools.setup.wheels import repair_cmake_files, write_local_setup
 
@@ -72,7 +72,8 @@ def ensure_environment(venv: Path, ros: Ros) -> str:
             run([base_python, "-m", "venv", *site, venv])
         install_locks(install_into(venv), origin.python, lock)
 
-    reuse_or_make(venv, stamp.digest([], extra=f"{key}{base_python}{sys.version}"), make)
+    locks = [known_lock("builder", origin.python), lock]
+    reuse_or_make(venv, packages_key(locks, extra=f"{base_python}\0{origin}"), make)
     if ros.prefix is None:
         repair_cmake_files(venv)
         write_local_setup(venv, ros.distro)

@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 from tools.setup import stamp
-from tools.setup.apart import install_torch, packages_key
-from tools.setup.environment import install_into, install_locks, known_lock
+from tools.setup.apart import FOR_CPU, install_torch
+from tools.setup.environment import FOLDER, install_into, install_locks, known_lock
 from tools.setup.host import SetupError, run
-from tools.setup.reuse import reuse_or_make
+from tools.setup.reuse import packages_key, reuse_or_make
 
 _BASE_PTH, _OURS = "workspace-base.pth", ".made-by-setup"
 
@@ -31,8 +31,9 @@ def ensure_layer(venv: Path, base: Path, name: str) -> None:
     config = (base / "pyvenv.cfg").read_text(encoding="utf-8")
     base_python = (base / "bin/python").resolve()
     shared = "include-system-site-packages = true" in config
-    packages = packages_key(lock, extra=f"{base_python}\0{shared}")
-    key = f"{packages} {base_site}"
+    torch_locks = [known_lock("pytorch", python), FOR_CPU] if name == "torch" else []
+    locks = [known_lock("builder", python), *torch_locks, lock]
+    key = stamp.digest([*locks, *FOLDER.glob("*.py")], extra=f"{base_site}\0{config}")
     if stamp.matches(venv, key):
         return
     if venv.exists() and not _is_ours(venv):
@@ -50,7 +51,7 @@ def ensure_layer(venv: Path, base: Path, name: str) -> None:
             install_torch(pip, python)
         install_locks(pip, python, lock)
 
-    reuse_or_make(venv, packages, make)
+    reuse_or_make(venv, packages_key(locks, extra=f"{base_python}\0{shared}"), make)
     # not a line with only the path: the .pth files in that folder must be read, too
     pth = next((venv / "lib").glob("python3.*/site-packages")) / _BASE_PTH
     pth.write_text(f"import site; site.addsitedir({str(base_site)!r})\n", encoding="utf-8")

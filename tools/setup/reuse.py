@@ -12,15 +12,31 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tools.setup import stamp
+
 VARIABLE = "POLICY_ENVIRONMENTS"
+_INSTALLERS = ("apart.py", "environment.py", "layer.py", "reuse.py")
+"""Modules of this folder that decide how packages are installed."""
 _ORIGIN = ".made-at"
 """File in a kept environment with the path at which it was made, which its scripts contain."""
 
 _log = logging.getLogger(__name__)
+
+
+def packages_key(locks: Sequence[Path], extra: str) -> str:
+    """Return a hash of all that the packages of an environment depend on.
+
+    Args:
+        locks: Lock files that are installed.
+        extra: What else the content depends on.
+    """
+    installers = [Path(__file__).with_name(name) for name in _INSTALLERS]
+    return stamp.digest([*locks, *installers], extra=f"{sys.version}\0{extra}")
 
 
 def reuse_or_make(venv: Path, key: str, make: Callable[[], None]) -> None:
@@ -29,7 +45,7 @@ def reuse_or_make(venv: Path, key: str, make: Callable[[], None]) -> None:
     Args:
         venv: Folder of the environment. It contains nothing but the file that marks it as made by
             this command, so that the remains of an interruption are recognized.
-        key: Hash of all that the environment's content depends on, except the folder.
+        key: Hash of `packages_key`.
         make: Creates the environment in the folder, with all packages that do not depend on the
             checkout.
     """
