@@ -53,8 +53,9 @@ tests = status=0; ran=; \
   [[ $$ran == *0* ]] || status=$${status/\#0/5}; exit $$status
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-torch setup-rknn setup-lerobot setup-docs lint test test-slow test-pages test-all docs test-cpp test-torch test-rknn \
-  test-lerobot acceptance chaos codes sbom train train-arm demo demo-act demo-fleet demo-set bench clean coverage
+.PHONY: help setup setup-torch setup-rknn setup-lerobot setup-ray setup-docs lint test test-slow test-pages test-all \
+  docs test-cpp test-torch test-rknn test-lerobot test-ray acceptance chaos codes sbom train train-arm demo demo-act \
+  demo-fleet demo-set bench clean coverage
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -70,6 +71,9 @@ setup-rknn: setup  ## RKNN Toolkit2, which compiles for Rockchip NPUs, in .venv-
 
 setup-lerobot: setup  ## LeRobot with ROS 2 beside it, in .venv-lerobot (LEROBOT_PYTHON=python3.12)
 	@$(LEROBOT_PYTHON) -m tools.setup.lerobot
+
+setup-ray: setup  ## Ray beside that, in .venv-ray
+	@$(PYTHON) -m tools.setup ray
 
 setup-docs: setup  ## What builds the documentation, in .venv-docs
 	@$(PYTHON) -m tools.setup docs
@@ -144,6 +148,9 @@ test-lerobot: WORKERS := $(CORES)
 test-lerobot: setup-lerobot  ## The tests that need LeRobot
 	@$(call tests,$(IN_LEROBOT),not acceptance,$(SHORT) -p no:cacheprovider,test/lerobot)
 
+test-ray: setup-ray  ## The tests that need Ray: a cluster of two nodes, of which one is killed
+	@$(IN_WORKSPACE) .venv-ray/bin/python -c "import ray" && .venv-ray/bin/python -m pytest -n 0 $(SHORT) src/model_tools/test/prove/evaluation/test_ray_pool.py $(PYTEST_ARGS)
+
 acceptance: setup  ## The long tests of the whole suite, and every case of the slow ones
 	@$(IN_WORKSPACE) python -m pytest -m "acceptance or fuzz or slow" --hypothesis-profile long $(PYTEST_ARGS)
 	@$(IN_WORKSPACE) python -m pytest --python-loop test/e2e test/closed_loop $(PYTEST_ARGS)
@@ -184,4 +191,4 @@ bench: setup  ## Measure speed against baselines; results in out/bench (SECONDS=
 	@$(IN_WORKSPACE) python -m bench $(if $(SECONDS),--seconds $(SECONDS)) $(if $(filter yes,$(SMOKE)),--smoke)
 
 clean:  ## Remove what `make` made, less the results in out/
-	rm -rf .venv .venv-torch .venv-rknn .venv-lerobot .venv-docs build install log
+	rm -rf .venv .venv-torch .venv-rknn .venv-lerobot .venv-ray .venv-docs build install log

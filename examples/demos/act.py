@@ -84,7 +84,15 @@ def _demonstrate(given: argparse.Namespace) -> DemoOutcome:
             write_arm_plots(trace, given.output / PLOTS)
         write_episodes(trace, given.output / VIDEO, image_size=size)
 
-    return DemoOutcome(summary=summary, table=table(summary), failure=verdict(summary), draw=draw)
+    status = [*reported.statuses.values()][-1]
+    return DemoOutcome(
+        summary=summary,
+        backend=status.backend,
+        fallback=status.fallback,
+        table=table(summary),
+        failure=verdict(summary),
+        draw=draw,
+    )
 
 
 def _perform(

@@ -94,7 +94,15 @@ def _demonstrate(given: argparse.Namespace) -> DemoOutcome:
         title = f"{result.failing.name}: the policy of {result.failed} fails"
         write_timeline(shown, [*result.bundle.contract.states], title, given.output / TIMELINE)
 
-    return DemoOutcome(summary=summary, table=table(summary), failure=verdict(summary), draw=draw)
+    status = result.failing.status
+    return DemoOutcome(
+        summary=summary,
+        backend=status.backend,
+        fallback=status.fallback,
+        table=table(summary),
+        failure=verdict(summary),
+        draw=draw,
+    )
 
 
 def perform(given: argparse.Namespace) -> SetDemoResult:

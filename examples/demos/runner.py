@@ -44,13 +44,17 @@ class DemoOutcome:
     """Result of a demo.
 
     Attributes:
-        summary: Content of summary.json.
+        summary: Content of summary.json; `run_demo` adds the back end.
+        backend: Name of the back end that ran; "" if the demo does not choose one.
+        fallback: Why each earlier back end in the list did not open, one line each.
         table: The summary as text.
         failure: The reason that the demo failed; None if it succeeded.
         draw: Function that writes images into the results folder.
     """
 
     summary: Mapping[str, Any]
+    backend: str = ""
+    fallback: str = ""
     table: str
     failure: str | None
     draw: Callable[[], None]
@@ -117,7 +121,10 @@ def run_demo(
             (given.output / file).unlink(missing_ok=True)
         found = demonstrate(given)
         failures = [*filter(None, [found.failure]), *_violated(given.output)]
-        (given.output / SUMMARY).write_text(f"{json.dumps(found.summary, indent=2)}\n", "utf-8")
+        unopened = found.fallback.splitlines()
+        ran = {"backend": found.backend, "fallback": unopened} if found.backend else {}
+        summary = {**ran, **found.summary}
+        (given.output / SUMMARY).write_text(f"{json.dumps(summary, indent=2)}\n", "utf-8")
         if given.images:
             found.draw()
     except (SimError, PolicyError) as error:
@@ -131,7 +138,9 @@ def run_demo(
         return _INTERRUPTED
     made = [file for file in (SUMMARY, *files) if (given.output / file).exists()]
     progress.info("%s: %s", given.output, ", ".join(made))
-    show_result(CommandResult(document=found.summary, text=[found.table]), as_json=given.json)
+    show_result(CommandResult(document=summary, text=[found.table]), as_json=given.json)
+    for reason in unopened:
+        progress.warning("%s: ran on %s, not on %s", name, found.backend, reason)
     for failure in failures:
         progress.error("%s: %s", name, failure)
     return 1 if failures else 0

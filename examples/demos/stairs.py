@@ -74,6 +74,8 @@ def _demonstrate(given: argparse.Namespace) -> DemoOutcome:
     }
     return DemoOutcome(
         summary=summary,
+        backend=reported.backend,
+        fallback=reported.fallback,
         table=aligned([(name.replace("_", " "), f"{value}") for name, value in summary.items()]),
         failure=_failure(reported, climbed_m, fell=fell),
         draw=lambda: _draw(given, shown(trace)),

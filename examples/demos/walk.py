@@ -86,6 +86,8 @@ def _demonstrate(given: argparse.Namespace) -> DemoOutcome:
     metrics = measured(trace, reported, robot)
     return DemoOutcome(
         summary=summarise(metrics, reported),
+        backend=reported.backend,
+        fallback=reported.fallback,
         table=table(metrics, reported),
         failure=verdict(metrics, reported, lockstep=given.lockstep, robot=robot),
         draw=lambda: draw_walk(shown(trace), given.output, robot),
@@ -288,7 +290,6 @@ def summarise(metrics: WalkMetrics, reported: ReportedTiming) -> dict[str, Any]:
     error_mps = metrics.mean_velocity_error_mps
     latencies = zip(("p50", "p99", "max"), reported.latency_ms, strict=True)
     return {
-        "backend": reported.backend,
         "bundle": reported.bundle,
         "duration_s": round(metrics.duration_s, 3),
         "distance_m": round(metrics.distance_m, 3),
@@ -309,7 +310,6 @@ def table(metrics: WalkMetrics, reported: ReportedTiming) -> str:
     covered = "from RUN to the end" if reported.left_run else "while the policy ran"
     lines = [
         ("policy", f"{reported.bundle} on {reported.backend} ({reported.runs_on})"),
-        *(("not on", line) for line in reported.fallback.splitlines()),
         ("walked", f"{metrics.distance_m:.1f} m in {metrics.duration_s:.1f} s"),
         ("mean velocity error", _error(metrics.mean_velocity_error_mps, "m/s")),
         ("mean turn error", _error(metrics.mean_turn_error_radps, "rad/s")),

@@ -27,7 +27,6 @@ from robot_sim.world import World, position_command
 from testkit.wording import check_wording, refusal
 
 KEYS = [
-    "backend",
     "bundle",
     "duration_s",
     "distance_m",

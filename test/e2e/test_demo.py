@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from policy_inference.backends.rknn_toolkit.python import VARIABLE
+
 pytestmark = pytest.mark.ros
 
 
@@ -43,6 +45,20 @@ def test_the_demo_walks_and_writes_its_summary(robot: str, tmp_path: Path) -> No
     assert summary["distance_m"] > 3.0
     assert summary["ticks_since_activation"] > 750
     assert "walked" in output
+
+
+@pytest.mark.slow
+def test_the_demo_ends_with_the_back_end_that_did_not_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "no_python"))
+    process = start_demo(tmp_path, "--seconds", "1", "--backend", "rknn_sim,onnx")
+    output, _ = process.communicate()
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    (reason,) = summary["fallback"]
+    assert summary["backend"] == "onnx"
+    assert reason.startswith("rknn_sim: ")
+    assert f"walk: ran on onnx, not on {reason}" in output.splitlines()[-2:]
 
 
 @pytest.mark.acceptance

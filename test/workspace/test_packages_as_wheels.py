@@ -58,7 +58,7 @@ def installed_wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("words", "said"),
     [
         (("policy_inference.commands.main", "--version"), " 0.1.0"),
-        (("policy_inference.commands.main", "self-test", str(BUNDLE)), "can run"),
+        (("policy_inference.commands.main", "self-test", str(BUNDLE)), "nothing missing"),
         (("model_tools", "inspect", str(BUNDLE)), "lite3_walk"),
         (("policy_store", "install", str(BUNDLE), "--activate", "--root", "ROOT"), "is in use"),
     ],

@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -20,7 +23,9 @@ from tools.setup.apart import FOR_CPU, install_torch
 from tools.setup.environment import FOLDER, ensure_environment, lock_file
 from tools.setup.host import SetupError
 from tools.setup.lock import LOCKS, PYTHONS, Lock
+from tools.setup.reuse import VARIABLE, reuse_or_make
 from tools.setup.ros import Ros, find_ros
+from tools.setup.wheels import repair_cmake_files
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -75,6 +80,107 @@ def test_a_foreign_environment_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "precious").exists()
 
 
+class Checkouts:
+    """Checkouts that keep their environments in one folder; `made` lists those that were made."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.made = folder, list[str]()
+
+    def set_up(self, checkout: str, key: str = "a" * 64) -> Path:
+        """Make or reuse the environment of a checkout, with a script and a module."""
+        venv = self.folder / checkout / ".venv-tools"
+
+        def make() -> None:
+            subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+            (site,) = venv.glob("lib/python3.*/site-packages")
+            (site / "module.py").write_text("import sys\nprefix = sys.prefix\n")
+            (venv / "bin" / "tell").write_text(
+                f"#!{venv}/bin/python\nimport module\nprint(module.prefix)\n"
+            )
+            (venv / "bin" / "tell").chmod(0o755)
+            self.made.append(checkout)
+
+        venv.mkdir(parents=True)
+        (venv / "ours").touch()
+        reuse_or_make(venv, key, make)
+        return venv
+
+
+@pytest.fixture
+def checkouts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkouts:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "kept"))
+    return Checkouts(tmp_path)
+
+
+def told_by(venv: Path) -> str:
+    return subprocess.run(
+        [venv / "bin" / "tell"], check=True, capture_output=True, text=True
+    ).stdout
+
+
+def test_a_second_checkout_uses_the_environment_of_the_first(checkouts: Checkouts) -> None:
+    first, second = checkouts.set_up("first"), checkouts.set_up("second")
+    assert checkouts.made == ["first"]
+    assert [told_by(venv) for venv in (first, second)] == [f"{first}\n", f"{second}\n"]
+    shutil.rmtree(first)
+    shutil.rmtree(checkouts.folder / "kept")
+    assert told_by(second) == f"{second}\n"
+
+
+def test_other_packages_need_an_environment_of_their_own(checkouts: Checkouts) -> None:
+    checkouts.set_up("first")
+    checkouts.set_up("second", key="b" * 64)
+    assert checkouts.made == ["first", "second"]
+
+
+def test_without_the_variable_each_checkout_makes_its_own(
+    checkouts: Checkouts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(VARIABLE)
+    checkouts.set_up("first")
+    checkouts.set_up("second")
+    assert checkouts.made == ["first", "second"]
+    assert not (checkouts.folder / "kept").exists()
+
+
+KILLED = """
+import os, pathlib, signal, sys
+from tools.setup.reuse import reuse_or_make
+
+def kill(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+venv = pathlib.Path(sys.argv[1])
+venv.mkdir(parents=True)
+if sys.argv[2] == "link":
+    os.link = kill
+else:
+    pathlib.Path.rename = kill
+reuse_or_make(venv, "a" * 64, lambda: (venv / "half").touch())
+"""
+
+
+@pytest.mark.parametrize("step", ["link", "rename"])
+def test_an_environment_that_is_kept_by_half_is_never_used(checkouts: Checkouts, step: str) -> None:
+    command = [sys.executable, "-c", KILLED, str(checkouts.folder / "first" / ".venv-tools"), step]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == -signal.SIGKILL
+    assert any((checkouts.folder / "kept").iterdir())
+    told_by(checkouts.set_up("second"))
+    assert checkouts.made == ["second"]
+
+
+def test_repairing_an_environment_does_not_change_the_one_that_is_kept(tmp_path: Path) -> None:
+    kept, linked = tmp_path / "kept.cmake", tmp_path / "venv" / "share" / "one.cmake"
+    linked.parent.mkdir(parents=True)
+    kept.write_text('"/opt/python/include/python3.11"\n')
+    os.link(kept, linked)
+    (tmp_path / "venv" / "bin").mkdir()
+    (tmp_path / "venv" / "bin" / "python").symlink_to(sys.executable)
+    assert repair_cmake_files(tmp_path / "venv") == 1
+    assert kept.read_text() == '"/opt/python/include/python3.11"\n'
+    assert "/opt/python" not in linked.read_text()
+
+
 def every_lock() -> list[object]:
     return [
         pytest.param(lock, python, id=f"{lock.name}-{python}")
@@ -102,6 +208,7 @@ ENVIRONMENTS = {
     ".venv": ["jazzy", "kilted", "sourced"],
     ".venv-torch": ["torch"],
     ".venv-docs": ["docs"],
+    ".venv-ray": ["ray"],
     ".venv-rknn": ["rknn"],
     ".venv-lerobot": ["lerobot", "jazzy", "kilted"],
 }

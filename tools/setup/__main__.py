@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Command `python3 -m tools.setup [torch|docs]`: set up the workspace, or list missing tools.
+"""Command `python3 -m tools.setup [torch|ray|docs]`: set up the workspace, or list missing tools.
 
-`torch` also creates `.venv-torch`, for training; `docs` also creates `.venv-docs`, for building the
-documentation.
+`torch` also creates `.venv-torch`, for training; `ray` also creates `.venv-ray`, for evaluations on
+a cluster; `docs` also creates `.venv-docs`, for building the documentation.
 """
 
 from __future__ import annotations

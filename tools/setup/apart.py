@@ -19,8 +19,10 @@ from tools.setup.environment import (
     locked,
 )
 from tools.setup.host import SetupError, run
+from tools.setup.reuse import packages_key, reuse_or_make
 
 FOR_CPU = FOLDER / "requirements" / "pytorch-cpu.txt"
+_MORE = "more.txt"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 _log = logging.getLogger(__name__)
@@ -39,7 +41,7 @@ def require_python(
     return f"{version[0]}.{version[1]}"
 
 
-def make_apart(venv: Path, mark: str, python: str, lock: Path) -> list[str]:
+def make_apart(venv: Path, mark: str, python: str, lock: Path, more: str = "") -> None:
     """Create an environment with PyTorch and a lock's packages; replace any made earlier.
 
     Args:
@@ -47,9 +49,7 @@ def make_apart(venv: Path, mark: str, python: str, lock: Path) -> list[str]:
         mark: Name of the file that marks environments made by this command.
         python: Version of this Python, such as `3.11`.
         lock: Lock file of the packages.
-
-    Returns:
-        The command that installs packages into the environment; append their names.
+        more: Further lines of a lock, with packages that are installed last.
     """
     if venv.is_symlink():
         raise SetupError(
@@ -59,12 +59,21 @@ def make_apart(venv: Path, mark: str, python: str, lock: Path) -> list[str]:
     if venv.exists() and not (venv / mark).exists():
         raise SetupError(f"{venv} was not made by this command; move it away and try again")
     shutil.rmtree(venv, ignore_errors=True)
-    run([Path(sys.executable).resolve(), "-m", "venv", venv])
+    venv.mkdir()
     (venv / mark).touch()
-    pip = install_into(venv)
-    install_torch(pip, python)
-    install_locks(pip, python, lock)
-    return pip
+    base_python = Path(sys.executable).resolve()
+
+    def make() -> None:
+        run([base_python, "-m", "venv", venv])
+        pip = install_into(venv)
+        install_torch(pip, python)
+        install_locks(pip, python, lock)
+        if more:
+            (venv / _MORE).write_text(more, encoding="utf-8")
+            run([*pip, *locked(venv / _MORE)])
+
+    locks = [known_lock("builder", python), known_lock("pytorch", python), FOR_CPU, lock]
+    reuse_or_make(venv, packages_key(locks, extra=f"{base_python}\0{more}"), make)
 
 
 def install_torch(pip: list[str], python: str) -> None:

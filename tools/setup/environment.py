@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tools.setup import stamp
 from tools.setup.host import SetupError, run
+from tools.setup.reuse import VARIABLE, packages_key, reuse_or_make
 from tools.setup.ros import Ros
 from tools.setup.wheels import repair_cmake_files, write_local_setup
 
@@ -60,9 +61,19 @@ def ensure_environment(venv: Path, ros: Ros) -> str:
     key = stamp.digest([*FOLDER.glob("*.py"), lock], extra=repr(origin))
     if stamp.matches(venv, key):
         return key
-    _make(venv, origin, ros.label)
-    _log.info("setup: installing packages into %s (about a minute on first use)", venv)
-    install_locks(install_into(venv), _python_version(), lock)
+    _log.info("setup: making %s for %s (about a minute on first use)", venv, ros.label)
+    _prepare(venv, origin)
+    # the real file: this may be the python of the environment that is being replaced
+    base_python = os.path.realpath(sys.executable)
+
+    def make() -> None:
+        if not (venv / "bin/pip").exists():
+            site = ["--system-site-packages"] if origin.ros_prefix else []
+            run([base_python, "-m", "venv", *site, venv])
+        install_locks(install_into(venv), origin.python, lock)
+
+    locks = [known_lock("builder", origin.python), lock]
+    reuse_or_make(venv, packages_key(locks, extra=f"{base_python}\0{origin}"), make)
     if ros.prefix is None:
         repair_cmake_files(venv)
         write_local_setup(venv, ros.distro)
@@ -121,21 +132,15 @@ def _python_version() -> str:
     return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def _make(venv: Path, origin: Origin, ros_label: str) -> None:
+def _prepare(venv: Path, origin: Origin) -> None:
+    """Make the folder of an environment; one from an older lock is kept, and pip updates it."""
     found = read_origin(venv)
-    if found == origin and (venv / "bin/pip").exists():
-        return
-    if found not in (None, origin):
+    if found is not None and (found != origin or os.environ.get(VARIABLE)):
         _log.info("setup: replacing %s, which was made for %s", venv, found)
         shutil.rmtree(venv)
-    _log.info("setup: making %s for Python %s and %s", venv, origin.python, ros_label)
-    # the real file: this may be the python of the environment that is being replaced
-    base_python = os.path.realpath(sys.executable)
-    site = ["--system-site-packages"] if origin.ros_prefix else []
     # first, so that the remains of an interruption are recognized as ours
     venv.mkdir(exist_ok=True)
     _origin_file(venv).write_text(json.dumps(asdict(origin)), encoding="utf-8")
-    run([base_python, "-m", "venv", *site, venv])
 
 
 def _origin_file(venv: Path) -> Path:

@@ -18,7 +18,7 @@ from pathlib import Path
 from tools.arguments import refuse_arguments
 from tools.setup import stamp
 from tools.setup.apart import FOR_CPU, make_apart, require_python
-from tools.setup.environment import FOLDER, known_lock, locked, read_origin
+from tools.setup.environment import FOLDER, install_into, known_lock, read_origin
 from tools.setup.host import SetupError, run
 from tools.setup.ros import Ros, find_ros
 from tools.setup.workspace import ROOT
@@ -54,13 +54,9 @@ def ensure_lerobot(venv: Path, version: tuple[int, int], ros: Ros) -> None:
     if stamp.matches(venv, key):
         return
     _log.info("setup: making %s with LeRobot (2.4 GB, a few minutes on first use)", venv)
-    pip = make_apart(venv, _OURS, python, lock)
-    if wheels:
-        ros_lock = venv / "ros.txt"
-        ros_lock.write_text(wheels, encoding="utf-8")
-        run([*pip, *locked(ros_lock)])
+    make_apart(venv, _OURS, python, lock, wheels)
     for plugin in PLUGINS:
-        run([*pip, "--no-deps", "--no-build-isolation", "-e", str(plugin)])
+        run([*install_into(venv), "--no-deps", "--no-build-isolation", "-e", str(plugin)])
     _add_hook(venv)
     stamp.write(venv, key)
 

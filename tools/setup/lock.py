@@ -24,7 +24,9 @@ from tools.setup.environment import FOLDER, REQUIREMENTS, lock_file
 from tools.setup.ros import WHEEL_DISTROS
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
-VERIFIED = {(name, "3.11") for name in ("jazzy", "kilted", "torch", "docs", "rknn", "lerobot")}
+VERIFIED = {
+    (name, "3.11") for name in ("jazzy", "kilted", "torch", "docs", "ray", "rknn", "lerobot")
+}
 VERIFIED.add(("lerobot", "3.12"))
 
 _HEADER = """\
@@ -122,6 +124,12 @@ LOCKS = (
         what="Training, beside PyTorch",
         requirements=("torch",),
         alone="torch-alone",
+    ),
+    Lock(
+        name="ray",
+        what="Ray, for `model_tools evaluate --ray`",
+        requirements=("ray",),
+        alone="ray-alone",
     ),
     Lock(name="docs", what="What builds the documentation", requirements=("docs",)),
     Lock(

@@ -52,6 +52,7 @@ def repair_cmake_files(prefix: Path) -> int:
         repaired = _NUMPY_INCLUDE.sub(lambda _: numpy_include, text)
         repaired = _PYTHON_INCLUDE.sub(lambda _: python_include, repaired)
         if repaired != text:
+            file.unlink()  # other checkouts may have the same file
             file.write_text(repaired, encoding="utf-8")
             changed += 1
     return changed

@@ -1,15 +1,18 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Process helpers: private folders, a log that never blocks, environments."""
+"""Process helpers: private folders, a log that never blocks, environments, another Python."""
 
 from __future__ import annotations
 
 import fcntl
+import importlib.util
 import os
+import re
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib import metadata
 from pathlib import Path
 
 from policy_store.signals import before_end_now
@@ -25,6 +28,8 @@ _FAST_DDS = (
 _PROFILES = Path(__file__).parent / "machine"
 _MOST_BYTES = 1 << 20
 """Capacity of a pipe: the bytes that may wait for a stalled reader."""
+_KERNEL = "policy_core"
+"""The package that all packages of the suite require."""
 
 _folders: set[tempfile.TemporaryDirectory[str]] = set()
 
@@ -137,3 +142,53 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+def link_packages(modules: Iterable[str], folder: Path) -> None:
+    """Link, into a folder, the packages of some modules and those of the suite that these require.
+
+    A package belongs to the suite if it is policy_core or requires it. Everything else, such as
+    NumPy, is installed for one Python only: another Python finds the packages in the folder, but
+    not what is installed next to them here.
+
+    Args:
+        modules: Names of modules, whose packages need not belong to the suite.
+        folder: An empty folder.
+
+    Raises:
+        ModuleNotFoundError: A package is not installed.
+    """
+    packages = {module.partition(".")[0] for module in modules}
+    for package in packages | (_suite(required := _all_required(packages)) & set(required)):
+        spec = importlib.util.find_spec(package)
+        if spec is None:
+            raise ModuleNotFoundError(f"expected the package {package} to be installed")
+        source = Path([*(spec.submodule_search_locations or ()), spec.origin or ""][0]).resolve()
+        (folder / source.name).symlink_to(source)
+
+
+def _suite(required: Mapping[str, set[str]]) -> set[str]:
+    """Return policy_core and the packages that require it, directly or not."""
+    suite = {_KERNEL}
+    while more := {package for package in required if required[package] & suite} - suite:
+        suite |= more
+    return suite
+
+
+def _all_required(packages: Iterable[str]) -> dict[str, set[str]]:
+    """Return what packages require, and what those packages require, and so on."""
+    required, waiting = dict[str, set[str]](), {*packages}
+    while waiting:
+        required |= {package: _required(package) for package in waiting}
+        waiting = set().union(*required.values()) - set(required)
+    return required
+
+
+def _required(package: str) -> set[str]:
+    """Return the packages that a package requires, apart from those of its extras."""
+    try:
+        texts = metadata.requires(package) or []
+    except metadata.PackageNotFoundError:  # a module that was not installed, such as a test
+        return set()
+    names = (re.match(r"[\w.-]+", text) for text in texts if "extra ==" not in text)
+    return {name[0].replace("-", "_") for name in names if name}

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import importlib
 import logging
 import os
 import runpy
@@ -33,7 +32,7 @@ from types import TracebackType
 from typing import IO, Any, Generic, TypeVar
 
 from policy_core.errors import printable
-from policy_inference.processes import PrivateFolder
+from policy_inference.processes import PrivateFolder, link_packages
 from policy_store.signals import INTERRUPTING
 
 LEAVE_TIMEOUT_S = 2.0
@@ -42,7 +41,6 @@ _STOP_TIMEOUT_S = 15.0
 """Time limit for stopping; longer than a policy node takes to leave its robot safe."""
 _SAID_BYTES = 4096
 _MODULE = "-m"
-_SUITE = ("policy_core", "policy_inference")
 _log = logging.getLogger("policy_inference")
 
 
@@ -58,7 +56,7 @@ class WorkerProcess:
         words: Sequence[str],
         *,
         interpreter: str = sys.executable,
-        packages: Sequence[str] = (),
+        imports: Sequence[str] = (),
         fds: Sequence[int] = (),
         folder: Path = Path(),
         environment: Mapping[str, str] | None = None,
@@ -71,8 +69,9 @@ class WorkerProcess:
             words: Command and arguments; or `-m`, a module and its arguments. A module finds the
                 packages that this process finds.
             interpreter: The Python that runs a module. If it is not this process's interpreter, it
-                finds only policy_core, this package, the module's own package and `packages`.
-            packages: Packages, already imported here, that a different `interpreter` also finds.
+                finds, in addition to its own packages, only this package, the module's own package
+                and those of `imports`, and the packages of the suite that these require.
+            imports: Modules whose packages a different `interpreter` also finds.
             fds: File descriptors that the worker inherits, under the same numbers.
             folder: The worker's working folder.
             environment: Variables in addition to this process's.
@@ -93,7 +92,7 @@ class WorkerProcess:
                     stdout=output,
                     stderr=output,
                     cwd=folder,
-                    env=_environment(words, interpreter, packages) | dict(environment or {}),
+                    env=_environment(words, interpreter, imports, undo) | dict(environment or {}),
                     start_new_session=own_session,
                     pass_fds=[held, *fds],
                 )
@@ -182,6 +181,7 @@ class PrivateWorker(WorkerProcess):
         arguments: Sequence[str],
         *,
         interpreter: str = sys.executable,
+        imports: Sequence[str] = (),
         fds: Sequence[int] = (),
     ) -> None:
         """Start the worker.
@@ -190,6 +190,7 @@ class PrivateWorker(WorkerProcess):
             module: The module that the worker runs.
             arguments: Arguments of the module, after the number of a pipe for `talk_through`.
             interpreter: Same as for WorkerProcess.
+            imports: Same as for WorkerProcess.
             fds: Same as for WorkerProcess.
         """
         with ExitStack() as undo:
@@ -201,6 +202,7 @@ class PrivateWorker(WorkerProcess):
                 super().__init__(
                     [_MODULE, module, str(talking), *arguments],
                     interpreter=interpreter,
+                    imports=imports,
                     fds=[talking, *fds],
                     folder=self.folder,
                     environment={"TMPDIR": str(self.folder)},
@@ -318,16 +320,19 @@ def end_with_parent(lifeline: int) -> None:
         sys.exit("the process that started this one has ended")
 
 
-def _environment(words: Sequence[str], interpreter: str, packages: Sequence[str]) -> dict[str, str]:
+def _environment(
+    words: Sequence[str], interpreter: str, imports: Sequence[str], until_end: ExitStack
+) -> dict[str, str]:
+    """Return the worker's variables; a folder that they name is removed by `until_end`."""
     if words[0] != _MODULE:
         return dict(os.environ)
     if interpreter == sys.executable:
         path = [str(Path(folder).absolute()) for folder in sys.path if folder]
         return os.environ | {"PYTHONPATH": os.pathsep.join(dict.fromkeys(path))}
-    names = [*_SUITE, words[1].partition(".")[0], *packages]
-    folders = (Path(importlib.import_module(name).__path__[0]).resolve().parent for name in names)
+    links = until_end.enter_context(PrivateFolder()).path
+    link_packages([__name__, words[1], *imports], links)
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    return kept | {"PYTHONPATH": os.pathsep.join(dict.fromkeys(map(str, folders)))}
+    return kept | {"PYTHONPATH": str(links)}
 
 
 def main() -> None:

@@ -120,27 +120,40 @@ def test_what_is_not_there_is_named_and_leaves_no_descriptor(
     assert not open_descriptors() - before
 
 
-def test_another_interpreter_finds_the_suite_and_nothing_else_of_ours(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("imports", "required"),
+    [
+        ([], set[str]()),
+        (["testkit.robots", "alone"], {"testkit", "alone.py"}),
+        (["theirs.robot"], {"theirs", "robot_driver"}),
+    ],
+    ids=["only the worker", "modules that are not installed", "a package that requires the suite"],
+)
+def test_another_interpreter_finds_what_is_required_of_the_suite_and_nothing_else_of_ours(
+    tmp_path: Path,
+    modules: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    imports: list[str],
+    required: set[str],
 ) -> None:
+    (modules / "alone.py").touch()
+    (modules / "theirs").mkdir()
+    (modules / "theirs-1.0.dist-info").mkdir()
+    (modules / "theirs-1.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\nRequires-Dist: robot-driver>=0.1\n"
+        "Requires-Dist: numpy\nRequires-Dist: robot_sim; extra == 'test'\n"
+    )
     python = tmp_path / "python"
-    python.write_text('#!/bin/sh\necho "$PYTHONPATH|$PYTHONSTARTUP"\n')
+    python.write_text('#!/bin/sh\necho "$PYTHONPATH|$PYTHONSTARTUP|"$(ls "$PYTHONPATH")\n')
     python.chmod(0o755)
     monkeypatch.setenv("PYTHONSTARTUP", "ours")
     with (tmp_path / "log").open("wb") as output:
-        WorkerProcess(
-            ["-m", "policy_inference.backends.child"],
-            interpreter=str(python),
-            packages=["testkit"],
-            output=output,
-        ).end(30.0)
-    path, _, startup = (tmp_path / "log").read_text().strip().partition("|")
-    assert [Path(folder).name for folder in path.split(os.pathsep)] == [
-        "policy_core",
-        "policy_inference",
-        "lib",
-    ]
+        words = ["-m", "policy_inference.backends.child"]
+        WorkerProcess(words, interpreter=str(python), imports=imports, output=output).end(30.0)
+    path, startup, found = (tmp_path / "log").read_text().strip().split("|")
+    assert set(found.split()) == {"policy_core", "policy_inference", "policy_store", *required}
     assert startup == ""
+    assert not Path(path).exists()
 
 
 def test_one_that_does_not_listen_is_forced_and_one_that_stays_even_then_is_left_behind(

@@ -274,7 +274,7 @@ def _start(
         return WorkerProcess(
             ["-m", MODULE, *process_arguments(robot, node, descriptors)],
             interpreter=python,
-            packages=[type(robot).__module__.partition(".")[0]],
+            imports=[type(robot).__module__],
             fds=[node.fileno(), *descriptors],
             folder=Path("/"),
         )

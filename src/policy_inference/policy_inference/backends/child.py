@@ -27,6 +27,7 @@ from policy_inference.backends.shared_arrays import FAILED, OK, Bell, SharedArra
 from policy_inference.worker_process import PrivateWorker, talk_through
 
 OPEN_TIMEOUT_S, ENDED_WITHIN_S = 600.0, 2.0
+_START_TIMEOUT_S = 60.0
 _SAID_WITHIN_S = 0.2
 _SAID = 2000
 """Number of characters that an error quotes from the end of the child's output."""
@@ -129,7 +130,11 @@ class ChildBackend(BackendBase):
         }
         try:
             return PrivateWorker(
-                __name__, [json.dumps(order)], interpreter=interpreter, fds=fds
+                __name__,
+                [json.dumps(order)],
+                interpreter=interpreter,
+                imports=[self._cls.__module__],
+                fds=fds,
             ), bell
         except OSError as error:
             bell.close()
@@ -222,9 +227,46 @@ class ChildBackend(BackendBase):
             self._process.end()
 
 
+def check_start(cls: type[BackendBase]) -> None:
+    """Start a class's process as for a run, and only import the class there.
+
+    Raises:
+        BackendError: The process does not start, or a module that it needs is missing.
+    """
+    interpreter = cls.interpreter()
+    order = {"cls": f"{cls.__module__}:{cls.__qualname__}"}
+    try:
+        worker = PrivateWorker(
+            __name__, [json.dumps(order)], interpreter=interpreter, imports=[cls.__module__]
+        )
+    except OSError as error:
+        raise BackendError(
+            f"{cls.name}: expected to start {interpreter}, found: {error}"
+        ) from error
+    try:
+        worker.ends_within(_START_TIMEOUT_S)
+        if worker.status != 0:
+            raise BackendError(
+                f"{cls.name}: expected its modules to load in {interpreter}, found exit status "
+                f"{worker.status}; it said: {worker.said(_SAID_WITHIN_S)[-_SAID:]}"
+            )
+    finally:
+        worker.end(0.0)
+
+
 def main(output: int, order: Mapping[str, Any]) -> None:
-    """Open the requested model, run it on each signal, and end when the pipe closes."""
+    """Open the requested model, run it on each signal, and end when the pipe closes.
+
+    Without a file to open, only import the class; see `check_start`.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
+    module, _, name = order["cls"].partition(":")
+    cls: type[BackendBase] = getattr(importlib.import_module(module), name)
+    if "file" in order:
+        _serve(cls, output, order)
+
+
+def _serve(cls: type[BackendBase], output: int, order: Mapping[str, Any]) -> None:
     details = Path.cwd() / _DETAILS
     memory, read_fd, write_fd = order["fds"]
     inputs, outputs = (
@@ -232,9 +274,7 @@ def main(output: int, order: Mapping[str, Any]) -> None:
         for k in ("inputs", "outputs")
     )
     arrays, bell = SharedArrays([*inputs, *outputs], memory), Bell(read_fd, write_fd)
-    module, _, name = order["cls"].partition(":")
     try:
-        cls: type[BackendBase] = getattr(importlib.import_module(module), name)
         backend = cls(
             Path(order["file"]),
             inputs,

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Check that this machine can run a policy, then run the policy on a back end and judge it.
+"""Check what this machine lacks to run a policy; run the policy on a back end and judge it.
 
     policy_inference self-test                            # this machine, every back end
     policy_inference self-test my_bundle                  # also the bundle's files
@@ -9,7 +9,7 @@
 The examination opens no device and does not start ROS. With a bundle and one back end, the test
 then runs the golden rows, times the model without pauses and at the policy's rate, compares all
 figures with limits, and writes one JSON file to send back. The exit status is 0 if all limits hold
-or, for an examination alone, if at least one back end can run. No robot moves.
+or, for an examination alone, if at least one back end lacks nothing. No robot moves.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
             )
         )
         text, written, passed = [*text, "", *lines(found)], written | document(found), bool(found)
-    elif folder and given.seconds:
-        text.append("nothing was run: choose one back end with --backend")
+    elif given.seconds:
+        text.append("nothing was run: name a bundle and one back end (--backend)")
     written = sendable(written)
     try:
         if output:

@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Check that a machine can run policies: the computer, ROS, and the needs of each back end."""
+"""Check what a machine lacks to run policies: the computer, ROS, and the needs of each back end."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -16,14 +17,16 @@ from policy_core.bundle.bundle import AnyBundle, Bundle
 from policy_core.bundle.contract import Artifact
 from policy_core.errors import BackendError, BundleError
 from policy_inference.backends.base import BackendBase
+from policy_inference.backends.child import check_start
 from policy_inference.backends.registry import available, find_artifacts, loaded
 from policy_inference.machine.machine import Finding, Machine, Severity
 from policy_inference.machine.middleware import examine_ros
 from policy_inference.machine.system import describe_system, examine_system
 from policy_store.report import Cell, Part, Table, Verdict
 
-SCHEMA_VERSION = 2
-CAN_RUN, CANNOT_RUN, NOT_EXAMINED = "can run", "cannot run", "not examined"
+SCHEMA_VERSION = 3
+NOTHING_MISSING, CANNOT_RUN, NOT_EXAMINED = "nothing missing", "cannot run", "not examined"
+"""What an examination can say of a back end; only a run shows that it can run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,8 +38,8 @@ class Examination:
         bundle: The bundle to run, if known.
         system: Versions and hardware by name.
         findings: Findings about the computer, ROS and each back end, by name.
-        results: Names of the back ends that can run, of those that cannot, and of those that do not
-            state their needs.
+        results: Names of the back ends that lack nothing, of those that cannot run, and of those
+            that do not state their needs.
     """
 
     backend: str | None
@@ -46,8 +49,8 @@ class Examination:
     results: Mapping[str, Sequence[str]]
 
     def __bool__(self) -> bool:
-        """Return True if at least one back end can run."""
-        return bool(self.results[CAN_RUN])
+        """Return True if at least one back end lacks nothing."""
+        return bool(self.results[NOTHING_MISSING])
 
     def document(self) -> dict[str, Any]:
         contract = self.bundle and self.bundle.contract
@@ -73,7 +76,7 @@ class Examination:
         }
 
     def text(self) -> Iterator[Part]:
-        """Yield a table for each group, and the names of the back ends that can run."""
+        """Yield a table for each group, and the names of the back ends by result."""
         for group, findings in self.findings.items():
             yield Table(
                 title=group,
@@ -92,7 +95,7 @@ def _rows(one: Finding) -> Iterator[tuple[Cell, ...]]:
 
 
 def examine(machine: Machine, bundle: AnyBundle | None, backend: str | None) -> Examination:
-    """Check whether a machine can run policies.
+    """Check what a machine lacks to run policies.
 
     Args:
         machine: The machine to check.
@@ -105,7 +108,7 @@ def examine(machine: Machine, bundle: AnyBundle | None, backend: str | None) -> 
         name: _examine_backend(machine, known[name], bundle)
         for name in _names(backend, bundle, known)
     }
-    results = {result: list[str]() for result in (CAN_RUN, CANNOT_RUN, NOT_EXAMINED)}
+    results = {result: list[str]() for result in (NOTHING_MISSING, CANNOT_RUN, NOT_EXAMINED)}
     for name, findings in backends.items():
         results[_result(findings)].append(name)
     return Examination(
@@ -162,9 +165,18 @@ def _examine_backend(machine: Machine, entry: EntryPoint, bundle: Bundle | None)
 def _examined(
     cls: type[BackendBase], machine: Machine, artifact: Artifact | None
 ) -> Sequence[Finding]:
-    """Return the findings from a back end's own check, or an error if the check failed."""
+    """Return the findings from a back end's own check, or an error if the check failed.
+
+    If a back end has its own Python, also check that its process starts.
+    """
+    findings = list[Finding]()
     try:
-        findings = list(cls.examine(machine, artifact))
+        findings += cls.examine(machine, artifact)
+        if not _has_error(findings) and cls.interpreter() != sys.executable:
+            check_start(cls)
+    except BackendError as error:
+        remedy = "install what is missing in that Python, or make its environment again"
+        return [*findings, Finding.error("process", str(error), remedy)]
     except Exception as error:  # noqa: BLE001  # of another package; the others are examined
         return [
             Finding.error(
@@ -242,7 +254,11 @@ def _describe(bundle: Bundle, artifact: Artifact, file: Path) -> str:
     )
 
 
+def _has_error(findings: Sequence[Finding]) -> bool:
+    return any(finding.severity is Severity.ERROR for finding in findings)
+
+
 def _result(findings: Sequence[Finding]) -> str:
-    if any(finding.severity is Severity.ERROR for finding in findings):
+    if _has_error(findings):
         return CANNOT_RUN
-    return NOT_EXAMINED if any(one.name == NOT_EXAMINED for one in findings) else CAN_RUN
+    return NOT_EXAMINED if any(one.name == NOT_EXAMINED for one in findings) else NOTHING_MISSING

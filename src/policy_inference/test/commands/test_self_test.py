@@ -5,17 +5,22 @@
 import itertools
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from policy_core.bundle.contract import Artifact
 from policy_core.errors import BackendError
 from policy_inference.backends.registry import available, loaded
 from policy_inference.backends.rknn.backend import RknnBackend
+from policy_inference.backends.rknn_sim import RknnSimBackend
 from policy_inference.commands.main import main
-from policy_inference.machine.machine import Finding, Machine
+from policy_inference.machine.machine import Finding, Machine, Severity
+from policy_inference.self_test.examination import CANNOT_RUN, NOTHING_MISSING, examine
 from policy_inference.testing.bundles import write_contract
 from policy_inference.testing.models import save_linear
 from testkit.chunk_bundles import write_chunk_bundle
@@ -62,7 +67,7 @@ def test_bundle_that_ships_can_run_here(
     header = "result what found"
     groups = [title for title, below in itertools.pairwise(found) if below == header]
     assert groups == ["system", "ROS", "onnx", *builders]
-    assert found[-1] == f"can run: onnx; cannot run: {', '.join(builders)}"
+    assert found[-1] == f"nothing missing: onnx; cannot run: {', '.join(builders)}"
     check_wording(*lines_with(found, "ok bundle"))
     assert "CPUExecutionProvider" in lines_with(found, "ok onnxruntime")[0]
 
@@ -123,6 +128,27 @@ def test_back_end_whose_examination_fails_is_an_error_and_the_others_are_looked_
     check_wording(*lines_with(shown, "ERROR examination"), shown[-1])
 
 
+@pytest.mark.parametrize("python", ["starts", "lacks NumPy", "is gone"])
+def test_a_back_end_with_its_own_python_is_started_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str
+) -> None:
+    other = tmp_path / "venv" / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", other.parents[1]], check=True)
+    if python == "starts":
+        (site,) = other.parents[1].glob("lib/python3.*/site-packages")
+        for name in ("numpy", "numpy.libs"):
+            (site / name).symlink_to(Path(np.__file__).parents[1] / name)
+    if python == "is gone":
+        other.unlink()
+    complete = [Finding(name="toolkit", found="there")]
+    monkeypatch.setattr(RknnSimBackend, "examine", lambda machine, artifact: complete)
+    monkeypatch.setattr(RknnSimBackend, "interpreter", lambda: str(other))
+    found = examine(Machine(), None, "rknn_sim")
+    errors = [one.name for one in found.findings["rknn_sim"] if one.severity is Severity.ERROR]
+    assert errors == ([] if python == "starts" else ["process"])
+    assert found.results[NOTHING_MISSING if python == "starts" else CANNOT_RUN] == ["rknn_sim"]
+
+
 @pytest.fixture
 def two_joints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Folder of a bundle, in the present folder."""
@@ -144,11 +170,11 @@ def test_the_report_is_named_after_bundle_and_back_end(
 ) -> None:
     status = run_self_test(two_joints)
     told = read("self_test_two_joints_onnx.json")
-    assert (told["kind"], told["schema_version"]) == ("self_test", 2)
+    assert (told["kind"], told["schema_version"]) == ("self_test", 3)
     assert told["bundle"]["version"] == "1.2.3"
     assert told["system"]["python"]
     assert list(told["findings"]) == ["system", "ROS", "onnx"]
-    assert told["can_run"] == ["onnx"]
+    assert told["nothing_missing"] == ["onnx"]
     assert status == (0 if told["holds"] else 1)
     assert told["error"] is None
     shown = capsys.readouterr().out.splitlines()
