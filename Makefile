@@ -63,15 +63,19 @@ help:  ## List the targets
 setup:  ## Environment in .venv, build in install/ (ROS_DISTRO=kilted, PYTHON=python3.12)
 	@$(PYTHON) -m tools.setup
 
+# run: {needs: torch}
 setup-torch: setup  ## PyTorch beside that, in .venv-torch
 	@$(PYTHON) -m tools.setup torch
 
+# run: {needs: rknn}
 setup-rknn: setup  ## RKNN Toolkit2, which compiles for Rockchip NPUs, in .venv-rknn (RKNN_PYTHON=python3.12)
 	@$(RKNN_PYTHON) -m tools.setup.rknn
 
+# run: {needs: lerobot}
 setup-lerobot: setup  ## LeRobot with ROS 2 beside it, in .venv-lerobot (LEROBOT_PYTHON=python3.12)
 	@$(LEROBOT_PYTHON) -m tools.setup.lerobot
 
+# run: {needs: ray}
 setup-ray: setup  ## Ray beside that, in .venv-ray
 	@$(PYTHON) -m tools.setup ray
 
@@ -102,6 +106,7 @@ test-pages: setup  ## Run the commands of the pages, of `make help` and of --hel
 	$(IN_WORKSPACE) python -m pytest -n 2 -m pages $(PYTEST_ARGS) test/pages || status=$$?; \
 	PYTHONPATH="$(CURDIR)/test/lib:$$PYTHONPATH" python -m testkit.pages out/commands && exit $$status
 
+# run: {swap: {make: make --dry-run}}
 test-all: setup  ## All these, coverage of the kernel and C++; not the long ones, PyTorch, RKNN and LeRobot
 	@status=0; for target in test test-slow coverage test-cpp test-pages; do \
 	  $(MAKE) --no-print-directory $$target || status=$$?; done; exit $$status
@@ -115,6 +120,7 @@ coverage: setup  ## Line and branch coverage of the kernel by its own tests
 codes: setup  ## Which codes tests have produced (after `make test-all CODES=out/codes.json`)
 	@$(IN_WORKSPACE) PYTHONPATH="$(CURDIR)/test/lib:$$PYTHONPATH" python -m testkit.known_codes $(or $(CODES),out/codes.json)
 
+# run: {needs: docs, limit_s: 300}
 docs: setup-docs  ## The documentation site, in out/docs/html
 	@$(IN_WORKSPACE) .venv-docs/bin/python -m tools.docs
 
@@ -151,10 +157,12 @@ test-lerobot: setup-lerobot  ## The tests that need LeRobot
 test-ray: setup-ray  ## The tests that need Ray: a cluster of two nodes, of which one is killed
 	@$(IN_WORKSPACE) .venv-ray/bin/python -c "import ray" && .venv-ray/bin/python -m pytest -n 0 $(SHORT) src/model_tools/test/prove/evaluation/test_ray_pool.py $(PYTEST_ARGS)
 
+# run: {short: PYTEST_ARGS='-k test_links_of_a_page'}
 acceptance: setup  ## The long tests of the whole suite, and every case of the slow ones
 	@$(IN_WORKSPACE) python -m pytest -m "acceptance or fuzz or slow" --hypothesis-profile long $(PYTEST_ARGS)
 	@$(IN_WORKSPACE) python -m pytest --python-loop test/e2e test/closed_loop $(PYTEST_ARGS)
 
+# run: {short: SEEDS=0:1 SECONDS=5}
 chaos: setup  ## Seeds of requests and faults for all parts at once, in virtual time (SEEDS=0:100, SECONDS=60)
 	@$(IN_WORKSPACE) nice python -m tools.chaos --seeds $(or $(SEEDS),0:100) --seconds $(or $(SECONDS),60) --jobs $(CORES) --shrink
 
@@ -166,10 +174,12 @@ sbom: setup  ## Name every package of the locks for this Python, with its hashes
 	  cyclonedx-py requirements --output-reproducible \
 	    --output-file out/sbom/$$(basename $$lock .txt).cdx.json $$lock || exit 1; done
 
+# run: {needs: torch, short: SAMPLES=1e4, limit_s: 300}
 train: setup-torch  ## Train a policy from scratch; a bundle in OUTPUT (ROBOT=lite3|lite3_velocity|lite3_crouch|go2 SEED=1 SAMPLES=10e6 START=model_1627.pt; ROBOT=lite3_stairs TASK=stairs; ROBOT=lite3_bow TASK=bow)
 	@$(IN_WORKSPACE) OMP_WAIT_POLICY=PASSIVE .venv-torch/bin/python -m tools.train_walk \
 	  --robot $(ROBOT) --task $(TASK) --seed $(SEED) --samples $(SAMPLES) $(if $(START),--start "$(START)") --output "$(OUTPUT)"
 
+# run: {needs: lerobot, limit_s: 300}
 train-arm: setup-lerobot  ## Train a policy that reaches for a cube it sees; a LeRobot checkpoint in ARM_OUTPUT (KIND=act|diffusion|flow SEED=1)
 	@$(IN_LEROBOT) -m tools.train_arm --kind $(KIND) --seed $(SEED) --output "$(ARM_OUTPUT)"
 
@@ -178,15 +188,19 @@ demo: setup  ## A simulated robot walks; results in out/demo (ROBOT=lite3|go2 BU
 	$(if $(and $(filter stairs,$(TASK)),$(SECONDS)),$(error SECONDS: expected none with TASK=stairs, found $(SECONDS); leave it out))\
 	$(IN_WORKSPACE) python -m examples.demos.$(TASK) --robot "$(ROBOT)" $(DEMO_ARGS)
 
+# run: {short: EPISODES=1}
 demo-act: setup  ## A simulated arm with cameras reaches; results in out/demo-act (BUNDLE=dir BACKEND=name BACKEND_OPTION=... MODE=asynchronous EPISODES=n IMAGES=no)
 	@$(IN_WORKSPACE) python -m examples.demos.act $(DEMO_ACT_ARGS)
 
+# run: {needs: 'docker-registry,prometheus,ansible-playbook', short: ROBOTS=2 INTERRUPTIONS=0, limit_s: 300}
 demo-fleet: setup  ## Three releases to six simulated robots; results in out/demo-fleet (ROBOTS=n INTERRUPTIONS=n)
 	@$(IN_WORKSPACE) python -m examples.demos.fleet $(DEMO_FLEET_ARGS)
 
+# run: {short: SWITCHES=1 IMAGES=no}
 demo-set: setup  ## A simulated robot switches between policies; results in out/demo-set (SWITCHES=n BUNDLE=dir IMAGES=no)
 	@$(IN_WORKSPACE) python -m examples.demos.policy_set $(DEMO_SET_ARGS)
 
+# run: {short: SMOKE=yes, limit_s: 300}
 bench: setup  ## Measure speed against baselines; results in out/bench (SECONDS=600: of each row of jitter; SMOKE=yes: only that each part works)
 	@$(IN_WORKSPACE) python -m bench $(if $(SECONDS),--seconds $(SECONDS)) $(if $(filter yes,$(SMOKE)),--smoke)
 

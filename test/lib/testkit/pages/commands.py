@@ -21,6 +21,7 @@ import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,6 @@ class RunOptions:
             within the time limit that it works.
         status: Expected exit status.
         limit_s: Time limit, s.
-        part_of: The file in the checkout that runs the command, such as `.ci/run`.
         skip: Why nothing runs the command: hardware, a ROS installation, a service manager.
     """
 
@@ -88,7 +88,6 @@ class RunOptions:
     ready: str = ""
     status: int = 0
     limit_s: float = 120.0
-    part_of: str = ""
     skip: str = ""
 
 
@@ -113,6 +112,10 @@ class PageCommand:
     text: str
     options: RunOptions = RunOptions()
 
+    def is_made_by_ci(self) -> bool:
+        """Return True for a target that `.ci/run` makes as it stands."""
+        return self.text in {f"make {target}" for target in _read_ci_targets()}
+
     def to_run(self) -> str:
         """Return the command with its replacements, and with the arguments that make it short."""
         text = self.text
@@ -121,6 +124,15 @@ class PageCommand:
                 raise CommentError(f"{self.page}:{self.line}: swap: expected {old!r} in {text!r}")
             text = text.replace(old, new)
         return f"{text} {self.options.short}".strip()
+
+
+@cache
+def _read_ci_targets() -> tuple[str, ...]:
+    targets = re.search(
+        r"^TARGETS=\((.*?)\)", (ROOT / ".ci" / "run").read_text("utf-8"), re.M | re.S
+    )
+    assert targets is not None
+    return tuple(targets[1].split())
 
 
 def find_pages() -> list[Path]:

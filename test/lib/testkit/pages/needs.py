@@ -25,7 +25,10 @@ def _is_root() -> bool:
 
 
 NEEDS: dict[str, Callable[[], bool]] = {
-    **{name: partial(_has_environment, name) for name in ("docs", "lerobot", "rknn", "torch")},
+    **{
+        name: partial(_has_environment, name)
+        for name in ("docs", "lerobot", "ray", "rknn", "torch")
+    },
     **{
         program: partial(_has_program, program)
         for program in ("ansible-playbook", "docker-registry", "openssl", "prometheus", "ros2")

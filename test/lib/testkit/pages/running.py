@@ -35,8 +35,8 @@ class CommandResult:
         line: Line of the page.
         command: The command as the page shows it.
         ran: The command that ran.
-        result: `passed`, `failed`, `skipped` (by the page), `elsewhere` (another part of CI runs
-            it) or `missing` (something it needs).
+        result: `passed`, `failed`, `skipped` (by the page), `elsewhere` (a target that `.ci/run`
+            makes) or `missing` (something it needs).
         duration_s: Duration, s.
         detail: Why it failed or did not run.
     """
@@ -98,8 +98,8 @@ class _Shell:
         )
         if options.skip:
             return replace(result, result="skipped", detail=options.skip)
-        if options.part_of:
-            return replace(result, result="elsewhere", detail=options.part_of)
+        if command.is_made_by_ci():
+            return replace(result, result="elsewhere", detail="a target of .ci/run")
         missing = [need for need in filter(None, options.needs.split(",")) if not NEEDS[need]()]
         if missing:
             return replace(result, result="missing", detail=", ".join(missing))
