@@ -87,7 +87,7 @@ class RunOptions:
     swap: Mapping[str, str] | None = None
     ready: str = ""
     status: int = 0
-    limit_s: float = 120.0
+    limit_s: float = 300.0
     skip: str = ""
 
 
