@@ -44,6 +44,7 @@ def goes_ahead(robot: Robot) -> bool:
     return abs(vx - SPEED) < 0.1 and abs(vy) < 0.1 and robot.world.upright
 
 
+@pytest.mark.slow
 def test_a_robot_is_taken_walks_and_is_given_back(shipped_policy: WirePolicy) -> None:
     robot = Robot(shipped_policy, in_full=True)
     robot.take_control()
@@ -122,6 +123,7 @@ def test_a_lie_in_the_hosts_name_and_contact_forces_that_are_no_numbers_are_walk
     assert "damped" not in lite3_walker.happened
 
 
+@pytest.mark.slow
 def test_a_host_that_took_control_back_is_found_out(lite3_walker: Robot) -> None:
     lite3_walker.fail(kind="deaf", target="command", duration_s=0.2)
 

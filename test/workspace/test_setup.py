@@ -274,6 +274,7 @@ def pip_from(folder: Path, target: Path) -> list[str]:
     return [*pip, "--find-links", str(folder), "--target", str(target)]
 
 
+@pytest.mark.slow
 def test_another_pytorch_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither in the place of the one for CPUs nor of that for CUDA."""
     for version in ("2.13.0", "2.13.0+cpu"):
