@@ -157,7 +157,7 @@ test-lerobot: setup-lerobot  ## The tests that need LeRobot
 test-ray: setup-ray  ## The tests that need Ray: a cluster of two nodes, of which one is killed
 	@$(IN_WORKSPACE) .venv-ray/bin/python -c "import ray" && .venv-ray/bin/python -m pytest -n 0 $(SHORT) src/model_tools/test/prove/evaluation/test_ray_pool.py $(PYTEST_ARGS)
 
-# run: {short: PYTEST_ARGS='-k test_links_of_a_page'}
+# run: {short: PYTEST_ARGS='-k test_a_bundle_that_cannot_be_used'}
 acceptance: setup  ## The long tests of the whole suite, and every case of the slow ones
 	@$(IN_WORKSPACE) python -m pytest -m "acceptance or fuzz or slow" --hypothesis-profile long $(PYTEST_ARGS)
 	@$(IN_WORKSPACE) python -m pytest --python-loop test/e2e test/closed_loop $(PYTEST_ARGS)

@@ -44,7 +44,6 @@ def goes_ahead(robot: Robot) -> bool:
     return abs(vx - SPEED) < 0.1 and abs(vy) < 0.1 and robot.world.upright
 
 
-@pytest.mark.slow
 def test_a_robot_is_taken_walks_and_is_given_back(shipped_policy: WirePolicy) -> None:
     robot = Robot(shipped_policy, in_full=True)
     robot.take_control()

@@ -88,6 +88,10 @@ class _Shell:
                 (self._work / entry.name).symlink_to(entry)
         self._state = folder / "state.bash"
         self._state.write_text(f'cd "{self._work}"\n')
+        # The user's own folders, and not those of other tests.
+        kept = {name: value for name, value in os.environ.items() if name != "ROS_HOME"}
+        models = {"POLICY_INFERENCE_MODELS": str(folder / "models")}
+        self._environment = kept | models | {"HOME": str(folder / "home")}
         self._running = dict[int, tuple[subprocess.Popen[bytes], Path]]()
 
     def run(self, command: PageCommand) -> CommandResult:
@@ -171,7 +175,7 @@ class _Shell:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=os.environ | {"HOME": str(self._folder / "home")},
+                env=self._environment,
                 start_new_session=True,
             )
         return process, log
