@@ -58,9 +58,10 @@ def train_encoder(scenes: int, steps: int, seed: int) -> tuple[NarrowResNet, lis
     pool, unseen = random_scenes(scenes, seed), random_scenes(1000, seed + 1)
     _log.info("encoder: %d scenes rendered", scenes)
     random, locator = np.random.default_rng(seed), Locator()
+    batch_size = min(_BATCH, scenes)
 
     def loss() -> tuple[Tensor, Tensor]:
-        total = _loss(locator, pool, np.sort(random.choice(scenes, _BATCH, replace=False)))
+        total = _loss(locator, pool, np.sort(random.choice(scenes, batch_size, replace=False)))
         return total, total
 
     curve = learn(
