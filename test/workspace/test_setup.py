@@ -98,6 +98,7 @@ class Checkouts:
                 f"#!{venv}/bin/python\nimport module\nprint(module.prefix)\n"
             )
             (venv / "bin" / "tell").chmod(0o755)
+            (venv / "bin" / "__pycache__").mkdir()
             self.made.append(checkout)
 
         venv.mkdir(parents=True)

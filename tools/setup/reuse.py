@@ -97,7 +97,7 @@ def _link(source: str, target: str) -> None:
 def _move_scripts(venv: Path, old: str) -> None:
     """Let the scripts of an environment that was made elsewhere start its own Python."""
     for file in [venv / "pyvenv.cfg", *(venv / "bin").iterdir()]:
-        content = b"" if file.is_symlink() else file.read_bytes()
+        content = b"" if file.is_symlink() or file.is_dir() else file.read_bytes()
         if old.encode() in content:
             mode = file.stat().st_mode
             file.unlink()  # other environments have the same file
