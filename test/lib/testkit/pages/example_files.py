@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -124,10 +125,31 @@ def _write_motion(path: Path) -> None:
     )
 
 
+def _write_newer_bundle(path: Path) -> None:
+    _copy_bundle("lite3_walk", path)
+    contract = path / "policy.yaml"
+    text = contract.read_text("utf-8")
+    contract.write_text(re.sub("^version: .*", 'version: "1.3.0"', text, flags=re.M), "utf-8")
+
+
 def _write_recording(path: Path) -> None:
     walks = _test_module("prove.identification.test_identify")
     load: Any = importlib.import_module("policy_core.bundle.load")
     walks.record_walk(path, load.load_bundle(_BUNDLES / "lite3_walk"), walks.Robot(), 8.0)
+
+
+def _write_report(kind: str, path: Path) -> None:
+    """Write a report about `my_bundle`, with which a stage of its release is healthy."""
+    work = path.parents[1 if kind == "shadow" else 0]
+    reports = _test_module("ship.release.conftest")
+    release = reports.Candidate(work, work / "my_bundle", _BUNDLES / "lite3_walk", None)
+    documents = {
+        # Each robot's own.
+        "shadow": partial(release.shadow, max=[1e-5, float(path.parent.name[1:]) * 1e-5]),
+        "canary": partial(release.trial, name="lite3_walk"),
+        "production": partial(release.fleet, r1="healthy"),
+    }
+    _write_text(json.dumps(documents[kind]()), path)
 
 
 def _write_robot_model(path: Path) -> None:
@@ -170,12 +192,17 @@ def _pin(source: Path, path: Path) -> None:
     pinned.pin(source, path)
 
 
+def _write_statistics(path: Path) -> None:
+    np.savez(path, mean=np.zeros(45, np.float32), std=np.ones(45, np.float32))
+
+
 EXAMPLE_FILES: dict[str, Callable[[Path], None]] = {
     "answers.yaml": partial(_copy, _EXAMPLES / "lite3_walk" / "answers.yaml"),
+    "fleet.json": partial(_write_report, "production"),
     "io_descriptor.yaml": partial(_copy, _EXAMPLES / "lite3_walk" / "io_descriptor.yaml"),
     "model_1500.pt": partial(_copy, _EXAMPLES / "lite3_walk" / "agent.pt"),
     "my_arm": partial(_copy_bundle, "so101_reach"),
-    "my_bundle": partial(_copy_bundle, "lite3_walk"),
+    "my_bundle": _write_newer_bundle,
     "my_bundle_int8": partial(_copy_bundle, "lite3_walk"),
     "my_contract": _write_contract,
     "my_dataset": _write_dataset,
@@ -184,11 +211,15 @@ EXAMPLE_FILES: dict[str, Callable[[Path], None]] = {
     "my_robot.yaml": partial(_copy, _MAPPINGS / "so101.yaml"),
     "my_older_bundle": partial(_copy_bundle, "lite3_walk"),
     "my_policy": partial(_copy_bundle, "lite3_velocity"),
+    "obs_stats.npz": _write_statistics,
+    "out/my/bundle": _write_newer_bundle,
     "network.yaml": partial(_copy, _EXAMPLES / "lite3_walk" / "network.yaml"),
     "plan.yaml": partial(_write_text, "{robot: lite3, seeds: 1, duration_s: 2}\n"),
     "policy.onnx": partial(_copy, _BUNDLES / "lite3_walk" / "policy.onnx"),
     "pretrained_model": _write_checkpoint,
     "private.pem": _write_key,
+    "r1/replay.json": partial(_write_report, "shadow"),
+    "r2/replay.json": partial(_write_report, "shadow"),
     "recordings/walk": _write_recording,
     "registry.yml": partial(
         _write_text,
@@ -198,6 +229,7 @@ EXAMPLE_FILES: dict[str, Callable[[Path], None]] = {
     "robot.xml": _write_robot_model,
     "rows.npz": _write_rows,
     "session": _write_session,
+    "trial_r1.json": partial(_write_report, "canary"),
     "walk.csv": _write_motion,
     "walk.npz": _write_motion,
     "~/.ros/flights": _write_flight,
