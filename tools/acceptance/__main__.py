@@ -9,6 +9,7 @@ Writes `gates.md`, `cases.md`, `figures.json`, and `ten_minutes`, a flight recor
 replay, and `replay.json` has the results. The exit status is 1 if a gate fails or the commands of
 the replay differ.
 """
+# run: ready: 1 of
 
 from __future__ import annotations
 

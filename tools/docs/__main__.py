@@ -9,6 +9,8 @@ code. Sphinx converts all of them to HTML. Warnings, such as a broken link or a 
 the index, are treated as errors. Old page names redirect to the new ones (docs/redirects.txt). No
 network is used.
 """
+# run: needs: docs
+# run: swap: {python: .venv-docs/bin/python}
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ and returns the probability that the tip is above the cube, and `episodes/`, rec
 policy on arms whose drives are so weak that many episodes fail. `model_tools calibrate success`
 uses both.
 """
+# run: short: --scenes 10 --episodes 1
 
 import argparse
 import json

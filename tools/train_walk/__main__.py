@@ -7,6 +7,8 @@
 Writes checkpoints (`model_*.pt`) and TensorBoard curves during training, and `policy.onnx` and the
 folder `bundle` at the end. The same arguments give the same policy on the same machine.
 """
+# run: needs: torch
+# run: swap: {python: .venv-torch/bin/python}
 
 from __future__ import annotations
 

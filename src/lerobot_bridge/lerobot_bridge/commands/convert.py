@@ -11,6 +11,8 @@ recording does not fit the mapping, and names it. The exit status is then 1; wit
 it is 0. conversion_report.json in the dataset lists the recording of each episode, and what was
 left out.
 """
+# run: needs: lerobot
+# run: swap: {lerobot_bridge: .venv-lerobot/bin/python -m lerobot_bridge}
 
 from __future__ import annotations
 

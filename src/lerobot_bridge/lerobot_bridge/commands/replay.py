@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run an exported chunk policy on a dataset's episodes; compare predicted with recorded actions.
 
-    lerobot_bridge replay my_dataset --bundle my_policy --episodes 0,2 --output replay.html
+    lerobot_bridge replay my_dataset --bundle my_arm --episodes 0,2 --output replay.html
 
 The policy sees the recorded observations as often as it would on the robot (a chunk every
 `chunk.steps` frames, or --every). The command compares each predicted step with the recorded action

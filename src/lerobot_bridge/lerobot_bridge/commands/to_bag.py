@@ -10,6 +10,8 @@ messages of a frame have the frame's stamp. A topic that ends in /compressed get
 topics get raw images. The folder is a session like those of the episode recorder: `convert` makes
 the same dataset from it. The command does not need LeRobot.
 """
+# run: lerobot_bridge to-bag: {swap: {so101: so101_reach}}
+# run: ros2 bag play: {needs: ros2}
 
 from __future__ import annotations
 

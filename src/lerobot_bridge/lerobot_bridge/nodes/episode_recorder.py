@@ -11,6 +11,7 @@ Services (std_srvs/Trigger): `~/start`, `~/stop`, `~/discard`, `~/next`, `~/succ
 and `/diagnostics` (diagnostic_msgs/DiagnosticArray). `lerobot_bridge convert` makes datasets from
 the recordings.
 """
+# run: needs: ros2
 
 from __future__ import annotations
 

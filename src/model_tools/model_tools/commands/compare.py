@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compare a compiled model with the reference: its outputs, and whether the robot still walks.
 
-    model_tools compare my_bundle my_bundle_int8 --rows rollout.npz --closed-loop --output report
+    model_tools compare my_bundle my_bundle_int8 --rows rows.npz --closed-loop --output report
 
 The first artifact is the reference. Bundles of chunk policies are compared on their golden rows and
 on LeRobot datasets or recordings (--rows or --dataset). If other rows are given, 8-bit models are

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 r"""Compile a bundle's reference model, or all graphs of a chunk policy, for a back end.
 
-    model_tools compile onnx --bundle my_bundle --precision int8 --rows rollout.npz \
+    model_tools compile onnx --bundle my_bundle --precision int8 --rows rows.npz \
         --output my_bundle_int8
     model_tools compile bpu --bundle my_arm --precision int16 --target nash-e \
         --dataset my_dataset --option workspace=work --output my_arm_s100
@@ -14,6 +14,7 @@ Exit status 3 means that the vendor's compiler is not on this machine: the compi
 the folder of `--option workspace=FOLDER`, and there is no bundle yet. The message states the next
 steps.
 """
+# run: model_tools compile bpu: {status: 3}
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ one whose plan has been extended. The results do not depend on the number of wor
 status is 1 if a trial has no result, or if the lower end of the success rate's interval is below
 the required rate.
 """
+# run: model_tools evaluate: {short: --videos 0}
 
 from __future__ import annotations
 

@@ -7,6 +7,8 @@
 Reads state dicts, checkpoints from rsl_rl, skrl and rl_games, and TorchScript. The model has the
 input `obs` and the output `action`; a recurrent model also has h_in (and c_in), h_out (and c_out).
 """
+# run: needs: torch
+# run: swap: {model_tools: .venv-torch/bin/python -m model_tools}
 
 from __future__ import annotations
 

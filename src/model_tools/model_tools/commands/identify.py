@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Identify a robot from a recording: delays, drive gains and friction, inputs, IMU, odometry.
 
-    model_tools identify RECORDING --bundle my_bundle --output out/identified
+    model_tools identify recordings/walk --bundle my_bundle --output out/identified
 
 The recording is a rosbag2 of the running policy, with joint_states (including effort),
 joint_command and, if available, imu/data; 60 s of walking with varied commands is best. With the

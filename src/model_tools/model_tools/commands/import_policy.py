@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Make a bundle from training files; values that the files do not state are marked TODO.
+r"""Make a bundle from training files; values that the files do not state are marked TODO.
 
-    model_tools import io_descriptor.yaml --model policy.onnx --simulate --output my_bundle
+    model_tools import io_descriptor.yaml --model policy.onnx --answers answers.yaml --simulate \
+        --output my_bundle
     model_tools import --model policy.onnx --output my_draft
 
 Formats are recognized by content: Isaac Lab's IO descriptor and env.yaml, unitree's deploy.yaml,
@@ -11,6 +12,7 @@ policy.yaml and run `model_tools complete`; while a TODO is open, the loader ref
 the exit status is 1. A bundle without TODOs receives golden rows and, with --simulate, --rollout or
 --bag, the guard's nominal figures.
 """
+# run: model_tools import --model: {status: 1}
 
 from __future__ import annotations
 

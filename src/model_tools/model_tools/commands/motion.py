@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Make a motion-tracking policy's clip: add names, cut, and resample to the policy's rate.
+r"""Make a motion-tracking policy's clip: add names, cut, and resample to the policy's rate.
 
-    model_tools motion walk.csv --fps 30 --rate-hz 50 --bodies pelvis --robot g1
+    model_tools motion walk.csv --fps 30 --rate-hz 50 --bodies pelvis --robot g1 \
         --anchor torso_link --output motion.npz
 
 The source is an .npz from training (BeyondMimic, mjlab), or a .csv with one frame per line: x, y,

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write the hashes of a policy set's members into the set, and check the set as a whole.
 
-    model_tools pin my_set
-    model_tools pin my_set --output out/my_set
+    model_tools pin my_gaits
+    model_tools pin my_gaits --output out/my_gaits
 
 Each member's sha256 in set.yaml becomes the hash of its bundle's current policy.yaml; comments and
 order are kept. A set loads only with exactly these members, so run this command after a member has

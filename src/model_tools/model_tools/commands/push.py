@@ -10,6 +10,11 @@ policy.yaml, unless another one is given; the tag of a statement is its kind. Th
 the bundle's permanent address. Credentials come from Docker's config.json, or from
 POLICY_INFERENCE_REGISTRY_USER and POLICY_INFERENCE_REGISTRY_PASSWORD.
 """
+# run: needs: docker-registry
+# run: swap: {robots.lan:5000: 127.0.0.1:5018}
+# run: before: |
+# run:   REGISTRY_HTTP_ADDR=127.0.0.1:5018 docker-registry serve registry.yml >registry.log 2>&1 &
+# run:   model_tools sign revoked.yaml --key private.pem
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 r"""Run a bundle's model in an environment, and check it step by step against the reference ONNX.
 
-    model_tools run my_bundle_int8 --env my_envs:make --reference my_bundle --output rollout.npz
+    model_tools run my_bundle_int8 --env my_envs:make --reference my_bundle --output rows.npz
 
 `make` takes no arguments and returns an environment for one robot with gymnasium's API, or gym's
 old API. The environment's observations are as in training: scaled, not normalized; the bundle's
@@ -15,6 +15,7 @@ The rows of --output are for calibration (`compile --rows`) and for `compare --r
 model, outputs of the reference, and `acted`, `reward`, `episode`. The exit status is 1 if a limit
 is exceeded: the bundle's or, if it has none, the default for its precision.
 """
+# run: short: --steps 50
 
 from __future__ import annotations
 

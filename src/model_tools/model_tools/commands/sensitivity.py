@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measure how large an error in base_lin_vel a policy survives in simulated walks.
 
-    model_tools sensitivity my_bundle --output out/sensitivity --record
+    model_tools sensitivity my_policy --output out/sensitivity --record
 
 The walks of an `evaluate` plan, or 60 walks of 10 s with mixed commands, run with each error added
 to base_lin_vel (docs/estimation.md). The survived error is the largest error up to which the lower
@@ -12,6 +12,7 @@ the bundle; `install` then refuses a contract with a larger `estimation.error_mp
 is 1 if a trial has no result, if the policy does not survive the error in its contract, or if it
 fails even without an error.
 """
+# run: short: --errors 0.1
 
 from __future__ import annotations
 

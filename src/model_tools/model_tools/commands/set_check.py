@@ -3,12 +3,13 @@
 """Check a policy set in simulation: does the robot survive each transition, under pushes?
 
     model_tools set-check my_gaits
-    model_tools set-check my_gaits --robot-model go2 --tries 100
+    model_tools set-check my_go2_gaits --robot-model go2 --tries 100
 
 Each transition, including those to a fallback, is tried with random velocity commands and a push
 soon after the switch, at two frictions and two latencies. The exit status is 1 if, after a switch,
 the robot falls or the guard stops it, or if a transition is never granted.
 """
+# run: short: --tries 1
 
 from __future__ import annotations
 

@@ -11,6 +11,8 @@ in the runtime directory. docs/service_protocol.md defines the formats. --open-i
 Open Inference Protocol (gRPC) instead, with TLS for other machines; robots connect to the service
 with `backend:=oip`. Ctrl-C or SIGTERM ends the service with status 0.
 """
+# run: swap: {/run/user/1000: .}
+# run: ready: .
 
 from __future__ import annotations
 

@@ -9,6 +9,9 @@ when a gate fails (docs/candidates.md).
 
 The version is verified first. `policy_store rollback` goes back to the previous version.
 """
+# run: before: |
+# run:   sed -i "s/^version: .*/version: 1.2.0/" my_bundle/policy.yaml
+# run:   policy_store install my_bundle
 
 from __future__ import annotations
 

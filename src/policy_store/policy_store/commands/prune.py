@@ -6,6 +6,7 @@
 
 The version in use and the two before it are always kept.
 """
+# run: before: policy_store install my_bundle --activate
 
 from __future__ import annotations
 

@@ -8,6 +8,12 @@ Signature, hashes, version and revocations are checked before anything is instal
 command to resume an interrupted pull. Without --install, the bundle is written to a folder. With
 --revocations, only the signed list of revoked versions is pulled.
 """
+# run: needs: docker-registry
+# run: swap: {robots.lan:5000: 127.0.0.1:5017, rknn: onnx}
+# run: before: |
+# run:   REGISTRY_HTTP_ADDR=127.0.0.1:5017 docker-registry serve registry.yml >registry.log 2>&1 &
+# run:   sed -i "s/^version: .*/version: 1.3.0/" my_bundle/policy.yaml
+# run:   model_tools push my_bundle 127.0.0.1:5017/fleet/lite3_walk
 
 from __future__ import annotations
 

@@ -7,6 +7,10 @@
 The version is verified first. Newer versions stay in the record until the next
 `policy_store activate`.
 """
+# run: before: |
+# run:   policy_store install my_bundle --activate
+# run:   sed -i "s/^version: .*/version: 1.2.0/" my_bundle/policy.yaml
+# run:   policy_store install my_bundle --activate
 
 from __future__ import annotations
 

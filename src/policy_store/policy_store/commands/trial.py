@@ -8,6 +8,7 @@ keep: the version passed its trial; it is in use from now on. end: the trial end
 in use does not change. Both take effect at the next ~/load or start of the node, and `keep` also at
 the next ~/run. `policy_store activate NAME VERSION --trial FILE` begins a trial.
 """
+# run: before: policy_store install my_bundle --activate
 
 from __future__ import annotations
 

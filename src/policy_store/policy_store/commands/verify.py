@@ -7,6 +7,9 @@
 The exit status is 1 if there is a problem. Leftovers of a killed installer are listed; they are
 harmless.
 """
+# run: before: |
+# run:   sed -i "s/^version: .*/version: 1.2.0/" my_bundle/policy.yaml
+# run:   policy_store install my_bundle
 
 from __future__ import annotations
 

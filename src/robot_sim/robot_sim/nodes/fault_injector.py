@@ -11,6 +11,7 @@ of its contacts are refused. Their times count from the moment they are set:
 Only the policy's measurements change: the driver's own checks still use the real ones. Before
 setting a fault, suspend a legged robot, keep clear of an arm, and have the e-stop within reach.
 """
+# run: needs: ros2
 
 import copy
 import threading

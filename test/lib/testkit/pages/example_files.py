@@ -10,43 +10,217 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+
+import numpy as np
 
 from testkit.pages.commands import ROOT
 
-_BUNDLES = ROOT / "config" / "bundles"
+_BUNDLES, _EXAMPLES = ROOT / "config" / "bundles", ROOT / "examples"
+_MAPPINGS = ROOT / "src" / "lerobot_bridge" / "lerobot_bridge" / "mappings"
+_TESTS = "src.model_tools.test"
+
+
+def _copy(source: Path, path: Path) -> None:
+    (shutil.copytree if source.is_dir() else shutil.copyfile)(source, path)
 
 
 def _copy_bundle(name: str, path: Path) -> None:
-    shutil.copytree(_BUNDLES / name, path)
+    _copy(_BUNDLES / name, path)
+
+
+def _test_module(name: str) -> Any:
+    return importlib.import_module(f"{_TESTS}.{name}")
+
+
+def _write_text(text: str, path: Path) -> None:
+    path.write_text(text, "utf-8")
 
 
 def _write_checkpoint(path: Path) -> None:
-    checkpoints: Any = importlib.import_module("src.model_tools.test.make.act.small_checkpoints")
+    checkpoints = _test_module("make.act.small_checkpoints")
     checkpoints.write_checkpoint(path, checkpoints.config_of())
 
 
+def _write_contract(path: Path) -> None:
+    """Write a contract as a person fills it in: without golden rows and nominal figures."""
+    path.mkdir()
+    text = (_BUNDLES / "lite3_walk" / "policy.yaml").read_text("utf-8").partition("\nnominal:")[0]
+    _write_text(re.sub(r"^  golden:.*\n", "", text + "\n", flags=re.M), path / "policy.yaml")
+
+
+def _write_dataset(path: Path) -> None:
+    """Write four episodes of what the policy of `my_arm` saw, of which every other succeeded."""
+    frames = importlib.import_module("testkit.lerobot_frames")
+    with np.load(_BUNDLES / "so101_reach" / "golden.npz") as golden:
+        states, chunks = golden["state"], golden["chunk"]
+        images = {
+            f"observation.images.{name}": golden[f"cameras.{name}"] for name in ("front", "wrist")
+        }
+    names = [
+        f"{joint}.pos"
+        for joint in (
+            "shoulder_pan",
+            "shoulder_lift",
+            "elbow_flex",
+            "wrist_flex",
+            "wrist_roll",
+            "gripper",
+        )
+    ]
+    episodes = list[dict[str, Any]]()
+    for episode in range(4):
+        row = 2 * episode
+        # The arm follows the chunk.
+        positions = np.concatenate([states[row, np.newaxis], chunks[row]]).astype(np.float32)
+        length = len(positions) - 1
+        episodes.append(
+            {
+                "observation.state": positions[:-1],
+                "action": positions[1:],
+                "next.success": (np.arange(length) == length - 1) & (episode % 2 == 0),
+                **{
+                    name: np.repeat(each[row, np.newaxis], length, 0)
+                    for name, each in images.items()
+                },
+            }
+        )
+    vectors = ("observation.state", "action")
+    frames.write_frames(path, episodes, dict.fromkeys(vectors, names), stored="video")
+
+
+def _write_flight(path: Path) -> None:
+    """Write a recording into the folder of recordings, and its bundle into the home folder."""
+    flights = _test_module("prove.replaying.small_flights")
+    flight = flights.SmallFlight(flights.seeing(path.parents[1] / "my_policy"))
+    flight.stand_and_run(60)
+    path.mkdir()
+    flight.save(path / "my_policy-20260101T120000Z-attitude")
+
+
+def _write_key(path: Path) -> None:
+    store = importlib.import_module("testkit.store")
+    private, public = store.make_keys(path.parent, path.stem)
+    public.unlink()
+    private.rename(path)
+
+
+def _write_motion(path: Path) -> None:
+    """Write ten seconds of a G1 that stands and turns, as trainings and retargeting do."""
+    robot: Any = importlib.import_module("robot_sim.figures").load_robot("g1")
+    times = np.arange(700) / 30
+    half, zero, still = 0.1 * np.sin(times), np.zeros_like(times), np.zeros((700, 3))
+    still[:, 2] = 0.78
+    joints = np.outer(np.sin(times), np.full(len(robot.joint_names), 0.1))
+    quat_xyzw = np.stack([zero, zero, np.sin(half), np.cos(half)], axis=1)
+    if path.suffix == ".csv":
+        np.savetxt(path, np.hstack([still, quat_xyzw, joints]), delimiter=",")
+        return
+    np.savez(
+        path,
+        fps=np.array([30]),
+        joint_pos=joints,
+        joint_vel=np.gradient(joints, 1 / 30, axis=0),
+        body_pos_w=still[:, np.newaxis],
+        body_quat_w=np.roll(quat_xyzw, 1, axis=1)[:, np.newaxis],
+    )
+
+
+def _write_recording(path: Path) -> None:
+    walks = _test_module("prove.identification.test_identify")
+    load: Any = importlib.import_module("policy_core.bundle.load")
+    walks.record_walk(path, load.load_bundle(_BUNDLES / "lite3_walk"), walks.Robot(), 8.0)
+
+
+def _write_robot_model(path: Path) -> None:
+    spec: Any = importlib.import_module("robot_sim.model").build_spec()
+    path.write_text(spec.to_xml(), "utf-8")
+
+
+def _write_rows(path: Path) -> None:
+    shutil.copyfile(_BUNDLES / "lite3_walk" / "golden.npz", path)
+
+
+def _write_session(path: Path) -> None:
+    demonstration = importlib.import_module("testkit.demonstration")
+    path.mkdir()
+    for number in range(1):
+        demonstration.write_demonstration(
+            path / f"episode_{number:04d}", 0.5, seed=number, clip_frames=8
+        )
+
+
+def _write_set(path: Path) -> None:
+    """Write a set that includes its members."""
+    _pin(_BUNDLES / "lite3_gaits", path)
+
+
+def _write_go2_set(path: Path) -> None:
+    """Write the set for a Go2, which walks in both states."""
+    with TemporaryDirectory() as folder:
+        shutil.copytree(_BUNDLES / "go2_walk", Path(folder, "go2_walk"))
+        text = (_BUNDLES / "lite3_gaits" / "set.yaml").read_text("utf-8")
+        text = re.sub(r"^    sha256: .*\n", "", text, flags=re.M)
+        source = Path(folder, "set")
+        source.mkdir()
+        _write_text(re.sub(r"lite3_(walk|crouch)", "go2_walk", text), source / "set.yaml")
+        _pin(source, path)
+
+
+def _pin(source: Path, path: Path) -> None:
+    pinned: Any = importlib.import_module("model_tools.make.pinned_set")
+    pinned.pin(source, path)
+
+
 EXAMPLE_FILES: dict[str, Callable[[Path], None]] = {
+    "answers.yaml": partial(_copy, _EXAMPLES / "lite3_walk" / "answers.yaml"),
+    "io_descriptor.yaml": partial(_copy, _EXAMPLES / "lite3_walk" / "io_descriptor.yaml"),
+    "model_1500.pt": partial(_copy, _EXAMPLES / "lite3_walk" / "agent.pt"),
     "my_arm": partial(_copy_bundle, "so101_reach"),
     "my_bundle": partial(_copy_bundle, "lite3_walk"),
+    "my_bundle_int8": partial(_copy_bundle, "lite3_walk"),
+    "my_contract": _write_contract,
+    "my_dataset": _write_dataset,
+    "my_gaits": _write_set,
+    "my_go2_gaits": _write_go2_set,
+    "my_robot.yaml": partial(_copy, _MAPPINGS / "so101.yaml"),
     "my_older_bundle": partial(_copy_bundle, "lite3_walk"),
+    "my_policy": partial(_copy_bundle, "lite3_velocity"),
+    "network.yaml": partial(_copy, _EXAMPLES / "lite3_walk" / "network.yaml"),
+    "plan.yaml": partial(_write_text, "{robot: lite3, seeds: 1, duration_s: 2}\n"),
+    "policy.onnx": partial(_copy, _BUNDLES / "lite3_walk" / "policy.onnx"),
     "pretrained_model": _write_checkpoint,
+    "private.pem": _write_key,
+    "recordings/walk": _write_recording,
+    "registry.yml": partial(
+        _write_text,
+        "{version: 0.1, storage: {filesystem: {rootdirectory: registry}}, http: {addr: ''}}\n",
+    ),
+    "revoked.yaml": partial(_copy, _EXAMPLES / "registry" / "revoked.yaml"),
+    "robot.xml": _write_robot_model,
+    "rows.npz": _write_rows,
+    "session": _write_session,
+    "walk.csv": _write_motion,
+    "walk.npz": _write_motion,
+    "~/.ros/flights": _write_flight,
 }
-"""What writes each, by its path in the working folder."""
+"""What writes each, by its path in the working folder, or in the home folder."""
 
 
-def write_example_files(command: str, folder: Path) -> None:
-    """Write the example files that a command names, if they are not in the working folder.
+def write_example_files(command: str, folder: Path, home: Path) -> None:
+    """Write the example files that a command names, if they are not there yet.
 
     Args:
         command: The command.
         folder: The working folder.
+        home: The home folder.
     """
     for name, write in EXAMPLE_FILES.items():
         is_named = re.search(rf"(?<![\w./]){re.escape(name)}(?![\w.])", command)
         # A command that makes the file itself finds no other in its place.
         is_made = re.search(rf"--(?:output|export-path) {re.escape(name)}(?![\w.])", command)
-        path = folder / name
+        path = home / name[2:] if name.startswith("~/") else folder / name
         if is_named and not is_made and not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             write(path)

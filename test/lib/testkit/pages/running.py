@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -60,39 +60,47 @@ def run_page(commands: Sequence[PageCommand], folder: Path) -> list[CommandResul
         commands: The page's commands, in order.
         folder: An empty folder. The commands run in a folder in it, which links to the checkout.
     """
-    shell = _Shell(folder)
     results = list[CommandResult]()
-    for _, section in groupby(commands, lambda command: command.section):
-        try:
-            results += [shell.run(command) for command in section]
-        finally:
-            problems = shell.interrupt()
-        for number, result in enumerate(results):
-            if result.line in problems and result.result == "passed":
-                results[number] = replace(result, result="failed", detail=problems[result.line])
+    with closing(_Shell(folder)) as shell:
+        for _, section in groupby(commands, lambda command: command.section):
+            shell.return_to_checkout()
+            try:
+                results += [shell.run(command) for command in section]
+            finally:
+                problems = shell.interrupt()
+            for number, result in enumerate(results):
+                if result.line in problems and result.result == "passed":
+                    results[number] = replace(result, result="failed", detail=problems[result.line])
     return results
 
 
 class _Shell:
     """A user's terminal, and others beside it for commands that run until they are stopped.
 
-    The working folder and the variables last from one command to the next.
+    Variables last from one command to the next; the working folder, until the section ends.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._work = folder, folder / "work"
-        for made in (self._work, folder / "home", folder / "logs"):
+        self._folder, self._work, self._home = folder, folder / "work", folder / "home"
+        for made in (self._work, self._home, folder / "logs"):
             made.mkdir()
         for entry in ROOT.iterdir():
             if entry.name not in (".git", "out"):
                 (self._work / entry.name).symlink_to(entry)
         self._state = folder / "state.bash"
-        self._state.write_text(f'cd "{self._work}"\n')
-        # The user's own folders, and not those of other tests.
-        kept = {name: value for name, value in os.environ.items() if name != "ROS_HOME"}
-        models = {"POLICY_INFERENCE_MODELS": str(folder / "models")}
-        self._environment = kept | models | {"HOME": str(folder / "home")}
+        self._state.touch()
+        # What one page installs and records is no other page's.
+        self._environment = os.environ | {
+            "HOME": str(self._home),
+            "ROS_HOME": str(self._home / ".ros"),
+            "POLICY_INFERENCE_MODELS": str(folder / "models"),
+        }
         self._running = dict[int, tuple[subprocess.Popen[bytes], Path]]()
+        self._background = list[subprocess.Popen[bytes]]()
+
+    def return_to_checkout(self) -> None:
+        with self._state.open("a") as state:
+            state.write(f'cd "{self._work}"\n')
 
     def run(self, command: PageCommand) -> CommandResult:
         """Run a command to its end, or until it is ready if it runs until it is stopped."""
@@ -127,10 +135,16 @@ class _Shell:
                 problems[line] = f"status {process.returncode} after Ctrl-C\n{_tail(log)}"
         return problems
 
+    def close(self) -> None:
+        """Stop what the commands left in the background (`&`)."""
+        for process in self._background:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
     def _problem(self, command: PageCommand) -> str:
         """Run a command with what comes before and after it; return what went wrong, or ""."""
         options, text = command.options, command.to_run()
-        write_example_files(text, self._work)
+        write_example_files(f"{options.before}\n{text}", self._work, self._home)
         if options.before:
             problem = self._run_to_end(f"{command.line}.before", options.before, 0, options.limit_s)
             if problem:
@@ -150,6 +164,8 @@ class _Shell:
         except subprocess.TimeoutExpired:
             _interrupt(process)
             return f"expected an end within {limit_s:g} s\n{_tail(log)}"
+        if _has_members(process.pid):
+            self._background.append(process)
         if status == expected_status:
             return ""
         return f"expected status {expected_status}, found {status}\n{_tail(log)}"
@@ -189,6 +205,13 @@ def _interrupt(process: subprocess.Popen[bytes]) -> None:
         with suppress(subprocess.TimeoutExpired):
             process.wait(_LEAVE_TIMEOUT_S)
             return
+
+
+def _has_members(group: int) -> bool:
+    with suppress(ProcessLookupError):
+        os.killpg(group, 0)
+        return True
+    return False
 
 
 def _tail(log: Path) -> str:
