@@ -29,7 +29,7 @@ from policy_core.observation.quaternion import Quat, product
 from policy_inference.backends.registry import open_backend
 from policy_inference.bag_file import BagFile
 from policy_inference.flight.message_types import message_types
-from policy_inference.flight.sensors import IMU, JOINT_STATES, ODOMETRY, SensorMessages
+from policy_inference.flight.sensors import IMU, JOINT_STATES, ODOMETRY, TWIST, SensorMessages
 from policy_inference.messages.wire import JOINT_COMMAND
 from robot_sim.drives import DriveCommand
 from robot_sim.rotation import rotate
@@ -85,6 +85,7 @@ def record_walk(
     for tick in range(round(duration_s * bundle.contract.rate_hz)):
         sensed = world.sense()
         newest = [value for time_s, value in schedule if time_s <= tick / bundle.contract.rate_hz]
+        bag.write("/cmd_vel", TWIST.type, sensed.time_ns, messages.twist(newest[-1]))
         drive = policy(sensed, np.array(newest[-1]))
         world.apply(drive)
         sent_ns = sensed.time_ns + SENT_AFTER_NS
