@@ -47,6 +47,7 @@ def shown_images(inputs: ModuleType, seed: int, step: int = 0) -> dict[str, Imag
     return {name: inputs.image(place, seed, step) for place, name in enumerate(("laptop", "phone"))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_inputs_features_and_chunks_are_lerobots(
     so100_act: ChunkBundle,

@@ -136,6 +136,7 @@ MANY = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("friction", "latency_ms", "switches"), [(0.4, 10, 8), *MANY])
 def test_random_switches_lead_to_no_fall(
     gaits: SetBundle, friction: float, latency_ms: int, switches: int

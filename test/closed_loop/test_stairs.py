@@ -78,6 +78,7 @@ def trials(opened: ExitStack, faults: Sequence[str] = ()) -> list[Climb]:
     return found
 
 
+@pytest.mark.slow
 def test_it_climbs_what_the_blind_policy_cannot(opened: ExitStack) -> None:
     seeing = policy_of("lite3_stairs", opened, Mapper(STAIRS))
     assert climb(seeing, seed=1).arrived
@@ -94,6 +95,7 @@ def test_it_does_not_fall_with_a_late_shifted_map_with_holes(opened: ExitStack) 
     assert sum(each.fell for each in trials(opened, WORN_MAP)) == 0
 
 
+@pytest.mark.slow
 def test_without_a_map_the_blind_policy_goes_on_without_a_fall(opened: ExitStack) -> None:
     bundle = load_bundle(BUNDLES / "lite3_terrain", kind=SetBundle)
     backends = {}

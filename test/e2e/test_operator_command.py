@@ -115,6 +115,7 @@ def test_a_robot_is_operated_by_commands_alone(tmp_path: Path) -> None:
     assert len(driven) * 0.02 == pytest.approx(2.0, abs=0.5)
 
 
+@pytest.mark.slow
 def test_the_driver_is_asked_and_its_answer_shown(driver: Driver) -> None:
     refused = operate("take_control")
     assert refused.returncode == 1

@@ -74,6 +74,7 @@ def test_our_policy_walks(our_bundle: Path) -> None:
     assert_command_is_followed(our_bundle)
 
 
+@pytest.mark.slow
 def test_the_operator_s_dial_lets_the_policy_walk_and_stops_it(our_bundle: Path) -> None:
     def turned_to(share: float) -> float:
         """Turn the dial, let time pass, and return how far the robot went, m."""

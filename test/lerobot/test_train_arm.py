@@ -19,6 +19,7 @@ from tools.train_arm import unet
 from tools.train_arm.act import CHUNK, new_policy, save, train
 from tools.train_arm.dataset import write_dataset
 from tools.train_arm.demonstrations import Demonstration, demonstrations
+from tools.train_arm.encoder import train_encoder
 from tools.train_arm.frames import ACTION, IMAGES, STATE, Frames
 from tools.train_arm.narrow import WIDTHS, NarrowResNet, read_encoder
 
@@ -37,6 +38,13 @@ def encoder() -> NarrowResNet:
 @pytest.fixture(scope="module")
 def episodes() -> list[Demonstration]:
     return list(demonstrations(2))
+
+
+def test_an_encoder_learns_from_fewer_scenes_than_a_batch() -> None:
+    encoder, curve = train_encoder(3, steps=1, seed=1)
+    assert [len(row) for row in curve] == [3] * len(curve)
+    assert np.isfinite(curve).all()
+    assert encoder(torch.zeros(1, 3, 96, 128)).shape == (1, WIDTHS[3], 3, 4)
 
 
 @torch.no_grad()

@@ -122,6 +122,7 @@ def test_a_lie_in_the_hosts_name_and_contact_forces_that_are_no_numbers_are_walk
     assert "damped" not in lite3_walker.happened
 
 
+@pytest.mark.slow
 def test_a_host_that_took_control_back_is_found_out(lite3_walker: Robot) -> None:
     lite3_walker.fail(kind="deaf", target="command", duration_s=0.2)
 

@@ -24,6 +24,7 @@ from policy_core.interfaces import Tensor, TensorSpec
 from policy_inference.backends.child import ChildBackend
 from policy_inference.backends.rknn_file import read_rknn
 from policy_inference.backends.rknn_sim import RknnSimBackend
+from testkit.wording import refusal
 
 Compile = Callable[..., Path]
 Sizes = Mapping[str, tuple[int, ...]]
@@ -298,7 +299,7 @@ def test_a_model_that_the_toolkit_compiles_wrongly_is_refused(
     monkeypatch.setattr("model_tools.ship.compilers.rknn.prepare", as_it_is)
     source = save_normalised(tmp_path / "policy.onnx")
 
-    with pytest.raises(ToolError, match=r"\d+% for actions"):
+    with refusal(ToolError):
         compile_model(source, NORMALISED_IN, NORMALISED_OUT)
     assert not list((tmp_path / "made").iterdir())
 
@@ -313,7 +314,7 @@ def test_integers_do_not_hide_what_is_not_finite(compile_model: Compile, tmp_pat
         ChildBackend(RknnSimBackend, simulated, inputs, outputs, precision="w8a8")
     ) as backend:
         backend.inputs["obs"][0, 2] = np.nan
-        with pytest.raises(BackendError, match="rknn_sim: input obs: expected finite values"):
+        with refusal(BackendError):
             backend.run()
 
 

@@ -66,6 +66,7 @@ def test_native_core_gives_the_same_events(outcome: SeedOutcome) -> None:
     assert (both.broken, both.digest) == (None, outcome.digest)
 
 
+@pytest.mark.slow
 @pytest.mark.violates("cores_agree")
 def test_core_that_does_something_else_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CommandFader, "set", lambda self, velocity, born_ns: True)
@@ -114,6 +115,7 @@ def test_load_during_another_one_is_refused_and_changes_nothing() -> None:
     assert outcome.granted["load"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.violates("switches_are_in_order")
 def test_refused_switch_that_is_made_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     switch = ChaosStep(at_s=8.0, kind="ask", target="switch", value=1.0)
@@ -130,6 +132,7 @@ def test_refused_switch_that_is_made_is_found(monkeypatch: pytest.MonkeyPatch) -
     assert broken_in(5, replace(SHORT, seconds=10.0), [unknown]) == "switches_are_in_order"
 
 
+@pytest.mark.slow
 @pytest.mark.violates("expired_is_not_followed")
 def test_driver_that_follows_expired_commands_is_found_and_its_schedule_shrunk(
     monkeypatch: pytest.MonkeyPatch,
@@ -151,6 +154,7 @@ def test_driver_that_follows_expired_commands_is_found_and_its_schedule_shrunk(
     assert shrunk(steps, breaks) == (KILLED,)
 
 
+@pytest.mark.slow
 @pytest.mark.violates("velocity_in_range")
 def test_command_outside_the_range_of_the_policy_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     steer = ChaosStep(at_s=8.0, kind="steer", for_s=0.5, value=3.0)

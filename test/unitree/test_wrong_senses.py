@@ -13,7 +13,6 @@ from testkit.wording import check_wording
 
 from .lockstep import Go2
 
-pytestmark = pytest.mark.slow
 DAMPED_WITHIN_S = 4.0
 FOLLOWED = "the driver follows the newest joint_command"
 

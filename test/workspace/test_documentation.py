@@ -21,6 +21,43 @@ from tools.docs.metrics import metrics_table
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
+FEATURES = {
+    "DEEP Robotics Lite3": (
+        "test/e2e/test_walking.py::test_our_policy_walks",
+        "test/lite3/test_lockstep.py::test_a_robot_is_taken_walks_and_is_given_back",
+    ),
+    "Unitree Go2": (
+        "test/unitree/test_wrong_senses.py::"
+        "test_a_robot_whose_senses_agree_walks_on_without_a_warning",
+    ),
+    "Unitree G1": (
+        "src/robot_sim/test/test_robots.py::test_a_robot_that_is_held_stands_on_its_feet",
+        "src/unitree_driver/test/test_wire.py::"
+        "test_recorded_messages_are_read_and_written_byte_for_byte",
+    ),
+    "Unitree H1, H1-2": (
+        "src/unitree_driver/test/test_wire.py::"
+        "test_strong_motors_of_the_h1_have_a_mode_of_their_own",
+    ),
+    "SO-100, SO-101, Koch": (
+        "src/model_tools/test/prove/evaluation/test_trials.py::"
+        "test_the_arm_reaches_and_is_late_where_its_policy_is",
+    ),
+    "a ros2_control robot": (
+        "src/policy_inference/test/commands/test_controller_plan.py::"
+        "test_a_plan_names_joints_fields_and_models_with_rows_that_prove_them",
+    ),
+    "your robot": ("src/robot_driver/test/nodes/test_conformance.py::TestConformance",),
+    "`onnx`": ("src/policy_inference/test/backends/test_conformance.py::TestConformance",),
+    "`rknn_sim`": (
+        "test/workspace/test_another_python.py::test_a_worker_gets_as_far_as_its_runtime",
+    ),
+    "`oip`, `openpi`": ("src/policy_inference/test/backends/test_conformance.py::TestConformance",),
+    "`rknn`, `tensorrt`, `bpu`": (
+        "src/policy_inference/test/backends/test_conformance.py::TestConformance",
+    ),
+}
+"""Tests in `make test` by the rows of the README's tables of robots and back ends."""
 PAGES = sorted([*DOCS.glob("*.md"), *ROOT.glob("*.md")])
 GENERATED = "reference/"
 """Pages that `make docs` writes from the code."""
@@ -59,6 +96,37 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
         assert linked.exists(), target
         if anchor:
             assert anchor in anchors(linked), target
+
+
+def test_each_feature_of_the_readme_has_a_test_in_make_test() -> None:
+    tables = re.findall(
+        r"^\| (?:robot|back end) \|.*\n\|[ -|]+\n((?:^\|.*\n)+)",
+        (ROOT / "README.md").read_text("utf-8"),
+        re.M,
+    )
+    rows = [row.split(" | ")[0].strip("| ") for table in tables for row in table.splitlines()]
+    assert [row.partition(" (")[0] for row in rows] == [*FEATURES]
+    for tests in FEATURES.values():
+        for test in tests:
+            path, _, name = test.partition("::")
+            assert not read_markers(ROOT / path, name) & {"slow", "acceptance"}, test
+
+
+def read_markers(path: Path, name: str) -> set[str]:
+    """Return the markers of a test or class, and of its module."""
+    body = ast.parse(path.read_text("utf-8")).body
+    (definition,) = (
+        node
+        for node in body
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == name
+    )
+    of_module = [
+        node.value
+        for node in body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark"
+    ]
+    text = " ".join(map(ast.unparse, [*definition.decorator_list, *of_module]))
+    return {*re.findall(r"mark\.(\w+)", text)}
 
 
 def test_every_rule_of_the_guard_has_its_section_in_the_safety_case() -> None:

@@ -32,7 +32,7 @@ PARSERS: dict[str, Callable[[Sequence[str]], argparse.Namespace]] = {
     "examples.demos.stairs": examples.demos.stairs.parse,
     "examples.demos.walk": examples.demos.walk.parse,
 }
-EXAMPLES = {"n": "2", "dir": "my_bundle", "name": "onnx", "...": "threads=2"}
+EXAMPLES = {"n": "2", "dir": "my_bundle", "name": "onnx", "...": "rknn.core_mask=0_1"}
 """Values for the placeholders of the help."""
 
 

@@ -64,6 +64,7 @@ def _statements(file: Path) -> Iterator[ast.AST]:
     yield from tree.body if RUNTIMES in file.parts else ast.walk(tree)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_import_is_declared_in_package_xml(package: str) -> None:
     text = (SOURCE / package / "package.xml").read_text()
@@ -79,6 +80,7 @@ def test_every_import_is_declared_in_package_xml(package: str) -> None:
         assert {WITHOUT_ROSDEP_KEY.get(key, key) for key in keys} <= known | without_key
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", PACKAGES)
 def test_setup_py_requires_the_packages_of_this_suite_that_are_imported(package: str) -> None:
     tree = ast.parse((SOURCE / package / "setup.py").read_text())

@@ -98,6 +98,7 @@ class Checkouts:
                 f"#!{venv}/bin/python\nimport module\nprint(module.prefix)\n"
             )
             (venv / "bin" / "tell").chmod(0o755)
+            (venv / "bin" / "__pycache__").mkdir()
             self.made.append(checkout)
 
         venv.mkdir(parents=True)
@@ -125,6 +126,15 @@ def test_a_second_checkout_uses_the_environment_of_the_first(checkouts: Checkout
     shutil.rmtree(first)
     shutil.rmtree(checkouts.folder / "kept")
     assert told_by(second) == f"{second}\n"
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_made(
+    checkouts: Checkouts,
+) -> None:
+    (checkouts.folder / "kept").touch()
+    with refusal(SetupError):
+        checkouts.set_up("first")
+    assert not checkouts.made
 
 
 def test_other_packages_need_an_environment_of_their_own(checkouts: Checkouts) -> None:
@@ -274,6 +284,7 @@ def pip_from(folder: Path, target: Path) -> list[str]:
     return [*pip, "--find-links", str(folder), "--target", str(target)]
 
 
+@pytest.mark.slow
 def test_another_pytorch_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither in the place of the one for CPUs nor of that for CUDA."""
     for version in ("2.13.0", "2.13.0+cpu"):

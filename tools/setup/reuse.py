@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tools.setup import stamp
+from tools.setup.host import SetupError
 
 VARIABLE = "POLICY_ENVIRONMENTS"
 _INSTALLERS = ("apart.py", "environment.py", "layer.py", "reuse.py")
@@ -53,7 +54,7 @@ def reuse_or_make(venv: Path, key: str, make: Callable[[], None]) -> None:
     if not folder:
         make()
         return
-    kept = Path(folder).expanduser().absolute() / f"{venv.name.lstrip('.')}-{key[:32]}"
+    kept = _require_folder(folder) / f"{venv.name.lstrip('.')}-{key[:32]}"
     if kept.is_dir():
         _log.info("setup: taking %s from %s", venv, kept)
         _link_tree(kept, venv)
@@ -63,9 +64,17 @@ def reuse_or_make(venv: Path, key: str, make: Callable[[], None]) -> None:
     _keep(venv, kept)
 
 
+def _require_folder(name: str) -> Path:
+    folder = Path(name).expanduser().absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SetupError(f"{VARIABLE}: expected a folder, found: {error}") from error
+    return folder
+
+
 def _keep(venv: Path, kept: Path) -> None:
     """Keep an environment; it appears under its name only when it is complete."""
-    kept.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="unfinished-", dir=kept.parent) as folder:
         unfinished = Path(folder, "venv")
         _link_tree(venv, unfinished)
@@ -88,7 +97,7 @@ def _link(source: str, target: str) -> None:
 def _move_scripts(venv: Path, old: str) -> None:
     """Let the scripts of an environment that was made elsewhere start its own Python."""
     for file in [venv / "pyvenv.cfg", *(venv / "bin").iterdir()]:
-        content = b"" if file.is_symlink() else file.read_bytes()
+        content = b"" if file.is_symlink() or file.is_dir() else file.read_bytes()
         if old.encode() in content:
             mode = file.stat().st_mode
             file.unlink()  # other environments have the same file

@@ -3,6 +3,7 @@
 """Trains an image encoder to find the cube."""
 
 import logging
+import math
 
 import numpy as np
 import torch
@@ -16,6 +17,10 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Mean and standard deviation of ImageNet, with which LeRobot normalizes images by default."""
 _CELLS, _CENTRE_M, _SCALE_M = 3 * 4, (0.2, 0.0, 0.015), 0.05
 _BATCH, _RATE, _WARM = 64, 2e-3, 50
+_UNSEEN = 1000
+"""Largest number of scenes for the learning curve."""
+_AT_ONCE = 100
+"""Largest number of these that pass through the network together."""
 _log = logging.getLogger("train_arm")
 
 
@@ -55,12 +60,14 @@ def train_encoder(scenes: int, steps: int, seed: int) -> tuple[NarrowResNet, lis
         The encoder, and rows of its learning curve: the step and, by camera, the median error on
         scenes not seen in training, m.
     """
-    pool, unseen = random_scenes(scenes, seed), random_scenes(1000, seed + 1)
+    pool = random_scenes(scenes, seed)
+    unseen = random_scenes(min(_UNSEEN, scenes), seed + 1)
     _log.info("encoder: %d scenes rendered", scenes)
     random, locator = np.random.default_rng(seed), Locator()
+    batch_size = min(_BATCH, scenes)
 
     def loss() -> tuple[Tensor, Tensor]:
-        total = _loss(locator, pool, np.sort(random.choice(scenes, _BATCH, replace=False)))
+        total = _loss(locator, pool, np.sort(random.choice(scenes, batch_size, replace=False)))
         return total, total
 
     curve = learn(
@@ -91,7 +98,8 @@ def _errors(locator: Locator, scenes: Scenes) -> list[float]:
     """Return the median error of each camera, m."""
     locator.eval()
     errors: dict[str, list[Tensor]] = {name: [] for name in CAMERAS}
-    for rows in np.split(np.arange(len(scenes.places[CAMERAS[0]])), 10):
+    scene_numbers = np.arange(len(scenes.places[CAMERAS[0]]))
+    for rows in np.array_split(scene_numbers, math.ceil(len(scene_numbers) / _AT_ONCE)):
         guesses = locator({name: torch.from_numpy(scenes.images[name][rows]) for name in CAMERAS})
         for name, (place, _) in guesses.items():
             errors[name].append((place - torch.from_numpy(scenes.places[name][rows])).norm(dim=1))

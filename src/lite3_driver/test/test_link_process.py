@@ -112,6 +112,7 @@ def test_a_link_that_hangs_is_replaced_by_its_node(host_and_node: tuple[UdpHost,
     assert len({source for _, source in host.heard}) == 1
 
 
+@pytest.mark.slow
 def test_a_fold_is_stopped_when_the_link_dies() -> None:
     with host_with_node(own_settings(fold_s=60.0)) as (host, node):
         until(lambda: bool(node.reports and node.report.obstacles == ()))
@@ -137,6 +138,7 @@ def test_a_link_that_hangs_never_lets_a_request_wait(host_and_node: tuple[UdpHos
     os.kill(link.pid, signal.SIGCONT)
 
 
+@pytest.mark.slow
 def test_a_request_to_brake_reaches_a_link_that_hung_as_soon_as_it_goes_on(
     host_and_node: tuple[UdpHost, Node],
 ) -> None:
@@ -181,6 +183,7 @@ def test_a_node_that_hangs_does_not_hold_up_the_robot(host_and_node: tuple[UdpHo
     assert node.report.details["not_read_by_node"]
 
 
+@pytest.mark.slow
 def test_a_port_in_use_is_an_error_that_names_it() -> None:
     settings = own_settings()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
@@ -221,6 +224,7 @@ def test_an_unreachable_host_is_an_obstacle() -> None:
     node.link.close()
 
 
+@pytest.mark.slow
 def test_a_machine_where_nothing_listens_is_not_taken() -> None:
     settings = own_settings()
     with closing(UdpHost(settings, deaf=True)):

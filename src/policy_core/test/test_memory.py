@@ -97,6 +97,7 @@ CHUNK_TICKS, CHUNK_BYTES = 1000, 6000
 however many ticks there are."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["synchronous", "asynchronous", "ensemble"])
 def test_executing_chunks_does_not_grow_memory(mode: str) -> None:
     arm = Arm(mode=mode, ensemble_coeff=0.01)

@@ -142,6 +142,7 @@ def external(message: Any) -> bool:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.fuzz
 @given(changed_bytes(*ATTACKS.values()))
 @examples(10)

@@ -231,6 +231,7 @@ class Walked:
         self.found.append((found, status.mode, status.reason, status.latched, status.counters))
 
 
+@pytest.mark.slow
 @pytest.mark.fuzz
 @pytest.mark.parametrize("on_fault", OnFault)
 @examples(0.6)

@@ -41,6 +41,7 @@ def test_what_is_wrong_is_said_as_it_was_found(linear_bundle: Path) -> None:
     check_wording(*(line for line in str(caught.value).splitlines() if "rate_hz" in line))
 
 
+@pytest.mark.slow
 def test_a_bundle_that_takes_too_long_is_refused(linear_bundle: Path) -> None:
     """The pattern takes years, and a node that read it would send no command meanwhile."""
     content = load_text((linear_bundle / "policy.yaml").read_text())

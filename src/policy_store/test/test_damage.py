@@ -142,6 +142,7 @@ def test_damaged_version_is_not_replaced_by_another_bundle(
     assert hidden_names(root) == []
 
 
+@pytest.mark.slow
 def test_repair_that_was_killed_is_completed_by_the_same_command(
     root: Path, make_version: MakeVersion
 ) -> None:

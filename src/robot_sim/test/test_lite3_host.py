@@ -83,6 +83,7 @@ def _quat_of_rpy(rpy: np.ndarray) -> np.ndarray:
 
 
 class TestFolding:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "pose", ["lying", pytest.param("standing", marks=pytest.mark.acceptance)]
     )

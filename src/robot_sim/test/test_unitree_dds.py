@@ -284,6 +284,7 @@ def go2_client() -> Iterator[Client]:
 
 @pytest.mark.ros
 class TestProcess:
+    @pytest.mark.slow
     def test_refused_commands_are_counted_and_a_driver_may_go(
         self, go2_client: Client, tmp_path: Path
     ) -> None:

@@ -116,6 +116,7 @@ class TestItsOwnController:
         assert json.loads(robot.ask(CHECK).data) == {"form": "0", "name": name}
         assert robot.happened == []
 
+    @pytest.mark.slow
     def test_it_lies_down_stands_up_and_damps_when_asked(self) -> None:
         robot = Unitree()
         assert robot.ask(STAND_DOWN, service="sport").code == 0

@@ -130,6 +130,7 @@ def test_robot_that_lies_on_its_back_is_set_upright_where_it_is(ground: Ground) 
     assert not world.fallen
 
 
+@pytest.mark.slow
 def test_robot_whose_simulation_has_diverged_is_set_upright_at_the_origin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -324,6 +324,7 @@ def test_lost_state_damps_and_after_a_second_gives_control_back(scene: Lockstep)
     assert scene.robot.apis()[-1] == SELECT_MODE
 
 
+@pytest.mark.slow
 def test_standing_robot_is_lowered_then_damped_then_given_back(scene: Lockstep) -> None:
     scene.stand()
     scene.mode = None

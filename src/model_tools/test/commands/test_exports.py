@@ -64,6 +64,7 @@ def test_the_command_it_prints_takes_what_the_container_made(
     assert made.graphs[POLICY].artifacts["bpu"].target == "nash-e"
 
 
+@pytest.mark.slow
 def test_images_of_another_size_are_stretched_where_that_is_asked_for(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

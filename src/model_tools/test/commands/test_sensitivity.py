@@ -17,6 +17,7 @@ from testkit.store import tool_refused
 from testkit.wording import check_wording
 
 
+@pytest.mark.slow
 def test_a_walk_with_each_error_and_a_report_that_install_reads(tmp_path: Path) -> None:
     bundle, plan, output = tmp_path / "bundle", tmp_path / "plan.yaml", tmp_path / "output"
     correcting_bundle(bundle, estimated=True)

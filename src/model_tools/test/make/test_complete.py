@@ -73,6 +73,7 @@ def whole(bare: Path, tmp_path_factory: pytest.TempPathFactory) -> JointBundle:
     return make_bundle(bare, WEIGHTS, folder / "whole", wanted)
 
 
+@pytest.mark.slow
 def test_a_contract_becomes_a_whole_bundle(bare: Path, whole: JointBundle) -> None:
     assert whole.path.name == "whole"
     assert whole.golden()["obs"].shape == (256, 45)

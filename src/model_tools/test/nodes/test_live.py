@@ -202,6 +202,7 @@ def test_a_player_that_starts_over_ends_the_rows(
     check_wording(caplog.messages[-1])
 
 
+@pytest.mark.slow
 def test_two_publishers_of_a_robot_s_state_are_refused(tiny: JointBundle, tmp_path: Path) -> None:
     bag = write_bag(tmp_path / "bag", joint_states(every(5, 1000, 1100)))
 

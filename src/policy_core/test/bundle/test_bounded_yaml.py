@@ -85,6 +85,7 @@ def test_aliases_and_merge_keys_of_a_usual_text_are_followed() -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_large_honest_text_is_read() -> None:
     values = list(range(MOST_VALUES - 10))
     assert load_text(yaml.safe_dump({"values": values})) == {"values": values}

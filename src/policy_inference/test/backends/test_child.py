@@ -57,6 +57,7 @@ def run_until_answered(backend: ChildBackend) -> None:
     raise AssertionError("the child never answered")
 
 
+@pytest.mark.slow
 def test_why_a_child_does_not_open_is_reported_and_no_descriptor_stays(
     start_odd: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,6 +65,7 @@ def started(words: str) -> Iterator[CommandRun]:
         yield run
 
 
+@pytest.mark.slow
 @pytest.mark.ros
 def test_node_and_cameras_start_and_end_together(colours: Path) -> None:
     with started(
@@ -82,6 +83,7 @@ def test_node_and_cameras_start_and_end_together(colours: Path) -> None:
     assert "Traceback" not in command.output
 
 
+@pytest.mark.slow
 @pytest.mark.ros
 def test_arm_in_run_gets_the_fault_command_whatever_ends_the_command(
     colours: Path, lockstep_arm: Arm

@@ -109,6 +109,7 @@ def test_a_socket_or_a_port_of_metrics_that_is_taken_is_refused(
     check_wording(caplog.messages[-1].replace(place, "PLACE"))
 
 
+@pytest.mark.slow
 def test_systemd_hears_when_clients_are_answered_and_when_that_ends(
     served_bundle: Path, tmp_path: Path
 ) -> None:

@@ -40,6 +40,7 @@ def append_newline(contract: Path) -> None:
     contract.write_text(contract.read_text("utf-8") + "\n", "utf-8")
 
 
+@pytest.mark.slow
 def test_version_is_taken_by_its_name_and_replaced_by_that_of_another(
     activate: Activate, partner: Robot, two_versions: Path
 ) -> None:
@@ -66,6 +67,7 @@ def test_version_that_is_revoked_while_it_runs_goes_on_and_says_so(
     check_wording(found.reason, partner.hears("stairs"))
 
 
+@pytest.mark.slow
 def test_only_signed_versions_walk_and_are_loaded(
     activate: Activate, partner: Robot, two_versions: Path, sign: Sign
 ) -> None:

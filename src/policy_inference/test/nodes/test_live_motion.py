@@ -89,6 +89,7 @@ def test_the_newest_frame_is_tracked_from_where_the_robot_was(tracker: TrackingR
     assert_tracks(tracker, 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("silent", [JOINTS_TOPIC, ANCHOR_TOPIC])
 def test_a_motion_that_falls_silent_holds_until_it_comes_back_or_damps(
     tracker: TrackingRobot, silent: str

@@ -133,6 +133,7 @@ class MessageTwins:
         return why
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [TWIST, TWIST_STAMPED])
 @pytest.mark.parametrize("changes", [ALL_INPUTS, FEW], ids=["all", "few"])
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.acceptance)])
@@ -155,6 +156,7 @@ def test_random_streams_leave_the_same_state(
     assert ("imu/data", NOT_NEW) in verdicts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [TWIST, TWIST_STAMPED])
 def test_messages_cut_off_anywhere_are_refused_alike_and_spoil_no_later_one(command: str) -> None:
     twins, messages = MessageTwins.of_all(command), RandomMessages(NAMES, 0)

@@ -63,6 +63,7 @@ def walk(bundle_in_use: Path) -> Path:
     return bundle_in_use.parent / "walk"
 
 
+@pytest.mark.slow
 def test_shadow_is_compared_while_its_member_runs(
     activate: Activate, partner: GaitRobot, walk: Path
 ) -> None:

@@ -94,6 +94,7 @@ class TestTicks:
         lockstep.request("stand")
         assert lockstep.tick().mode == Mode.STAND
 
+    @pytest.mark.slow
     @pytest.mark.usefixtures("python_models")
     def test_node_ends_although_a_tick_hangs(
         self, lockstep_node: JointPolicyNode, lockstep: Robot, monkeypatch: pytest.MonkeyPatch

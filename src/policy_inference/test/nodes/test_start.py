@@ -33,6 +33,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 def test_node_imports_what_it_needs_in_its_transitions_and_nothing_once_it_ticks(
     tmp_path: Path,
 ) -> None:

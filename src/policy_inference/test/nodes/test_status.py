@@ -62,6 +62,7 @@ def test_second_publisher_in_run_is_an_error_while_motion_goes_on(lockstep: Robo
     assert len([each for each in lockstep.logged() if "publishers" in each.text]) == 1
 
 
+@pytest.mark.slow
 def test_second_sender_of_commands_in_run_is_an_error_while_motion_goes_on(lockstep: Robot) -> None:
     other = lockstep.runs().node.create_publisher(JointCommand, "joint_command", 10)
     said = lockstep.hears("2 publishers", "/joint_command", level="ERROR")
@@ -76,6 +77,7 @@ def test_second_sender_of_commands_in_run_is_an_error_while_motion_goes_on(locks
     assert len([each for each in lockstep.logged() if "publishers" in each.text]) == 1
 
 
+@pytest.mark.slow
 def test_clock_that_stands_still_is_named_and_refuses_motion(lockstep: Robot) -> None:
     """A simulator that has ended looks like one that pauses: nothing is at fault, nothing moves."""
     lockstep.runs()

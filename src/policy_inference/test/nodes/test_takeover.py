@@ -131,6 +131,7 @@ def test_a_second_leader_holds_the_arm(start_led: Start) -> None:
     assert list(arm.commands[-1].position) == list(arm.commands[-2].position)
 
 
+@pytest.mark.slow
 def test_no_person_drives_after_the_end_of_a_node(start_led: Start) -> None:
     arm = start_led().hands_over()
     arm.started.trigger_deactivate()

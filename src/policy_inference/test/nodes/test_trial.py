@@ -118,6 +118,7 @@ def test_run_that_is_refused_leaves_no_open_run(on_trial: Robot, two_versions: P
     assert trial_on_record(two_versions).state is TrialState.OPEN
 
 
+@pytest.mark.slow
 def test_gate_that_breaks_ends_in_the_safe_state_and_the_version_before_runs_after_a_reset(
     on_trial: Robot, two_versions: Path
 ) -> None:
@@ -139,6 +140,7 @@ def test_gate_that_breaks_ends_in_the_safe_state_and_the_version_before_runs_aft
     assert (two_versions / CURRENT).readlink() == Path(OLDER)
 
 
+@pytest.mark.slow
 def test_time_that_is_used_up_ends_the_run_and_leaves_the_robot_standing(
     run_trial: Activate, partner: Robot, two_versions: Path
 ) -> None:
@@ -200,6 +202,7 @@ def test_version_whose_content_is_not_that_of_the_trial_is_refused(
     node_stage.refuses(bundle="two_joints", use_sim_time=True)
 
 
+@pytest.mark.slow
 def test_without_room_for_the_reason_the_version_before_runs_and_the_trial_is_not_taken_again(
     on_trial: Robot, two_versions: Path
 ) -> None:

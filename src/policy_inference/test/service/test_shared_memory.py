@@ -251,6 +251,7 @@ def test_a_dead_client_ends_its_session_alone(either: Service) -> None:
         assert other.is_answered_as()
 
 
+@pytest.mark.slow
 def test_sessions_leave_no_file_behind(either: Service) -> None:
     def is_sent_away(memory_client: Client) -> None:
         memory_client.ask(b"\xff" * 64)

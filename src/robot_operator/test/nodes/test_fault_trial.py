@@ -90,6 +90,7 @@ def tries(met_robot: Robot, tmp_path: Path) -> Try:
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.ros
 def test_the_robot_runs_before_each_fault_and_faults_are_removed_after_it(
     injector: Injector, tries: Try, met_robot: Robot
@@ -107,6 +108,7 @@ def test_the_robot_runs_before_each_fault_and_faults_are_removed_after_it(
     assert outcomes[0]["reason"] == "held_too_long: imu"
 
 
+@pytest.mark.slow
 @pytest.mark.ros
 @pytest.mark.usefixtures("injector")
 def test_unexpected_outcomes_are_the_exit_status(tries: Try) -> None:
@@ -120,6 +122,7 @@ def test_unexpected_outcomes_are_the_exit_status(tries: Try) -> None:
     assert [each["as_expected"] for each in outcomes] == [False] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.ros
 def test_nothing_is_tried_after_a_refused_fault_or_without_a_terminal(
     injector: Injector, tries: Try, met_robot: Robot
@@ -135,6 +138,7 @@ def test_nothing_is_tried_after_a_refused_fault_or_without_a_terminal(
     assert met_robot.asked == []
 
 
+@pytest.mark.slow
 @pytest.mark.ros
 def test_a_policy_that_no_longer_sends_commands_does_not_go_on(
     injector: Injector, tries: Try
@@ -146,6 +150,7 @@ def test_a_policy_that_no_longer_sends_commands_does_not_go_on(
     assert injector.silent
 
 
+@pytest.mark.slow
 @pytest.mark.ros
 def test_the_robot_stays_where_it_is_while_somebody_else_injects_faults(
     injector: Injector, tries: Try, met_robot: Robot
@@ -157,6 +162,7 @@ def test_the_robot_stays_where_it_is_while_somebody_else_injects_faults(
     assert met_robot.asked == []
 
 
+@pytest.mark.slow
 @pytest.mark.ros
 def test_the_robot_stays_where_it_is_without_the_node_that_injects(
     tries: Try, met_robot: Robot

@@ -113,6 +113,7 @@ def headless(tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
         process.wait()
 
 
+@pytest.mark.slow
 def test_screen_in_a_terminal_stands_the_robot_up_and_quitting_damps_it(
     terminal: Terminal, met_robot: Robot
 ) -> None:
@@ -128,6 +129,7 @@ def test_screen_in_a_terminal_stands_the_robot_up_and_quitting_damps_it(
     assert terminal.shows("[operator_node]: stand:")
 
 
+@pytest.mark.slow
 def test_command_without_an_action_is_the_screen_of_the_robot_that_is_found_in_its_namespace(
     open_terminal: Callable[..., Terminal],
     operator_executor: SingleThreadedExecutor,
@@ -172,6 +174,7 @@ def test_screen_goes_on_after_bytes_that_are_no_text_and_after_it_was_stopped(
     assert terminal.text.count(b"\x1b[?1049h") == 1, "began a second time"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["hang up", "signal"])
 def test_terminal_that_closes_and_a_signal_damp_the_robot_and_end_the_process(
     terminal: Terminal, met_robot: Robot, end: str
@@ -216,6 +219,7 @@ def test_screen_whose_terminal_stands_still_ends_all_the_same(
     met_robot.until(lambda: met_robot.velocities[-1] == (0.0, 0.0, 0.0), "the last velocity")
 
 
+@pytest.mark.slow
 def test_without_a_terminal_changes_are_logged_and_sigint_damps(
     headless: Callable[[], subprocess.Popen[bytes]], met_robot: Robot, tmp_path: Path
 ) -> None:
@@ -228,6 +232,7 @@ def test_without_a_terminal_changes_are_logged_and_sigint_damps(
     assert process.wait(DEADLINE_S) == 0
 
 
+@pytest.mark.slow
 def test_policy_node_that_does_not_answer_holds_the_end_up_for_a_moment_only(
     headless: Callable[[], subprocess.Popen[bytes]], met_robot: Robot
 ) -> None:

@@ -135,6 +135,7 @@ def test_estop_stops_all_policy_nodes_and_drivers_in_every_namespace(empty_domai
     check_wording(*lines_with(result.stdout, "latched"))
 
 
+@pytest.mark.slow
 def test_estop_waits_for_a_driver_that_is_found_late(empty_domain: World) -> None:
     policy, drivers, obeyed_s = (
         empty_domain.policy("act_policy_node"),
@@ -173,6 +174,7 @@ def test_damp_waits_for_a_policy_node_that_is_found_late(empty_domain: World) ->
     assert policies[0].mode == JointCommand.MODE_DAMP
 
 
+@pytest.mark.slow
 def test_estop_of_a_named_robot_leaves_the_others_alone(empty_domain: World) -> None:
     other, one = (
         empty_domain.policy("joint_policy_node"),
@@ -273,6 +275,7 @@ def test_stand_is_refused_while_the_subscriber_of_its_commands_is_unknown(
     check_wording(*lines_with(stood.stderr, "/something"))
 
 
+@pytest.mark.slow
 def test_drive_publishes_what_is_commanded_besides_the_velocity(empty_domain: World) -> None:
     empty_domain.policy("joint_policy_node")
     heard, listener = list[list[float]](), empty_domain.node("listener")

@@ -282,6 +282,7 @@ def test_bad_parameters_end_with_status_2_and_one_clear_line() -> None:
     check_wording(output)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "before"), [(signal.SIGINT, None), (signal.SIGTERM, block)])
 def test_signal_ends_it_and_the_trace_is_written(
     tmp_path: Path, number: signal.Signals, before: Callable[[], None] | None

@@ -66,6 +66,7 @@ def test_state_and_remote_of_the_robot_are_on_its_topics(
     driver.until(lambda: heard["joy"][-1].buttons[1] == 1, "button B of the remote")
 
 
+@pytest.mark.slow
 def test_operator_whose_estop_is_kept_brings_no_warning(
     stage_of: Callable[[DriverCase], Stage],
 ) -> None:
@@ -81,6 +82,7 @@ def test_operator_whose_estop_is_kept_brings_no_warning(
     assert "incompatible QoS" not in driver.log
 
 
+@pytest.mark.slow
 def test_second_publisher_of_lowcmd_damps_and_refuses(
     stage_of: Callable[[DriverCase], Stage],
 ) -> None:
@@ -100,6 +102,7 @@ def test_second_publisher_of_lowcmd_damps_and_refuses(
     other.destroy_node()
 
 
+@pytest.mark.slow
 def test_robot_of_another_kind_is_named_and_control_refused(
     stage_of: Callable[[DriverCase], Stage],
 ) -> None:

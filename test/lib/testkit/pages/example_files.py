@@ -80,7 +80,10 @@ def _write_dataset(path: Path) -> None:
                 "observation.state": positions[:-1],
                 "action": positions[1:],
                 "next.success": (np.arange(length) == length - 1) & (episode % 2 == 0),
-                **{name: np.repeat(each[row, np.newaxis], length, 0) for name, each in images.items()},
+                **{
+                    name: np.repeat(each[row, np.newaxis], length, 0)
+                    for name, each in images.items()
+                },
             }
         )
     vectors = ("observation.state", "action")

@@ -62,6 +62,7 @@ def warnings_of(act_checkpoint: Path, **changed: Any) -> list[str]:
     return list(export_checkpoint(ask(act_checkpoint, **changed)).warnings)
 
 
+@pytest.mark.slow
 def test_the_old_format_gives_the_same_bundle(act_bundle: ChunkBundle, tmp_path: Path) -> None:
     old = exported(write_checkpoint(tmp_path / "old", config_of(), is_old=True))
     assert old.contract.graphs == act_bundle.contract.graphs
@@ -117,6 +118,7 @@ def test_the_boards_script_finds_statistics_and_a_chunk(act_bundle: ChunkBundle)
     np.testing.assert_allclose(back, act_bundle.golden()["chunk"][0], rtol=0.0, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "low", "high"), [("MIN_MAX", "min", "max"), ("QUANTILES", "q01", "q99")]
 )
@@ -135,6 +137,7 @@ def test_other_normalisations_are_ranges(tmp_path: Path, mode: str, low: str, hi
     np.testing.assert_allclose(mean, np.full(6, 0.5))
 
 
+@pytest.mark.slow
 def test_a_camera_that_is_renamed_is_bound_under_the_robots_name(act_checkpoint: Path) -> None:
     file = act_checkpoint / "policy_preprocessor.json"
     content = json.loads(file.read_text())
@@ -147,6 +150,7 @@ def test_a_camera_that_is_renamed_is_bound_under_the_robots_name(act_checkpoint:
     np.testing.assert_allclose(np.array(cameras["laptop"].normalisation.mean), mean, rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_simplified_graphs_are_the_same_function(act_checkpoint: Path) -> None:
     made = export_checkpoint(ask(act_checkpoint, simplify=True, opset=11))
     lines_with(made.checked, "simplified")
@@ -154,6 +158,7 @@ def test_simplified_graphs_are_the_same_function(act_checkpoint: Path) -> None:
     assert (model.opset_import[0].version, model.ir_version) == (11, 7)
 
 
+@pytest.mark.slow
 def test_golden_rows_of_the_training_are_compared_and_kept(
     act_bundle: ChunkBundle, act_checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -240,6 +245,7 @@ FOREIGN = (
 )
 
 
+@pytest.mark.slow
 def test_nothing_is_replaced_without_force_and_force_spares_what_no_export_wrote(
     act_checkpoint: Path,
 ) -> None:
@@ -259,6 +265,7 @@ def test_nothing_is_replaced_without_force_and_force_spares_what_no_export_wrote
     exported(act_checkpoint, force=True, name="other", graphs="one")
 
 
+@pytest.mark.slow
 def test_steps_and_torques_of_a_dataset_are_nominal(tmp_path: Path) -> None:
     config = config_of(cameras={"laptop": (HEIGHT, WIDTH)}, state=3, action=3)
     act_checkpoint = write_checkpoint(tmp_path / "checkpoint", config)
@@ -284,6 +291,7 @@ def test_steps_and_torques_of_a_dataset_are_nominal(tmp_path: Path) -> None:
     assert exported(act_checkpoint, robot=arm, force=True).contract.nominal is None
 
 
+@pytest.mark.slow
 def test_the_pairing_is_that_of_a_converted_dataset(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -333,6 +341,7 @@ def test_a_reach_that_is_none_is_refused(text: str, capsys: pytest.CaptureFixtur
     assert "JOINT=RAD" in lines_with(capsys.readouterr().err, "error:")[0]
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_bundle_and_asks_for_units(
     act_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

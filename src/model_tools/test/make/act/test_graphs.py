@@ -263,6 +263,7 @@ def test_graphs_are_the_network(tmp_path: Path, case: str, opset: int) -> None:
     assert np.ptp(expected) > 0.1  # not a network that answers the same whatever it is asked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["as LeRobot's default", "no camera"])
 def test_one_graph_is_the_network(tmp_path: Path, case: str) -> None:
     config = config_of(**CASES[case])

@@ -248,6 +248,7 @@ def with_outcome(walks: list[Walked], index: int, **outcome: Any) -> list[Walked
     return [*walks[:index], other, *walks[index + 1 :]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("index", "outcome", "what", "where"),
     [

@@ -45,6 +45,7 @@ def test_every_task_is_done_once_on_any_number_of_processes(workers: int) -> Non
     assert done == {number: 2 * number for number in range(9)}
 
 
+@pytest.mark.slow
 def test_what_goes_wrong_is_named_and_costs_its_own_task_alone() -> None:
     pool = LocalPool(double, 2, time_limit_s=3.0)
     done = dict(pool.run([1, 90, 91, 2, 92, 93, 3]))
@@ -54,6 +55,7 @@ def test_what_goes_wrong_is_named_and_costs_its_own_task_alone() -> None:
     check_wording(*reasons)
 
 
+@pytest.mark.slow
 def test_a_task_whose_process_died_once_is_done_by_another(tmp_path: Path) -> None:
     pool = LocalPool(double_at_second_attempt, 1, time_limit_s=30.0)
     task = str(tmp_path / "died")

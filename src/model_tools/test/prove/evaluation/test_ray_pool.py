@@ -24,27 +24,40 @@ SEEDS, SOON_S = 12, 240.0
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
     """Start a head without processors on loopback, which notices soon that a node is gone."""
     pytest.importorskip("ray", reason="needs the package ray: make test-ray")
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("RAY_health_check_failure_threshold", "3")
-    for name in ("initial_delay", "period", "timeout"):
-        monkeypatch.setenv(f"RAY_health_check_{name}_ms", "500")
-    from ray.cluster_utils import Cluster
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_health_check_failure_threshold", "3")
+        for name in ("initial_delay", "period", "timeout"):
+            patch.setenv(f"RAY_health_check_{name}_ms", "500")
+        from ray.cluster_utils import Cluster
 
-    started = Cluster(
-        initialize_head=True,
-        head_node_args={
-            "num_cpus": 0,
-            "include_dashboard": False,
-            "node_ip_address": "127.0.0.2",
-            **NODE,
-        },
-    )
-    yield started
-    started.shutdown()
+        started = Cluster(
+            initialize_head=True,
+            head_node_args={
+                "num_cpus": 0,
+                "include_dashboard": False,
+                "node_ip_address": "127.0.0.2",
+                **NODE,
+            },
+        )
+        yield started
+        started.shutdown()
+
+
+@pytest.fixture
+def nodes(cluster: Any) -> Iterator[list[Any]]:
+    """Add two nodes of one processor each; those that are still listed are removed afterwards."""
+    added = [
+        cluster.add_node(num_cpus=1, node_ip_address=f"127.0.0.{number}", **NODE)
+        for number in (3, 4)
+    ]
+    yield added
+    for node in added:
+        cluster.remove_node(node, allow_graceful=False)
 
 
 def start_evaluation(folder: Path, output: str, *options: str) -> subprocess.Popen[bytes]:
@@ -66,11 +79,13 @@ def kept_rows(folder: Path) -> list[str]:
     return sorted(file.read_text().splitlines()) if file.exists() else []
 
 
-def test_a_killed_node_changes_no_result(cluster: Any, tmp_path: Path) -> None:
-    nodes = [
-        cluster.add_node(num_cpus=1, node_ip_address=f"127.0.0.{number}", **NODE)
-        for number in (3, 4)
-    ]
+def test_a_cluster_without_processors_is_refused(cluster: Any) -> None:
+    pool = RayPool(cluster.address, [], time_limit_s=1.0)
+    with pytest.raises(ToolError):
+        list(pool.run([]))
+
+
+def test_a_killed_node_changes_no_result(cluster: Any, nodes: list[Any], tmp_path: Path) -> None:
     far = start_evaluation(tmp_path, "far", "--ray", cluster.address)
     ends_s = time.monotonic() + SOON_S
     while not kept_rows(tmp_path / "far"):
@@ -89,9 +104,3 @@ def test_a_killed_node_changes_no_result(cluster: Any, tmp_path: Path) -> None:
     assert (tmp_path / "far" / "summary.json").read_bytes() == (
         tmp_path / "near" / "summary.json"
     ).read_bytes()
-
-
-def test_a_cluster_without_processors_is_refused(cluster: Any) -> None:
-    pool = RayPool(cluster.address, [], time_limit_s=1.0)
-    with pytest.raises(ToolError):
-        list(pool.run([]))

@@ -118,7 +118,6 @@ def test_the_seed_draws_pushes_commands_and_ground_and_both_policies_get_the_sam
     assert [walk_case(task) for task in trial_tasks(planned, policies)] == cases
 
 
-@pytest.mark.slow
 def test_the_arm_reaches_and_is_late_where_its_policy_is(tmp_path: Path) -> None:
     quick = run_trial(task_of(tmp_path, "so101_reach", robot="so101", duration_s=6.0))
     assert quick.held, quick

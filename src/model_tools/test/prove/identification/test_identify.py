@@ -284,6 +284,7 @@ def _from_angles(roll_pitch_yaw: F64) -> Quat:
 TOPIC = {"motion_capture": "/cameras/lite3/pose"}
 
 
+@pytest.mark.slow
 def test_the_estimated_velocity_is_compared_with_motion_capture(
     walk_bundle: JointBundle, tmp_path: Path
 ) -> None:
@@ -303,6 +304,7 @@ def test_the_estimated_velocity_is_compared_with_motion_capture(
     assert 8.5 < found.compared_s < 9.0  # of 9.5 s in RUN, without what was out of sight
 
 
+@pytest.mark.slow
 def test_motion_capture_without_an_estimate_or_of_another_body_is_refused(
     walk_bundle: JointBundle, tmp_path: Path
 ) -> None:
@@ -314,6 +316,7 @@ def test_motion_capture_without_an_estimate_or_of_another_body_is_refused(
             compare_capture(read_motion(recording, walk_bundle.contract, TOPIC))
 
 
+@pytest.mark.slow
 def test_motion_capture_with_swapped_markers_is_left_out_and_in_mm_refused(
     walk_bundle: JointBundle, tmp_path: Path
 ) -> None:

@@ -74,6 +74,7 @@ def corrected(tiny_arm: ChunkBundle, state_every: int = 1) -> tuple[ArmFlight, i
     return flight, first
 
 
+@pytest.mark.slow
 @SOME_OR_EACH
 def test_takeovers_are_computed_again_bit_for_bit(
     tmp_path: Path, tiny_arm: ChunkBundle, states: str
@@ -86,6 +87,7 @@ def test_takeovers_are_computed_again_bit_for_bit(
     assert (ticks == Mode.HOLD).sum() > 3, "the leader never dropped out"
 
 
+@pytest.mark.slow
 @SOME_OR_EACH
 @pytest.mark.parametrize(
     "how",
@@ -111,6 +113,7 @@ def test_a_recording_is_computed_again_from_each_of_its_states(
     assert "outputs" not in counts
 
 
+@pytest.mark.slow
 @SOME_OR_EACH
 def test_holds_and_faults_are_computed_again(
     tmp_path: Path, tiny_arm: ChunkBundle, states: str
@@ -183,6 +186,7 @@ def test_a_recording_has_what_the_classifier_of_success_said(
     assert said[-1] == 0.25
 
 
+@pytest.mark.slow
 def test_another_contract_is_a_what_if_and_another_description_or_machine_is_judged(
     tmp_path: Path, arm_flown: Path
 ) -> None:

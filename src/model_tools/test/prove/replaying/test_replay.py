@@ -29,6 +29,7 @@ from .small_flights import (
 )
 
 
+@pytest.mark.slow
 @SOME_OR_EACH
 @pytest.mark.parametrize("sees", SEEING)
 @pytest.mark.parametrize("recurrent", [True, pytest.param(False, marks=pytest.mark.acceptance)])
@@ -76,6 +77,7 @@ def run_twice(flight: SmallFlight) -> None:
 OUTPUT = "{terms: [{term: joint_pos}, {term: last_output, output: h_out}, {term: last_action}]}"
 
 
+@pytest.mark.slow
 @SOME_OR_EACH
 @pytest.mark.parametrize(
     ("fly", "sees"),
@@ -256,6 +258,7 @@ def test_a_motion_that_begins_at_what_was_held_is_computed_again(
     assert counts_of(found)["command"] == (flight.ticks - 1, 1)
 
 
+@pytest.mark.slow
 @SOME_OR_EACH
 def test_a_policy_that_was_loaded_goes_on_where_the_one_before_had_come_to(
     tmp_path: Path, states: str

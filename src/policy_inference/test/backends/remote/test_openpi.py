@@ -201,6 +201,7 @@ def test_texts_of_a_server_do_not_control_a_terminal(
         assert len(str(caught.value)) < 1000
 
 
+@pytest.mark.slow
 def test_server_that_stops_reading_is_late(
     artifact_file: Path, openpi_server: OpenpiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -130,6 +130,7 @@ def test_command_ends_with_a_status_of_its_own_where_the_rest_is_for_another_mac
     assert "bpu" in load_bundle(tmp_path / "made", kind=JointBundle).contract.model.artifacts
 
 
+@pytest.mark.slow
 def test_interrupted_command_ends_the_tool_and_leaves_nothing(
     few_rows: Path, put_on_path: Tool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
