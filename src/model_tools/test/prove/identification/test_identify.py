@@ -270,7 +270,7 @@ class Laboratory:
         )
         header = make["std_msgs/msg/Header"](stamp=stamp, frame_id="room")
         said = bytes(self._types.serialize_cdr(make[POSE](header=header, pose=pose), POSE))
-        bag.write("/cameras/lite3/pose", POSE, now_ns + LATE_NS, said)
+        bag.write("/vicon/base/pose", POSE, now_ns + LATE_NS, said)
 
 
 def _from_angles(roll_pitch_yaw: F64) -> Quat:
@@ -281,7 +281,7 @@ def _from_angles(roll_pitch_yaw: F64) -> Quat:
     return found
 
 
-TOPIC = {"motion_capture": "/cameras/lite3/pose"}
+TOPIC = {"motion_capture": "/vicon/base/pose"}
 
 
 @pytest.mark.slow
