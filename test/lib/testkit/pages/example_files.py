@@ -10,7 +10,6 @@ import shutil
 import tarfile
 from collections.abc import Callable
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -42,14 +41,13 @@ def _write_text(text: str, path: Path) -> None:
 
 def _write_archive(path: Path) -> None:
     """Write the archive of a version that is newer than the bundle of the checkout."""
-    with tarfile.open(path, "w:gz") as archive:
-        for file in sorted((_BUNDLES / "lite3_walk").iterdir()):
-            content = file.read_bytes()
-            if file.name == "policy.yaml":
-                content = re.sub(rb"^version: .*", b"version: 1.3.0", content, flags=re.M)
-            entry = tarfile.TarInfo(f"lite3_walk/{file.name}")
-            entry.size = len(content)
-            archive.addfile(entry, BytesIO(content))
+    with TemporaryDirectory() as folder, tarfile.open(path, "w:gz") as archive:
+        bundle = Path(folder, "lite3_walk")
+        shutil.copytree(_BUNDLES / "lite3_walk", bundle)
+        text = (bundle / "policy.yaml").read_text("utf-8")
+        text = re.sub(r"^version: .*", "version: 1.3.0", text, flags=re.M)
+        _write_text(text, bundle / "policy.yaml")
+        archive.add(bundle, bundle.name)
 
 
 def _write_checkpoint(path: Path) -> None:
@@ -152,7 +150,7 @@ def _write_recording(path: Path) -> None:
     bundle, also = load.load_bundle(_BUNDLES / "lite3_walk"), {}
     if path.name == "captured":
         also = {"also": walks.Laboratory(walks.watched_by_figures(walks.LITE3.body))}
-    walks.record_walk(path, bundle, walks.Robot(), 8.0, **also)
+    walks.record_walk(path, bundle, walks.Robot(), 9.0 if also else 8.0, **also)
 
 
 def _write_robot_model(path: Path) -> None:
@@ -203,6 +201,18 @@ def _write_tracker_answers(path: Path) -> None:
     path.write_text("".join(answer.replace("=", ": ", 1) + "\n" for answer in answers), "utf-8")
 
 
+def _write_trace(path: Path) -> None:
+    """Write what a demo of an arm records, of two short episodes."""
+    episodes: Any = importlib.import_module("robot_sim.arm_episodes")
+    pose = importlib.import_module("robot_sim.arm_world").ArmWorld().pose
+    recorder = episodes.ArmRecorder()
+    for row in range(60):
+        target = pose[:6] + 0.01 * np.sin(row)
+        recorder.append(time_s=row / 30, pose=pose, target=target, mode=3.0, episode=row // 30)
+    result = episodes.Result(seed=1, succeeded=True, closest_m=0.0, took_s=1.0)
+    recorder.trace([result, result]).save(path)
+
+
 def _write_two_joints(path: Path) -> None:
     _write_text(_test_module("tiny_bundle").ROBOT, path)
 
@@ -226,11 +236,12 @@ EXAMPLE_FILES: dict[str, Callable[[Path], None]] = {
     "my_envs": _write_environment,
     "my_gaits": _write_set,
     "my_go2_gaits": _write_go2_set,
-    "my_older_bundle": partial(_copy_bundle, "lite3_walk"),
+    "my_older_bundle": _write_other_model,
     "my_parkour": _write_seeing_bundle,
     "my_policy": partial(_copy_bundle, "lite3_velocity"),
     "my_robot.yaml": partial(_copy, _MAPPINGS / "so101.yaml"),
     "network.yaml": partial(_copy, _EXAMPLES / "lite3_walk" / "network.yaml"),
+    "out/demo-act/trace.npz": _write_trace,
     "plan.yaml": partial(
         _write_text, "{robot: lite3, seeds: 1, duration_s: 4, required_success: 0.1}\n"
     ),
