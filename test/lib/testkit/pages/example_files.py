@@ -112,10 +112,9 @@ def _write_environment(path: Path) -> None:
 def _write_flight(path: Path) -> None:
     """Write a recording into the folder of recordings, and its bundle into the home folder."""
     flights = _test_module("prove.replaying.small_flights")
-    flight = flights.SmallFlight(flights.seeing(path.parents[1] / "my_policy"))
+    flight = flights.SmallFlight(flights.seeing(path.parents[2] / "my_policy"))
     flight.stand_and_run(60)
-    path.mkdir()
-    flight.save(path / "my_policy-20260101T120000Z-attitude")
+    flight.save(path.with_name("my_policy-20260101T120000Z-attitude"))
 
 
 def _write_key(path: Path) -> None:
@@ -262,7 +261,8 @@ EXAMPLE_FILES: dict[str, Callable[[Path], None]] = {
     "tracker.onnx": _write_tracker,
     "walk.csv": _write_motion,
     "walk.npz": _write_motion,
-    "~/.ros/flights": _write_flight,
+    "~/.ros/flights/*": _write_flight,
+    "~/.ros/flights/my_policy-20260101T120000Z-attitude": _write_flight,
 }
 """What writes each, by its path in the working folder, or in the home folder."""
 
