@@ -120,7 +120,7 @@ coverage: setup  ## Line and branch coverage of the kernel by its own tests
 codes: setup  ## Which codes tests have produced (after `make test-all CODES=out/codes.json`)
 	@$(IN_WORKSPACE) PYTHONPATH="$(CURDIR)/test/lib:$$PYTHONPATH" python -m testkit.known_codes $(or $(CODES),out/codes.json)
 
-# run: {needs: docs, limit_s: 300}
+# run: {needs: docs}
 docs: setup-docs  ## The documentation site, in out/docs/html
 	@$(IN_WORKSPACE) .venv-docs/bin/python -m tools.docs
 
@@ -174,14 +174,15 @@ sbom: setup  ## Name every package of the locks for this Python, with its hashes
 	  cyclonedx-py requirements --output-reproducible \
 	    --output-file out/sbom/$$(basename $$lock .txt).cdx.json $$lock || exit 1; done
 
-# run: {needs: torch, short: SAMPLES=1e4, limit_s: 300}
+# run: {needs: torch, short: ROBOT=lite3_bow TASK=bow START=examples/lite3_walk/agent.pt SAMPLES=2e3}
 train: setup-torch  ## Train a policy from scratch; a bundle in OUTPUT (ROBOT=lite3|lite3_velocity|lite3_crouch|go2 SEED=1 SAMPLES=10e6 START=model_1627.pt; ROBOT=lite3_stairs TASK=stairs; ROBOT=lite3_bow TASK=bow)
 	@$(IN_WORKSPACE) OMP_WAIT_POLICY=PASSIVE .venv-torch/bin/python -m tools.train_walk \
 	  --robot $(ROBOT) --task $(TASK) --seed $(SEED) --samples $(SAMPLES) $(if $(START),--start "$(START)") --output "$(OUTPUT)"
 
-# run: {needs: lerobot, limit_s: 300}
-train-arm: setup-lerobot  ## Train a policy that reaches for a cube it sees; a LeRobot checkpoint in ARM_OUTPUT (KIND=act|diffusion|flow SEED=1)
-	@$(IN_LEROBOT) -m tools.train_arm --kind $(KIND) --seed $(SEED) --output "$(ARM_OUTPUT)"
+# run: {needs: lerobot, short: SCENES=20 EPISODES=2 STEPS=2}
+train-arm: setup-lerobot  ## Train a policy that reaches for a cube it sees; a LeRobot checkpoint in ARM_OUTPUT (KIND=act|diffusion|flow SEED=1 SCENES=n EPISODES=n STEPS=n)
+	@$(IN_LEROBOT) -m tools.train_arm --kind $(KIND) --seed $(SEED) $(if $(SCENES),--scenes $(SCENES)) \
+	  $(if $(EPISODES),--episodes $(EPISODES)) $(if $(STEPS),--steps $(STEPS) --encoder-steps $(STEPS)) --output "$(ARM_OUTPUT)"
 
 demo: setup  ## A simulated robot walks; results in out/demo (ROBOT=lite3|go2 BUNDLE=dir BACKEND=name SECONDS=n LOCKSTEP=yes IMAGES=no; ROBOT=go2_emulator: in real time; ROBOT=g1 BUNDLE=dir; TASK=stairs: lite3 only)
 	@$(if $(filter walk stairs,$(TASK)),,$(error TASK: expected walk or stairs, found $(TASK)))\
@@ -200,7 +201,7 @@ demo-fleet: setup  ## Three releases to six simulated robots; results in out/dem
 demo-set: setup  ## A simulated robot switches between policies; results in out/demo-set (SWITCHES=n BUNDLE=dir IMAGES=no)
 	@$(IN_WORKSPACE) python -m examples.demos.policy_set $(DEMO_SET_ARGS)
 
-# run: {short: SMOKE=yes, limit_s: 300}
+# run: {short: SMOKE=yes}
 bench: setup  ## Measure speed against baselines; results in out/bench (SECONDS=600: of each row of jitter; SMOKE=yes: only that each part works)
 	@$(IN_WORKSPACE) python -m bench $(if $(SECONDS),--seconds $(SECONDS)) $(if $(filter yes,$(SMOKE)),--smoke)
 

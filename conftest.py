@@ -109,10 +109,10 @@ def count_left_out(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take the counts of a worker, which are those of each."""
-    _left_out.update(
-        {k: v for k, v in node.workeroutput.get("left_out", {}).items() if not _left_out[k]}
-    )
+    """Take the counts of a worker, which are those of each; one that crashed has none."""
+    counts: dict[str, int] = getattr(node, "workeroutput", {}).get("left_out", {})
+    for marker, count in counts.items():
+        _left_out[marker] = count
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -20,6 +20,7 @@ LARGEST_SKIPPED_SHARE = 0.1
 
 @pytest.mark.ros
 @pytest.mark.pages
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("page", find_pages(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_of_a_page_work(page: Path, tmp_path: Path) -> None:
     results = run_page(read_commands(page), tmp_path)

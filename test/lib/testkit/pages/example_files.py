@@ -8,6 +8,7 @@ import importlib
 import json
 import re
 import shutil
+import tarfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -37,6 +38,14 @@ def _test_module(name: str) -> Any:
 
 def _write_text(text: str, path: Path) -> None:
     path.write_text(text, "utf-8")
+
+
+def _write_archive(path: Path) -> None:
+    """Write the archive of a version that is newer than the bundle of the checkout."""
+    with TemporaryDirectory() as folder, tarfile.open(path, "w:gz") as archive:
+        bundle = Path(folder, "lite3_walk")
+        _write_newer_bundle(bundle)
+        archive.add(bundle, bundle.name)
 
 
 def _write_checkpoint(path: Path) -> None:
@@ -81,20 +90,29 @@ def _write_dataset(path: Path) -> None:
                 "observation.state": positions[:-1],
                 "action": positions[1:],
                 "next.success": (np.arange(length) == length - 1) & (episode % 2 == 0),
-                **{name: np.repeat(each[row, np.newaxis], length, 0) for name, each in images.items()},
+                **{
+                    name: np.repeat(each[row, np.newaxis], length, 0)
+                    for name, each in images.items()
+                },
             }
         )
     vectors = ("observation.state", "action")
     frames.write_frames(path, episodes, dict.fromkeys(vectors, names), stored="video")
 
 
+def _write_environment(path: Path) -> None:
+    """Write a module whose `make` returns a walking Lite3."""
+    path.mkdir()
+    text = "from examples.lite3_walk.environment import make\n\n__all__ = ['make']\n"
+    _write_text(text, path / "__init__.py")
+
+
 def _write_flight(path: Path) -> None:
     """Write a recording into the folder of recordings, and its bundle into the home folder."""
     flights = _test_module("prove.replaying.small_flights")
-    flight = flights.SmallFlight(flights.seeing(path.parents[1] / "my_policy"))
+    flight = flights.SmallFlight(flights.seeing(path.parents[2] / "my_policy"))
     flight.stand_and_run(60)
-    path.mkdir()
-    flight.save(path / "my_policy-20260101T120000Z-attitude")
+    flight.save(path.with_name("my_policy-20260101T120000Z-attitude"))
 
 
 def _write_key(path: Path) -> None:
@@ -105,37 +123,37 @@ def _write_key(path: Path) -> None:
 
 
 def _write_motion(path: Path) -> None:
-    """Write ten seconds of a G1 that stands and turns, as trainings and retargeting do."""
-    robot: Any = importlib.import_module("robot_sim.figures").load_robot("g1")
-    times = np.arange(700) / 30
-    half, zero, still = 0.1 * np.sin(times), np.zeros_like(times), np.zeros((700, 3))
-    still[:, 2] = 0.78
-    joints = np.outer(np.sin(times), np.full(len(robot.joint_names), 0.1))
-    quat_xyzw = np.stack([zero, zero, np.sin(half), np.cos(half)], axis=1)
-    if path.suffix == ".csv":
-        np.savetxt(path, np.hstack([still, quat_xyzw, joints]), delimiter=",")
+    """Write a motion of a robot with two joints, or as .csv one of a G1."""
+    if path.suffix == ".npz":
+        _test_module("commands.test_motion").npz(path)
         return
-    np.savez(
-        path,
-        fps=np.array([30]),
-        joint_pos=joints,
-        joint_vel=np.gradient(joints, 1 / 30, axis=0),
-        body_pos_w=still[:, np.newaxis],
-        body_quat_w=np.roll(quat_xyzw, 1, axis=1)[:, np.newaxis],
-    )
+    robot: Any = importlib.import_module("robot_sim.figures").load_robot("g1")
+    frames, names = 700, ("x", "y", "z", "qx", "qy", "qz", "qw", *robot.joint_names)
+    rows = np.zeros((frames, len(names)))
+    rows[:, 2], rows[:, 6] = 0.78, 1.0
+    rows[:, 7:] = 0.1 * np.sin(np.arange(frames) / 30)[:, np.newaxis]
+    np.savetxt(path, rows, delimiter=",", header=",".join(names), comments="")
+
+
+def _write_other_model(path: Path) -> None:
+    """Write the bundle with its model in another file, as after a compilation."""
+    _test_module("tiny_bundle").again(_BUNDLES / "lite3_walk", path)
 
 
 def _write_newer_bundle(path: Path) -> None:
     _copy_bundle("lite3_walk", path)
-    contract = path / "policy.yaml"
-    text = contract.read_text("utf-8")
-    contract.write_text(re.sub("^version: .*", 'version: "1.3.0"', text, flags=re.M), "utf-8")
+    text = (path / "policy.yaml").read_text("utf-8")
+    _write_text(re.sub("^version: .*", "version: 1.3.0", text, flags=re.M), path / "policy.yaml")
 
 
 def _write_recording(path: Path) -> None:
+    """Write a walk of a Lite3; with what motion capture sees, if the path says so."""
     walks = _test_module("prove.identification.test_identify")
     load: Any = importlib.import_module("policy_core.bundle.load")
-    walks.record_walk(path, load.load_bundle(_BUNDLES / "lite3_walk"), walks.Robot(), 8.0)
+    bundle, also = load.load_bundle(_BUNDLES / "lite3_walk"), {}
+    if path.name == "captured":
+        also = {"also": walks.Laboratory(walks.watched_by_figures(walks.LITE3.body))}
+    walks.record_walk(path, bundle, walks.Robot(), 9.0 if also else 8.0, **also)
 
 
 def _write_report(kind: str, path: Path) -> None:
@@ -161,13 +179,16 @@ def _write_rows(path: Path) -> None:
     shutil.copyfile(_BUNDLES / "lite3_walk" / "golden.npz", path)
 
 
+def _write_seeing_bundle(path: Path) -> None:
+    """Write a policy that sees a depth image through an encoder."""
+    importlib.import_module("src.policy_inference.test.nodes.bundles").write_encoder_bundle(path)
+
+
 def _write_session(path: Path) -> None:
     demonstration = importlib.import_module("testkit.demonstration")
-    path.mkdir()
-    for number in range(1):
-        demonstration.write_demonstration(
-            path / f"episode_{number:04d}", 0.5, seed=number, clip_frames=8
-        )
+    demonstration.write_demonstration(
+        path / "episode_0000", 0.5, clip_frames=8, image_topic="image_raw"
+    )
 
 
 def _write_set(path: Path) -> None:
@@ -187,6 +208,32 @@ def _write_go2_set(path: Path) -> None:
         _pin(source, path)
 
 
+def _write_tracker(path: Path) -> None:
+    _test_module("make.importers.test_motion").save_tracker(path)
+
+
+def _write_tracker_answers(path: Path) -> None:
+    trackers = _test_module("make.importers.test_motion")
+    answers = [*trackers.tracker_answers(), *trackers.OWN]
+    path.write_text("".join(answer.replace("=", ": ", 1) + "\n" for answer in answers), "utf-8")
+
+
+def _write_trace(path: Path) -> None:
+    """Write what a demo of an arm records, of two short episodes."""
+    episodes: Any = importlib.import_module("robot_sim.arm_episodes")
+    pose = importlib.import_module("robot_sim.arm_world").ArmWorld().pose
+    recorder = episodes.ArmRecorder()
+    for row in range(60):
+        target = pose[:6] + 0.01 * np.sin(row)
+        recorder.append(time_s=row / 30, pose=pose, target=target, mode=3.0, episode=row // 30)
+    result = episodes.Result(seed=1, succeeded=True, closest_m=0.0, took_s=1.0)
+    recorder.trace([result, result]).save(path)
+
+
+def _write_two_joints(path: Path) -> None:
+    _write_text(_test_module("tiny_bundle").ROBOT, path)
+
+
 def _pin(source: Path, path: Path) -> None:
     pinned: Any = importlib.import_module("model_tools.make.pinned_set")
     pinned.pin(source, path)
@@ -201,38 +248,49 @@ EXAMPLE_FILES: dict[str, Callable[[Path], None]] = {
     "fleet.json": partial(_write_report, "production"),
     "io_descriptor.yaml": partial(_copy, _EXAMPLES / "lite3_walk" / "io_descriptor.yaml"),
     "model_1500.pt": partial(_copy, _EXAMPLES / "lite3_walk" / "agent.pt"),
+    "lite3_walk.tar.gz": _write_archive,
+    "my_answers.yaml": _write_tracker_answers,
     "my_arm": partial(_copy_bundle, "so101_reach"),
-    "my_bundle": _write_newer_bundle,
-    "my_bundle_int8": partial(_copy_bundle, "lite3_walk"),
+    "my_bundle": partial(_copy_bundle, "lite3_walk"),
+    "my_bundle_int8": _write_other_model,
     "my_contract": _write_contract,
     "my_dataset": _write_dataset,
+    "my_envs": _write_environment,
     "my_gaits": _write_set,
     "my_go2_gaits": _write_go2_set,
-    "my_robot.yaml": partial(_copy, _MAPPINGS / "so101.yaml"),
-    "my_older_bundle": partial(_copy_bundle, "lite3_walk"),
+    "my_older_bundle": _write_other_model,
+    "my_parkour": _write_seeing_bundle,
     "my_policy": partial(_copy_bundle, "lite3_velocity"),
-    "obs_stats.npz": _write_statistics,
-    "out/my/bundle": _write_newer_bundle,
+    "my_robot.yaml": partial(_copy, _MAPPINGS / "so101.yaml"),
     "network.yaml": partial(_copy, _EXAMPLES / "lite3_walk" / "network.yaml"),
-    "plan.yaml": partial(_write_text, "{robot: lite3, seeds: 1, duration_s: 2}\n"),
+    "obs_stats.npz": _write_statistics,
+    "out/demo-act/trace.npz": _write_trace,
+    "out/my/bundle": _write_newer_bundle,
+    "plan.yaml": partial(
+        _write_text, "{robot: lite3, seeds: 1, duration_s: 4, required_success: 0.1}\n"
+    ),
     "policy.onnx": partial(_copy, _BUNDLES / "lite3_walk" / "policy.onnx"),
     "pretrained_model": _write_checkpoint,
     "private.pem": _write_key,
     "r1/replay.json": partial(_write_report, "shadow"),
     "r2/replay.json": partial(_write_report, "shadow"),
+    "recordings/captured": _write_recording,
     "recordings/walk": _write_recording,
     "registry.yml": partial(
         _write_text,
         "{version: 0.1, storage: {filesystem: {rootdirectory: registry}}, http: {addr: ''}}\n",
     ),
     "revoked.yaml": partial(_copy, _EXAMPLES / "registry" / "revoked.yaml"),
+    "robot.urdf": _write_two_joints,
     "robot.xml": _write_robot_model,
     "rows.npz": _write_rows,
     "session": _write_session,
+    "tracker.onnx": _write_tracker,
     "trial_r1.json": partial(_write_report, "canary"),
     "walk.csv": _write_motion,
     "walk.npz": _write_motion,
-    "~/.ros/flights": _write_flight,
+    "~/.ros/flights/*": _write_flight,
+    "~/.ros/flights/my_policy-20260101T120000Z-attitude": _write_flight,
 }
 """What writes each, by its path in the working folder, or in the home folder."""
 

@@ -63,6 +63,7 @@ def run_page(commands: Sequence[PageCommand], folder: Path) -> list[CommandResul
     results = list[CommandResult]()
     with closing(_Shell(folder)) as shell:
         for _, section in groupby(commands, lambda command: command.section):
+            shell.return_to_checkout()
             try:
                 results += [shell.run(command) for command in section]
             finally:
@@ -76,7 +77,7 @@ def run_page(commands: Sequence[PageCommand], folder: Path) -> list[CommandResul
 class _Shell:
     """A user's terminal, and others beside it for commands that run until they are stopped.
 
-    The working folder and the variables last from one command to the next.
+    Variables last from one command to the next; the working folder, until the section ends.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -84,16 +85,23 @@ class _Shell:
         for made in (self._work, self._home, folder / "logs"):
             made.mkdir()
         for entry in ROOT.iterdir():
-            if entry.name not in (".git", "out"):
+            # CMake refuses a build folder of another source folder.
+            if entry.name not in (".git", "build", "out"):
                 (self._work / entry.name).symlink_to(entry)
         self._state = folder / "state.bash"
-        self._state.write_text(f'cd "{self._work}"\n')
-        # The user's own folders, and not those of other tests.
-        kept = {name: value for name, value in os.environ.items() if name != "ROS_HOME"}
-        models = {"POLICY_INFERENCE_MODELS": str(folder / "models")}
-        self._environment = kept | models | {"HOME": str(self._home)}
+        self._state.touch()
+        # What one page installs and records is no other page's.
+        self._environment = os.environ | {
+            "HOME": str(self._home),
+            "ROS_HOME": str(self._home / ".ros"),
+            "POLICY_INFERENCE_MODELS": str(folder / "models"),
+        }
         self._running = dict[int, tuple[subprocess.Popen[bytes], Path]]()
         self._background = list[subprocess.Popen[bytes]]()
+
+    def return_to_checkout(self) -> None:
+        with self._state.open("a") as state:
+            state.write(f'cd "{self._work}"\n')
 
     def run(self, command: PageCommand) -> CommandResult:
         """Run a command to its end, or until it is ready if it runs until it is stopped."""
