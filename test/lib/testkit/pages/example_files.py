@@ -161,12 +161,13 @@ def _write_report(kind: str, path: Path) -> None:
     work = path.parents[1 if kind == "shadow" else 0]
     reports = _test_module("ship.release.conftest")
     release = reports.Candidate(work, work / "my_bundle", _BUNDLES / "lite3_walk", None)
-    documents = {
+    documents: dict[str, Callable[[], Any]] = {
         "shadow": partial(release.shadow, max=[1e-5, 1e-5 if path.parent.name == "r1" else 2e-5]),
         "canary": partial(release.trial, name="lite3_walk"),
         "production": partial(release.fleet, r1="healthy"),
     }
-    _write_text(json.dumps(documents[kind]()), path)
+    text = json.dumps(documents[kind]())
+    _write_text(text.replace('"tiny@1.1.0"', '"lite3_walk@1.3.0"'), path)
 
 
 def _write_robot_model(path: Path) -> None:
