@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import shutil
 import tarfile
@@ -48,10 +49,7 @@ def _write_archive(path: Path) -> None:
     """Write the archive of a version that is newer than the bundle of the checkout."""
     with TemporaryDirectory() as folder, tarfile.open(path, "w:gz") as archive:
         bundle = Path(folder, "lite3_walk")
-        shutil.copytree(_BUNDLES / "lite3_walk", bundle)
-        text = (bundle / "policy.yaml").read_text("utf-8")
-        text = re.sub(r"^version: .*", "version: 1.3.0", text, flags=re.M)
-        _write_text(text, bundle / "policy.yaml")
+        _write_newer_bundle(bundle)
         archive.add(bundle, bundle.name)
 
 
@@ -159,6 +157,12 @@ def _write_other_model(path: Path) -> None:
     _test_module("tiny_bundle").again(_BUNDLES / "lite3_walk", path)
 
 
+def _write_newer_bundle(path: Path) -> None:
+    _copy_bundle("lite3_walk", path)
+    text = (path / "policy.yaml").read_text("utf-8")
+    _write_text(re.sub("^version: .*", "version: 1.3.0", text, flags=re.M), path / "policy.yaml")
+
+
 def _write_recording(path: Path) -> None:
     """Write a walk of a Lite3; with what motion capture sees, if the path says so."""
     walks = _test_module("prove.identification.test_identify")
@@ -167,6 +171,20 @@ def _write_recording(path: Path) -> None:
     if path.name == "captured":
         also = {"also": walks.Laboratory(walks.watched_by_figures(walks.LITE3.body))}
     walks.record_walk(path, bundle, walks.Robot(), 9.0 if also else 8.0, **also)
+
+
+def _write_report(kind: str, path: Path) -> None:
+    """Write a report about `my_bundle`, with which a stage of its release is healthy."""
+    work = path.parents[1 if kind == "shadow" else 0]
+    reports = _test_module("ship.release.conftest")
+    release = reports.Candidate(work, work / "my_bundle", _BUNDLES / "lite3_walk", None)
+    documents: dict[str, Callable[[], Any]] = {
+        "shadow": partial(release.shadow, max=[1e-5, 1e-5 if path.parent.name == "r1" else 2e-5]),
+        "canary": partial(release.trial, name="lite3_walk"),
+        "production": partial(release.fleet, r1="healthy"),
+    }
+    text = json.dumps(documents[kind]())
+    _write_text(text.replace('"tiny@1.1.0"', '"lite3_walk@1.3.0"'), path)
 
 
 def _write_robot_model(path: Path) -> None:
@@ -299,11 +317,16 @@ def _pin(source: Path, path: Path) -> None:
     pinned.pin(source, path)
 
 
+def _write_statistics(path: Path) -> None:
+    np.savez(path, mean=np.zeros(45, np.float32), std=np.ones(45, np.float32))
+
+
 EXAMPLE_FILES: dict[str, Callable[[Path], None]] = {
     "answers.yaml": partial(_copy, _EXAMPLES / "lite3_walk" / "answers.yaml"),
     "deploy.yaml": partial(_write_deploy, "lite3_walk"),
     "done.onnx": _write_classifier,
     "first_moves.yaml": partial(_write_parameters, "arms.md"),
+    "fleet.json": partial(_write_report, "production"),
     "io_descriptor.yaml": partial(_copy, _EXAMPLES / "lite3_walk" / "io_descriptor.yaml"),
     "laptop_checkpoint": partial(_write_checkpoint, cameras=("laptop", "phone"), size=(240, 320)),
     "lite3_walk.tar.gz": _write_archive,
@@ -325,14 +348,18 @@ EXAMPLE_FILES: dict[str, Callable[[Path], None]] = {
     "my_robot.yaml": partial(_copy, _MAPPINGS / "so101.yaml"),
     "my_smolvla": _write_smolvla,
     "network.yaml": partial(_copy, _EXAMPLES / "lite3_walk" / "network.yaml"),
+    "obs_stats.npz": _write_statistics,
     "out/demo-act/trace.npz": _write_trace,
     "out/so101_pick": partial(_copy_bundle, "so101_reach"),
+    "out/my/bundle": _write_newer_bundle,
     "plan.yaml": partial(
         _write_text, "{robot: lite3, seeds: 1, duration_s: 4, required_success: 0.1}\n"
     ),
     "policy.onnx": partial(_copy, _BUNDLES / "lite3_walk" / "policy.onnx"),
     "pretrained_model": partial(_write_checkpoint, cameras=("front", "wrist"), size=(96, 128)),
     "private.pem": _write_key,
+    "r1/replay.json": partial(_write_report, "shadow"),
+    "r2/replay.json": partial(_write_report, "shadow"),
     "recordings/captured": _write_recording,
     "recordings/walk": _write_recording,
     "registry.yml": partial(
@@ -345,6 +372,7 @@ EXAMPLE_FILES: dict[str, Callable[[Path], None]] = {
     "rows.npz": _write_rows,
     "session": _write_session,
     "tracker.onnx": _write_tracker,
+    "trial_r1.json": partial(_write_report, "canary"),
     "walk.csv": _write_motion,
     "walk.npz": _write_motion,
     "~/.ros/flights": _write_flight,

@@ -31,7 +31,14 @@ NEEDS: dict[str, Callable[[], bool]] = {
     },
     **{
         program: partial(_has_program, program)
-        for program in ("ansible-playbook", "docker-registry", "openssl", "prometheus", "ros2")
+        for program in (
+            "ansible-playbook",
+            "docker-registry",
+            "openssl",
+            "prometheus",
+            "ros2",
+            "systemd-sysusers",
+        )
     },
     "root": _is_root,
 }
