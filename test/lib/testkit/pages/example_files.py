@@ -220,7 +220,10 @@ def _write_deploy(name: str, path: Path) -> None:
                 "ranges": {
                     axis: [float(low), float(high)]
                     for axis, low, high in zip(
-                        ("lin_vel_x", "lin_vel_y", "ang_vel_z"), command.min, command.max
+                        ("lin_vel_x", "lin_vel_y", "ang_vel_z"),
+                        command.min,
+                        command.max,
+                        strict=True,
                     )
                 }
             }
@@ -258,9 +261,7 @@ EXAMPLE_FILES: dict[str, Callable[[Path], None]] = {
     "done.onnx": _write_classifier,
     "first_moves.yaml": partial(_write_parameters, "arms.md"),
     "io_descriptor.yaml": partial(_copy, _EXAMPLES / "lite3_walk" / "io_descriptor.yaml"),
-    "laptop_checkpoint": partial(
-        _write_checkpoint, cameras=("laptop", "phone"), size=(240, 320)
-    ),
+    "laptop_checkpoint": partial(_write_checkpoint, cameras=("laptop", "phone"), size=(240, 320)),
     "model_1500.pt": partial(_copy, _EXAMPLES / "lite3_walk" / "agent.pt"),
     "my_arm": partial(_copy_bundle, "so101_reach"),
     "my_bundle": partial(_copy_bundle, "lite3_walk"),
@@ -279,9 +280,7 @@ EXAMPLE_FILES: dict[str, Callable[[Path], None]] = {
     "out/so101_pick": partial(_copy_bundle, "so101_reach"),
     "plan.yaml": partial(_write_text, "{robot: lite3, seeds: 1, duration_s: 2}\n"),
     "policy.onnx": partial(_copy, _BUNDLES / "lite3_walk" / "policy.onnx"),
-    "pretrained_model": partial(
-        _write_checkpoint, cameras=("front", "wrist"), size=(96, 128)
-    ),
+    "pretrained_model": partial(_write_checkpoint, cameras=("front", "wrist"), size=(96, 128)),
     "private.pem": _write_key,
     "recordings/walk": _write_recording,
     "registry.yml": partial(
