@@ -170,11 +170,9 @@ def _write_rows(path: Path) -> None:
 
 def _write_session(path: Path) -> None:
     demonstration = importlib.import_module("testkit.demonstration")
-    path.mkdir()
-    for number in range(1):
-        demonstration.write_demonstration(
-            path / f"episode_{number:04d}", 0.5, seed=number, clip_frames=8
-        )
+    demonstration.write_demonstration(
+        path / "episode_0000", 0.5, clip_frames=8, image_topic="image_raw"
+    )
 
 
 def _write_set(path: Path) -> None:
