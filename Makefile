@@ -31,7 +31,7 @@ DEMO_ACT_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEND),--backend 
 DEMO_SET_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(SWITCHES),--switches $(SWITCHES)) \
   $(if $(filter no,$(IMAGES)),--no-images) --output out/demo-set
 DEMO_FLEET_ARGS := $(if $(ROBOTS),--robots $(ROBOTS)) \
-  $(if $(INTERRUPTIONS),--interruptions $(INTERRUPTIONS)) --output out/demo-fleet
+  $(if $(RELEASES),--releases $(RELEASES)) $(if $(INTERRUPTIONS),--interruptions $(INTERRUPTIONS)) --output out/demo-fleet
 
 # RealtimeSanitizer came with Clang 20.
 RTSAN_CXX ?= $(lastword $(wildcard /usr/bin/clang++-2?))
@@ -193,8 +193,8 @@ demo: setup  ## A simulated robot walks; results in out/demo (ROBOT=lite3|go2 BU
 demo-act: setup  ## A simulated arm with cameras reaches; results in out/demo-act (BUNDLE=dir BACKEND=name BACKEND_OPTION=... MODE=asynchronous EPISODES=n IMAGES=no)
 	@$(IN_WORKSPACE) python -m examples.demos.act $(DEMO_ACT_ARGS)
 
-# run: {needs: 'docker-registry,prometheus,ansible-playbook', short: ROBOTS=2 INTERRUPTIONS=0}
-demo-fleet: setup  ## Three releases to six simulated robots; results in out/demo-fleet (ROBOTS=n INTERRUPTIONS=n)
+# run: {needs: 'docker-registry,prometheus,ansible-playbook', short: ROBOTS=1 RELEASES=wrong_scale INTERRUPTIONS=0}
+demo-fleet: setup  ## Three releases to six simulated robots; results in out/demo-fleet (ROBOTS=n RELEASES=wrong_scale|limping|good_candidate INTERRUPTIONS=n)
 	@$(IN_WORKSPACE) python -m examples.demos.fleet $(DEMO_FLEET_ARGS)
 
 # run: {short: SWITCHES=1 IMAGES=no}

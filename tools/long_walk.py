@@ -9,6 +9,7 @@ ticks in its native loop. Every few seconds, the robot receives a new random vel
 minutes, a fault, after which it must walk again. Prints the largest gaps between joint commands,
 the missed ticks, and how the memory of each process grows.
 """
+# run: short: --hours 0.002
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from examples.demos.fleet.__main__ import verdict
 from examples.demos.fleet.robot import MARK
 from examples.demos.fleet.servers import PACKAGES
 
@@ -66,6 +67,12 @@ def test_after_forty_interruptions_every_robot_walks_with_a_whole_version(tmp_pa
     reasons = {name: one["stopped_because"] for name, one in summary["releases"].items()}
     assert "rms_ratio" in reasons["wrong_scale"]
     assert "torque_share" in reasons["limping"]
+
+
+def test_only_releases_that_were_made_are_judged() -> None:
+    summary = {"robots": 1, "robots_on_known_version": 1, "robots_walking": 1}
+    assert verdict(summary | {"wrong_scale": "shadow"}) is None
+    assert verdict(summary | {"wrong_scale": "canary"}) is not None
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ from lerobot_bridge.mapping_file import shipped
 from lerobot_bridge.values import ToLeRobot
 from policy_core.interfaces import F64
 
-SOON_S = 30.0
+SOON_S = 120.0
 RATE_HZ, HEIGHT, WIDTH = 10, 48, 64
 _LIVE_S = 1.0
 

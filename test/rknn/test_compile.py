@@ -26,6 +26,8 @@ from policy_inference.backends.rknn_file import read_rknn
 from policy_inference.backends.rknn_sim import RknnSimBackend
 from testkit.wording import refusal
 
+pytestmark = pytest.mark.slow
+
 Compile = Callable[..., Path]
 Sizes = Mapping[str, tuple[int, ...]]
 RECURRENT_IN: Sizes = {"obs": (1, 6), "h_in": (1, 8)}

@@ -18,6 +18,8 @@ from policy_core.bundle.load import load_bundle
 from policy_inference.backends.registry import open_backend
 from policy_inference.commands.main import main
 
+pytestmark = pytest.mark.slow
+
 OURS = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
 Compile = Callable[[str], Path]
 

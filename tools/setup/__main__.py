@@ -47,7 +47,9 @@ def main() -> int:
 
 def _parse_layers() -> list[str]:
     parser = argparse.ArgumentParser(prog="python3 -m tools.setup", description=__doc__)
-    parser.add_argument("layers", nargs="*", metavar="|".join(_LAYERS), help="environments beside .venv")
+    parser.add_argument(
+        "layers", nargs="*", metavar="|".join(_LAYERS), help="environments beside .venv"
+    )
     layers: list[str] = parser.parse_args().layers
     if unknown := [layer for layer in layers if layer not in _LAYERS]:
         parser.error(f"expected {' or '.join(_LAYERS)}, found {unknown[0]}")

@@ -7,6 +7,7 @@
 The bundle that produced the traces must not have had a `nominal`, which would have clipped the
 commands.
 """
+# run: swap: {config/bundles/so101_reach: my_arm}
 
 import argparse
 import logging

@@ -98,7 +98,9 @@ class RobotInterface(ABC, Generic[StateT]):
         figures: Figures of the drives; set on the class, or on the instance if the settings choose
             among robots.
         python: Python interpreter for the link process, for a robot whose library has its own
-            environment (which must also contain NumPy); empty for the node's interpreter.
+            environment (which must also contain NumPy); empty for the node's interpreter. There,
+            the process also finds this class's package, and the packages of the suite that the
+            package's `setup.py` requires.
         settings_type: Type of `settings`.
         settings: The node's parameters.
         reception: Accepts or rejects received states, and holds the newest one.

@@ -80,20 +80,26 @@ def write_demonstration(
     size: tuple[int, int] = (480, 640),
     seed: int = 0,
     clip_frames: int = 150,
+    image_topic: str = "image_raw/compressed",
 ) -> Path:
-    """Write a recording as `ros2 bag record` does; the leader is 50 ms ahead."""
+    """Write a recording as `ros2 bag record` does; the leader is 50 ms ahead.
+
+    The topic of images is below the camera's name.
+    """
     images = {
         name: [_jpeg(one) for one in clip(clip_frames, size, seed + number)]
         for number, name in enumerate(CAMERAS)
     }
     said = (
         (topic, START_S * S + time_ns, message)
-        for time_ns, topic, message in _messages(duration_s, images)
+        for time_ns, topic, message in _messages(duration_s, images, image_topic)
     )
     return write_bag(folder, said)
 
 
-def _messages(duration_s: float, images: dict[str, list[Any]]) -> Iterator[tuple[int, str, Any]]:
+def _messages(
+    duration_s: float, images: dict[str, list[Any]], image_topic: str
+) -> Iterator[tuple[int, str, Any]]:
     """Yield time since the start, topic and message, in order of time."""
     step_ns, frame = S // JOINTS_HZ, 0
     for time_ns in range(0, round(duration_s * S), step_ns):
@@ -109,7 +115,7 @@ def _messages(duration_s: float, images: dict[str, list[Any]]) -> Iterator[tuple
                 shot = shots[-1 - there if back % 2 else there]
                 yield (
                     begin_ns,
-                    f"/{name}/image_raw/compressed",
+                    f"/{name}/{image_topic}",
                     TYPES.types["sensor_msgs/msg/CompressedImage"](
                         header(START_S * S + begin_ns), "rgb8; jpeg compressed bgr8", shot
                     ),

@@ -12,6 +12,12 @@ and `/diagnostics` (diagnostic_msgs/DiagnosticArray). `lerobot_bridge convert` m
 the recordings.
 """
 # run: needs: ros2
+# run: before: |
+# run:   arm_sim_node &
+# run:   act_policy_node --ros-args -p bundle:=so101_reach &
+# run:   episode_recorder --ros-args -p mapping:=so101_reach -p output:=pick_cube &
+# run: swap: {ros2 service: until ros2 service}
+# run: short: '| grep success=True; do sleep 1; done'
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ with camera topics. They are evenly spaced (--samples sets their number) and nor
 robot. The encoders' outputs calibrate the other graph. The output is a folder with one subfolder
 per graph.
 """
+# run: model_tools calibrate --bundle my_bundle: {short: --from 2}
 
 from __future__ import annotations
 

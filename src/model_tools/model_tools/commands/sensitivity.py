@@ -12,7 +12,7 @@ the bundle; `install` then refuses a contract with a larger `estimation.error_mp
 is 1 if a trial has no result, if the policy does not survive the error in its contract, or if it
 fails even without an error.
 """
-# run: short: --errors 0.1
+# run: short: --errors 0.1 --plan plan.yaml
 
 from __future__ import annotations
 

@@ -162,6 +162,9 @@ class BackendBase(ABC):
     def interpreter(cls) -> str:
         """Return the Python that has the runtime; if it is not this one, a child process is used.
 
+        The child process also finds this class's package, and the packages of the suite that the
+        package's `setup.py` requires.
+
         Raises:
             BackendError: The configured Python does not exist.
         """

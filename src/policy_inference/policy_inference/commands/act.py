@@ -3,12 +3,14 @@
 r"""Runs a chunk policy such as ACT: starts act_policy_node, and its cameras, without launch files.
 
     policy_inference act --bpu-act-path so100_pick --fps 30 --n-action-steps 50 \
-        --inference-time 1000 --camera laptop=/dev/video0 --camera phone=/dev/video2
+        --inference-time 1000 --camera front=/dev/video0 --camera wrist=/dev/video2
 
 Requires ROS 2, and an arm driver that publishes joint_states and follows joint_command. The arm
 moves only on request: first stand, then run. Ctrl-C makes the arm hold its pose, and ends the
 command.
 """
+# run: before: cp -r my_arm so100_pick
+# run: ready: asynchronous
 
 from __future__ import annotations
 
@@ -73,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=DEVICE",
-        help="start a USB camera, such as laptop=/dev/video0; may be repeated "
+        help="start a USB camera, such as front=/dev/video0; may be repeated "
         "(usb_camera --list shows which camera is which)",
     )
     parser.add_argument(

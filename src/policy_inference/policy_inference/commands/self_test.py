@@ -11,6 +11,7 @@ then runs the golden rows, times the model without pauses and at the policy's ra
 figures with limits, and writes one JSON file to send back. The exit status is 0 if all limits hold
 or, for an examination alone, if at least one back end lacks nothing. No robot moves.
 """
+# run: policy_inference self-test my_bundle --backend rknn: {swap: {rknn: onnx}, short: --seconds 0}
 
 from __future__ import annotations
 

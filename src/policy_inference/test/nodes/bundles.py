@@ -97,6 +97,19 @@ def write_sensing_bundle(folder: Path, *terms: Mapping[str, Any]) -> Path:
     return write_bundle(folder, changes)
 
 
+def write_encoder_bundle(folder: Path) -> Path:
+    """Write a bundle of a policy that sees depth images through an encoder."""
+    folder.mkdir()
+    encoder = save_linear(folder / "encoder.onnx", 12, 2)
+    sha256 = hashlib.sha256(encoder.read_bytes()).hexdigest()
+    described = {
+        "inputs": {"obs": {"shape": [1, 12]}},
+        "outputs": {"actions": {"shape": [1, 2]}},
+        "artifacts": {"onnx": {"file": encoder.name, "sha256": sha256, "precision": "fp32"}},
+    }
+    return write_sensing_bundle(folder, {**SEES_DEPTH, "encoder": described})
+
+
 def write_record(folder: Path) -> Path:
     """Write what `policy_store install` writes beside a bundle; return its folder."""
     contract = (folder / "policy.yaml").read_bytes()

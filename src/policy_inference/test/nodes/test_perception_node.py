@@ -21,11 +21,16 @@ from std_msgs.msg import Float32MultiArray, MultiArrayDimension, MultiArrayLayou
 from tf2_msgs.msg import TFMessage
 
 from policy_core.bundle.load import load_bundle
-from policy_core.bundle.verified import sha256_file
 from policy_inference.nodes.perception_node import PerceptionNode
-from policy_inference.testing.models import save_linear, weights
+from policy_inference.testing.models import weights
 
-from .bundles import SEES_COLOUR, SEES_DEPTH, SEES_GROUND, write_sensing_bundle
+from .bundles import (
+    SEES_COLOUR,
+    SEES_DEPTH,
+    SEES_GROUND,
+    write_encoder_bundle,
+    write_sensing_bundle,
+)
 from .harness import Stage
 
 TOPIC, FRONT = "perception/ground", "perception/front"
@@ -215,15 +220,7 @@ def test_a_depth_image_becomes_values_and_says_why_there_are_none(
 def test_an_encoder_makes_the_values_of_a_distance_image(
     node_stage: Stage, tmp_path: Path, perceive: Callable[..., PerceptionNode]
 ) -> None:
-    bundle = tmp_path / "sees"
-    bundle.mkdir()
-    sha256 = sha256_file(save_linear(bundle / "encoder.onnx", 12, 2))
-    encoder = {
-        "inputs": {"obs": {"shape": [1, 12]}},
-        "outputs": {"actions": {"shape": [1, 2]}},
-        "artifacts": {"onnx": {"file": "encoder.onnx", "sha256": sha256, "precision": "fp32"}},
-    }
-    write_sensing_bundle(bundle, {**SEES_DEPTH, "encoder": encoder})
+    bundle = write_encoder_bundle(tmp_path / "sees")
     robot, found = node_stage.robot, list[Perceived]()
     node = perceive(bundle=str(bundle), depth_measure="distance")
     robot.node.create_subscription(Perceived, FRONT, found.append, QoSProfile(depth=10))

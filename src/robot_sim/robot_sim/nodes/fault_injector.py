@@ -12,6 +12,8 @@ Only the policy's measurements change: the driver's own checks still use the rea
 setting a fault, suspend a legged robot, keep clear of an arm, and have the e-stop within reach.
 """
 # run: needs: ros2
+# run: before: fault_injector &
+# run: short: '| grep successful'
 
 import copy
 import threading

@@ -136,6 +136,8 @@ class RobotNode(PeerGuard, Node):
     def run(self) -> None:
         receiving = threading.Thread(target=self._receive, name="joint_command", daemon=True)
         receiving.start()
+        timing = "real time" if self._time is None else "lockstep, from the first joint_command on"
+        self.get_logger().info(f"ready, in {timing}")
         try:
             if self._time is not None:
                 self._run_lockstep()

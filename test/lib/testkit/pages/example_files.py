@@ -8,6 +8,7 @@ import importlib
 import re
 import shutil
 import sys
+import tarfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -43,6 +44,17 @@ def _test_module(name: str) -> Any:
 
 def _write_text(text: str, path: Path) -> None:
     path.write_text(text, "utf-8")
+
+
+def _write_archive(path: Path) -> None:
+    """Write the archive of a version that is newer than the bundle of the checkout."""
+    with TemporaryDirectory() as folder, tarfile.open(path, "w:gz") as archive:
+        bundle = Path(folder, "lite3_walk")
+        shutil.copytree(_BUNDLES / "lite3_walk", bundle)
+        text = (bundle / "policy.yaml").read_text("utf-8")
+        text = re.sub(r"^version: .*", "version: 1.3.0", text, flags=re.M)
+        _write_text(text, bundle / "policy.yaml")
+        archive.add(bundle, bundle.name)
 
 
 def _write_checkpoint(path: Path, cameras: Sequence[str], size: tuple[int, int]) -> None:
@@ -103,6 +115,13 @@ def _write_dataset(path: Path) -> None:
     frames.write_frames(path, episodes, dict.fromkeys(vectors, names), stored="video")
 
 
+def _write_environment(path: Path) -> None:
+    """Write a module whose `make` returns a walking Lite3."""
+    path.mkdir()
+    text = "from examples.lite3_walk.environment import make\n\n__all__ = ['make']\n"
+    _write_text(text, path / "__init__.py")
+
+
 def _write_parameters(page: str, path: Path) -> None:
     """Write the parameters that a page shows."""
     text = (ROOT / "docs" / page).read_text("utf-8")
@@ -112,10 +131,9 @@ def _write_parameters(page: str, path: Path) -> None:
 def _write_flight(path: Path) -> None:
     """Write a recording into the folder of recordings, and its bundle into the home folder."""
     flights = _test_module("prove.replaying.small_flights")
-    flight = flights.SmallFlight(flights.seeing(path.parents[1] / "my_policy"))
+    flight = flights.SmallFlight(flights.seeing(path.parents[2] / "my_policy"))
     flight.stand_and_run(60)
-    path.mkdir()
-    flight.save(path / "my_policy-20260101T120000Z-attitude")
+    flight.save(path.with_name("my_policy-20260101T120000Z-attitude"))
 
 
 def _write_key(path: Path) -> None:
@@ -126,30 +144,31 @@ def _write_key(path: Path) -> None:
 
 
 def _write_motion(path: Path) -> None:
-    """Write ten seconds of a G1 that stands and turns, as trainings and retargeting do."""
-    robot: Any = importlib.import_module("robot_sim.figures").load_robot("g1")
-    times = np.arange(700) / 30
-    half, zero, still = 0.1 * np.sin(times), np.zeros_like(times), np.zeros((700, 3))
-    still[:, 2] = 0.78
-    joints = np.outer(np.sin(times), np.full(len(robot.joint_names), 0.1))
-    quat_xyzw = np.stack([zero, zero, np.sin(half), np.cos(half)], axis=1)
-    if path.suffix == ".csv":
-        np.savetxt(path, np.hstack([still, quat_xyzw, joints]), delimiter=",")
+    """Write a motion of a robot with two joints, or as .csv one of a G1."""
+    if path.suffix == ".npz":
+        _test_module("commands.test_motion").npz(path)
         return
-    np.savez(
-        path,
-        fps=np.array([30]),
-        joint_pos=joints,
-        joint_vel=np.gradient(joints, 1 / 30, axis=0),
-        body_pos_w=still[:, np.newaxis],
-        body_quat_w=np.roll(quat_xyzw, 1, axis=1)[:, np.newaxis],
-    )
+    robot: Any = importlib.import_module("robot_sim.figures").load_robot("g1")
+    frames, names = 700, ("x", "y", "z", "qx", "qy", "qz", "qw", *robot.joint_names)
+    rows = np.zeros((frames, len(names)))
+    rows[:, 2], rows[:, 6] = 0.78, 1.0
+    rows[:, 7:] = 0.1 * np.sin(np.arange(frames) / 30)[:, np.newaxis]
+    np.savetxt(path, rows, delimiter=",", header=",".join(names), comments="")
+
+
+def _write_other_model(path: Path) -> None:
+    """Write the bundle with its model in another file, as after a compilation."""
+    _test_module("tiny_bundle").again(_BUNDLES / "lite3_walk", path)
 
 
 def _write_recording(path: Path) -> None:
+    """Write a walk of a Lite3; with what motion capture sees, if the path says so."""
     walks = _test_module("prove.identification.test_identify")
     load: Any = importlib.import_module("policy_core.bundle.load")
-    walks.record_walk(path, load.load_bundle(_BUNDLES / "lite3_walk"), walks.Robot(), 8.0)
+    bundle, also = load.load_bundle(_BUNDLES / "lite3_walk"), {}
+    if path.name == "captured":
+        also = {"also": walks.Laboratory(walks.watched_by_figures(walks.LITE3.body))}
+    walks.record_walk(path, bundle, walks.Robot(), 9.0 if also else 8.0, **also)
 
 
 def _write_robot_model(path: Path) -> None:
@@ -166,6 +185,11 @@ def _write_smolvla(path: Path) -> None:
 
 def _write_rows(path: Path) -> None:
     shutil.copyfile(_BUNDLES / "lite3_walk" / "golden.npz", path)
+
+
+def _write_seeing_bundle(path: Path) -> None:
+    """Write a policy that sees a depth image through an encoder."""
+    importlib.import_module("src.policy_inference.test.nodes.bundles").write_encoder_bundle(path)
 
 
 def _write_session(path: Path) -> None:
@@ -190,6 +214,32 @@ def _write_go2_set(path: Path) -> None:
         source.mkdir()
         _write_text(re.sub(r"lite3_(walk|crouch)", "go2_walk", text), source / "set.yaml")
         _pin(source, path)
+
+
+def _write_tracker(path: Path) -> None:
+    _test_module("make.importers.test_motion").save_tracker(path)
+
+
+def _write_tracker_answers(path: Path) -> None:
+    trackers = _test_module("make.importers.test_motion")
+    answers = [*trackers.tracker_answers(), *trackers.OWN]
+    path.write_text("".join(answer.replace("=", ": ", 1) + "\n" for answer in answers), "utf-8")
+
+
+def _write_trace(path: Path) -> None:
+    """Write what a demo of an arm records, of two short episodes."""
+    episodes: Any = importlib.import_module("robot_sim.arm_episodes")
+    pose = importlib.import_module("robot_sim.arm_world").ArmWorld().pose
+    recorder = episodes.ArmRecorder()
+    for row in range(60):
+        target = pose[:6] + 0.01 * np.sin(row)
+        recorder.append(time_s=row / 30, pose=pose, target=target, mode=3.0, episode=row // 30)
+    result = episodes.Result(seed=1, succeeded=True, closest_m=0.0, took_s=1.0)
+    recorder.trace([result, result]).save(path)
+
+
+def _write_two_joints(path: Path) -> None:
+    _write_text(_test_module("tiny_bundle").ROBOT, path)
 
 
 def _write_training(path: Path) -> None:
@@ -260,38 +310,50 @@ EXAMPLE_FILES: dict[str, Callable[[Path], None]] = {
     "first_moves.yaml": partial(_write_parameters, "arms.md"),
     "io_descriptor.yaml": partial(_copy, _EXAMPLES / "lite3_walk" / "io_descriptor.yaml"),
     "laptop_checkpoint": partial(_write_checkpoint, cameras=("laptop", "phone"), size=(240, 320)),
+    "lite3_walk.tar.gz": _write_archive,
     "model_1500.pt": partial(_copy, _EXAMPLES / "lite3_walk" / "agent.pt"),
+    "my_answers.yaml": _write_tracker_answers,
     "my_arm": partial(_copy_bundle, "so101_reach"),
     "my_bundle": partial(_copy_bundle, "lite3_walk"),
-    "my_bundle_int8": partial(_copy_bundle, "lite3_walk"),
+    "my_bundle_int8": _write_other_model,
     "my_contract": _write_contract,
     "my_dataset": _write_dataset,
-    "my_gaits": _write_set,
     "my_dog.xml": _write_robot_model,
-    "my_go2_gaits": _write_go2_set,
+    "my_envs": _write_environment,
+    "my_gaits": _write_set,
     "my_go2.yaml": partial(_write_parameters, "unitree.md"),
-    "my_robot.yaml": partial(_copy, _MAPPINGS / "so101.yaml"),
-    "my_older_bundle": partial(_copy_bundle, "lite3_walk"),
+    "my_go2_gaits": _write_go2_set,
+    "my_older_bundle": _write_other_model,
+    "my_parkour": _write_seeing_bundle,
     "my_policy": partial(_copy_bundle, "lite3_velocity"),
+    "my_robot.yaml": partial(_copy, _MAPPINGS / "so101.yaml"),
     "my_smolvla": _write_smolvla,
     "network.yaml": partial(_copy, _EXAMPLES / "lite3_walk" / "network.yaml"),
+    "out/demo-act/trace.npz": _write_trace,
     "out/so101_pick": partial(_copy_bundle, "so101_reach"),
-    "plan.yaml": partial(_write_text, "{robot: lite3, seeds: 1, duration_s: 2}\n"),
+    "plan.yaml": partial(
+        _write_text, "{robot: lite3, seeds: 1, duration_s: 4, required_success: 0.1}\n"
+    ),
     "policy.onnx": partial(_copy, _BUNDLES / "lite3_walk" / "policy.onnx"),
     "pretrained_model": partial(_write_checkpoint, cameras=("front", "wrist"), size=(96, 128)),
     "private.pem": _write_key,
+    "recordings/captured": _write_recording,
     "recordings/walk": _write_recording,
     "registry.yml": partial(
         _write_text,
         "{version: 0.1, storage: {filesystem: {rootdirectory: registry}}, http: {addr: ''}}\n",
     ),
     "revoked.yaml": partial(_copy, _EXAMPLES / "registry" / "revoked.yaml"),
+    "robot.urdf": _write_two_joints,
     "robot.xml": _write_robot_model,
     "rows.npz": _write_rows,
     "session": _write_session,
+    "tracker.onnx": _write_tracker,
     "walk.csv": _write_motion,
     "walk.npz": _write_motion,
     "~/.ros/flights": _write_flight,
+    "~/.ros/flights/*": _write_flight,
+    "~/.ros/flights/my_policy-20260101T120000Z-attitude": _write_flight,
     "~/unitree_rl_lab": _write_training,
 }
 """What writes each, by its path in the working folder, or in the home folder."""

@@ -85,7 +85,8 @@ class _Shell:
         for made in (self._work, self._home, folder / "logs"):
             made.mkdir()
         for entry in ROOT.iterdir():
-            if entry.name not in (".git", "out"):
+            # CMake refuses a build folder of another source folder.
+            if entry.name not in (".git", "build", "out"):
                 (self._work / entry.name).symlink_to(entry)
         self._state = folder / "state.bash"
         self._state.touch()

@@ -29,7 +29,7 @@ from policy_core.observation.quaternion import Quat, product
 from policy_inference.backends.registry import open_backend
 from policy_inference.bag_file import BagFile
 from policy_inference.flight.message_types import message_types
-from policy_inference.flight.sensors import IMU, JOINT_STATES, ODOMETRY, SensorMessages
+from policy_inference.flight.sensors import IMU, JOINT_STATES, ODOMETRY, TWIST, SensorMessages
 from policy_inference.messages.wire import JOINT_COMMAND
 from robot_sim.drives import DriveCommand
 from robot_sim.rotation import rotate
@@ -85,6 +85,7 @@ def record_walk(
     for tick in range(round(duration_s * bundle.contract.rate_hz)):
         sensed = world.sense()
         newest = [value for time_s, value in schedule if time_s <= tick / bundle.contract.rate_hz]
+        bag.write("/cmd_vel", TWIST.type, sensed.time_ns, messages.twist(newest[-1]))
         drive = policy(sensed, np.array(newest[-1]))
         world.apply(drive)
         sent_ns = sensed.time_ns + SENT_AFTER_NS
@@ -269,7 +270,7 @@ class Laboratory:
         )
         header = make["std_msgs/msg/Header"](stamp=stamp, frame_id="room")
         said = bytes(self._types.serialize_cdr(make[POSE](header=header, pose=pose), POSE))
-        bag.write("/cameras/lite3/pose", POSE, now_ns + LATE_NS, said)
+        bag.write("/vicon/base/pose", POSE, now_ns + LATE_NS, said)
 
 
 def _from_angles(roll_pitch_yaw: F64) -> Quat:
@@ -280,7 +281,7 @@ def _from_angles(roll_pitch_yaw: F64) -> Quat:
     return found
 
 
-TOPIC = {"motion_capture": "/cameras/lite3/pose"}
+TOPIC = {"motion_capture": "/vicon/base/pose"}
 
 
 @pytest.mark.slow
