@@ -8,12 +8,14 @@ import importlib
 import json
 import re
 import shutil
+import sys
 import tarfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import yaml
@@ -194,7 +196,9 @@ def _write_robot_model(path: Path) -> None:
 
 def _write_smolvla(path: Path) -> None:
     """Write a checkpoint of SmolVLA with its language model in `vlm`."""
-    _test_module("make.act.exports").written_checkpoint_of("smolvla", path)
+    tokenizers = _test_module("make.act.words")
+    with patch.dict(sys.modules, {"tokenizers": tokenizers}):
+        _test_module("make.act.exports").written_checkpoint_of("smolvla", path)
 
 
 def _write_rows(path: Path) -> None:
@@ -303,7 +307,7 @@ def _write_deploy(name: str, path: Path) -> None:
             _DEPLOYED.get(term.term, term.term): {
                 "params": {},
                 "clip": None,
-                "scale": term.scale,
+                "scale": np.asarray(term.scale).tolist(),
                 "history_length": 1,
             }
             for term in observation.terms
