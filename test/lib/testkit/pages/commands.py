@@ -57,8 +57,6 @@ _EXAMPLE = re.compile(
 )
 
 
-
-
 class CommentError(Exception):
     """A `run:` comment is wrong; the message says where, and what was expected."""
 
@@ -77,6 +75,7 @@ class RunOptions:
             within the time limit that it works.
         status: Expected exit status.
         limit_s: Time limit, s.
+        real_time: Whether the command goes by the clock; its page then needs the machine alone.
         skip: Why nothing runs the command: hardware, a ROS installation, a service manager.
     """
 
@@ -88,6 +87,7 @@ class RunOptions:
     ready: str = ""
     status: int = 0
     limit_s: float = 300.0
+    real_time: bool = False
     skip: str = ""
 
 
@@ -124,6 +124,11 @@ class PageCommand:
                 raise CommentError(f"{self.page}:{self.line}: swap: expected {old!r} in {text!r}")
             text = text.replace(old, new)
         return f"{text} {self.options.short}".strip()
+
+
+def goes_by_the_clock(page: Path) -> bool:
+    """Return True if a command of the page needs the machine alone."""
+    return "real_time: yes" in page.read_text("utf-8")
 
 
 @cache
