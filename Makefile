@@ -103,7 +103,8 @@ test-slow: setup  ## The tests that take more than two seconds
 
 test-pages: setup  ## Run the commands of the pages, of `make help` and of --help; results in out/commands
 	@rm -rf out/commands; status=0; \
-	$(IN_WORKSPACE) python -m pytest -n 2 -m pages $(PYTEST_ARGS) test/pages || status=$$?; \
+	$(IN_WORKSPACE) python -m pytest -n 0 -m "pages and real_time" $(PYTEST_ARGS) test/pages || status=$$?; \
+	python -m pytest -n 2 -m "pages and not real_time" $(PYTEST_ARGS) test/pages || status=$$?; \
 	PYTHONPATH="$(CURDIR)/test/lib:$$PYTHONPATH" python -m testkit.pages out/commands && exit $$status
 
 # run: {swap: {make: make --dry-run}}
@@ -201,7 +202,7 @@ demo-fleet: setup  ## Three releases to six simulated robots; results in out/dem
 demo-set: setup  ## A simulated robot switches between policies; results in out/demo-set (SWITCHES=n BUNDLE=dir IMAGES=no)
 	@$(IN_WORKSPACE) python -m examples.demos.policy_set $(DEMO_SET_ARGS)
 
-# run: {short: SMOKE=yes}
+# run: {short: SMOKE=yes, real_time: yes}
 bench: setup  ## Measure speed against baselines; results in out/bench (SECONDS=600: of each row of jitter; SMOKE=yes: only that each part works)
 	@$(IN_WORKSPACE) python -m bench $(if $(SECONDS),--seconds $(SECONDS)) $(if $(filter yes,$(SMOKE)),--smoke)
 

@@ -12,7 +12,7 @@ The exit status is 1 if a part could not be measured, or if there is no figure a
 needs what this machine lacks, such as permission for real-time priority, is skipped: the last lines
 give the reason, and the exit status stays 0. 2: wrong arguments.
 """
-# run: python -m bench tick nodes: {short: --smoke}
+# run: python -m bench tick nodes: {short: --smoke, real_time: yes}
 
 import argparse
 import logging

@@ -10,7 +10,7 @@ tests that execute the faulty line, and prints the share of faults noticed. The 
 changed. A fault that is not noticed means that a test is missing or that the change has no visible
 effect; check each one.
 """
-# run: short: --count 1 --groups guard
+# run: short: --count 1 --groups queue
 
 from __future__ import annotations
 

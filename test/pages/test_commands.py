@@ -10,18 +10,26 @@ from pathlib import Path
 
 import pytest
 
-from testkit.pages.commands import ROOT, find_pages, read_commands
+from testkit.pages.commands import ROOT, find_pages, goes_by_the_clock, read_commands
 from testkit.pages.needs import NEEDS
 from testkit.pages.running import run_page
 
 RESULTS = ROOT / "out" / "commands"
 LARGEST_SKIPPED_SHARE = 0.1
+PAGES = [
+    pytest.param(
+        page,
+        id=str(page.relative_to(ROOT)),
+        marks=[pytest.mark.real_time] if goes_by_the_clock(page) else [],
+    )
+    for page in find_pages()
+]
 
 
 @pytest.mark.ros
 @pytest.mark.pages
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("page", find_pages(), ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES)
 def test_commands_of_a_page_work(page: Path, tmp_path: Path) -> None:
     results = run_page(read_commands(page), tmp_path)
     RESULTS.mkdir(parents=True, exist_ok=True)

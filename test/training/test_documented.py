@@ -1,14 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What users copy: the way from a checkpoint to a walking robot, and the workflow for CI."""
+"""What users copy: the import of a training, and the workflow for CI."""
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import subprocess
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,18 +17,6 @@ from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
-SET_UP = ["make setup-torch", ". .venv/bin/activate && . install/setup.bash"]
-"""Done by `make test-torch`, which runs this test."""
-
-
-def page_commands() -> Iterator[str]:
-    """Yield the commands of the page that run without a robot, each in one line."""
-    text = (ROOT / "docs" / "own_policy.md").read_text("utf-8")
-    for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL):
-        for line in block.replace("\\\n", " ").splitlines():
-            command = " ".join(line.partition("#")[0].split())
-            if command and not command.startswith("ros2 "):
-                yield command
 
 
 def in_shell(script: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -47,21 +32,6 @@ def in_shell(script: str, **variables: str) -> subprocess.CompletedProcess[str]:
         stderr=subprocess.STDOUT,
         check=False,
     )
-
-
-def test_the_way_of_the_page_leads_from_a_checkpoint_to_a_walking_robot(tmp_path: Path) -> None:
-    first, second, *commands = page_commands()
-    assert [first, second] == SET_UP
-    for command in commands:
-        done = in_shell(command.replace("out/my", str(tmp_path)))
-        has_questions = command.endswith("/draft")
-        assert done.returncode == has_questions, f"{command}\n{done.stdout}"
-
-    summary = json.loads((tmp_path / "demo" / "summary.json").read_text("utf-8"))
-    assert summary["falls"] == 0
-    assert summary["distance_m"] > 5.0
-    reported = load_bundle(tmp_path / "bundle_int8", kind=JointBundle).contract.reports["onnx"]
-    assert json.loads((tmp_path / "bundle_int8" / reported.file).read_text("utf-8"))["artifacts"]
 
 
 def test_the_imported_contract_is_the_one_that_ships(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ Writes checkpoints (`model_*.pt`) and TensorBoard curves during training, and `p
 folder `bundle` at the end. The same arguments give the same policy on the same machine.
 """
 # run: needs: torch
-# run: swap: {python: .venv-torch/bin/python}
+# run: status: 1
+# run: swap: {python: .venv-torch/bin/python, 10e6: 1e4}
 
 from __future__ import annotations
 

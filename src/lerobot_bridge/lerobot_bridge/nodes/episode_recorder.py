@@ -15,7 +15,8 @@ the recordings.
 # run: before: |
 # run:   arm_sim_node &
 # run:   act_policy_node --ros-args -p bundle:=so101_reach &
-# run:   episode_recorder --ros-args -p mapping:=so101_reach -p output:=pick_cube &
+# run:   episode_recorder --ros-args -p mapping:=so101_reach -p output:=pick_cube -p task:=reach &
+# run:   until robot_operator stand; do sleep 1; done
 # run: swap: {ros2 service: until ros2 service}
 # run: short: '| grep success=True; do sleep 1; done'
 

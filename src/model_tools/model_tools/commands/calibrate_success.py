@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 r"""Add a success signal to a chunk policy, with a threshold and error rates from judged episodes.
 
-    model_tools calibrate success --bundle my_arm --episodes my_dataset --classifier done.onnx \\
-        --for 0.5 --then end --version 1.1.0 --output my_arm_1_1
+    model_tools calibrate success --bundle my_arm --episodes my_dataset --classifier done.onnx \
+        --for 0.5 --then end --version 1.2.0 --output my_arm_1_2
 
 The output is a new bundle. Episodes are `episode_recorder` recordings with a verdict, or a LeRobot
 dataset with `next.success`. The classifier is an ONNX model. Its inputs are named after cameras,

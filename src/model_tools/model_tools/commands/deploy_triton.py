@@ -9,7 +9,6 @@
 The models have the tensors that the contract states. Their hashes are stored as parameters, which
 the `oip` back end checks.
 """
-# run: model_tools compile oip: {skip: todo}
 
 from __future__ import annotations
 

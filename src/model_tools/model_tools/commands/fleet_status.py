@@ -10,6 +10,10 @@ alone, the command reads each robot's own metrics, and the robot's nodes judge i
 both, the robots of the inventory must be in Prometheus. The exit status is 0 if all robots are
 healthy, 1 if one is bad, and 4 if there is not enough data to call them healthy.
 """
+# run: model_tools fleet status --prometheus: {skip: docs/fleet.md runs it with a Prometheus}
+# run: model_tools fleet status --inventory:
+# run:   before: cp deploy/ansible/robots.example.yml robots.yml
+# run:   status: 4
 
 from __future__ import annotations
 

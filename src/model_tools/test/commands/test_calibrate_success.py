@@ -29,19 +29,21 @@ SIZES = {"laptop": (48, 64), "phone": (48, 64)}
 Calibrate = Callable[..., Path]
 
 
-def save_classifier(file: Path) -> Path:
+def save_classifier(
+    file: Path, camera: str = "phone", size: tuple[int, int] = SIZES["phone"]
+) -> Path:
     """Write a classifier to which images are done that are greener than those of episode 1."""
     rows = {
         "weight": np.array([[0.0], [6.0], [0.0]], np.float32),
         "offset": np.array([-3.8], np.float32),
     }
     nodes = [
-        helper.make_node("GlobalAveragePool", ["phone"], ["pooled"]),
+        helper.make_node("GlobalAveragePool", [camera], ["pooled"]),
         helper.make_node("Flatten", ["pooled"], ["colour"]),
         helper.make_node("Gemm", ["colour", "weight", "offset"], ["logit"]),
         helper.make_node("Sigmoid", ["logit"], ["probability"]),
     ]
-    return save(file, nodes, {"phone": (1, 3, *SIZES["phone"])}, {"probability": (1, 1)}, rows)
+    return save(file, nodes, {camera: (1, 3, *size)}, {"probability": (1, 1)}, rows)
 
 
 @pytest.fixture

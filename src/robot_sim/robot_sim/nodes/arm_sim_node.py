@@ -75,6 +75,8 @@ class ArmSimNode(RobotNode):
     def run(self) -> None:
         # OpenGL belongs to the thread that renders first, so open it here, before time starts.
         self.world.render(POLICY_CAMERAS[0])
+        height, width = self._get("image_height"), self._get("image_width")
+        self.get_logger().info(f"a simulated SO-101 with images of {width} x {height}")
         try:
             super().run()
         finally:

@@ -12,8 +12,9 @@ Only the policy's measurements change: the driver's own checks still use the rea
 setting a fault, suspend a legged robot, keep clear of an arm, and have the e-stop within reach.
 """
 # run: needs: ros2
-# run: before: fault_injector &
-# run: short: '| grep successful'
+# run: before: sim_node & fault_injector &
+# run: swap: {ros2 param: until ros2 param}
+# run: short: '| grep successful; do sleep 1; done'
 
 import copy
 import threading

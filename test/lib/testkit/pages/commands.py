@@ -17,6 +17,7 @@ commands with options of their own:
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -56,9 +57,6 @@ _EXAMPLE = re.compile(
 )
 
 
-_DOCSTRING = re.compile(r'^r?"""(.*?)"""', re.M | re.S)
-
-
 class CommentError(Exception):
     """A `run:` comment is wrong; the message says where, and what was expected."""
 
@@ -77,6 +75,7 @@ class RunOptions:
             within the time limit that it works.
         status: Expected exit status.
         limit_s: Time limit, s.
+        real_time: Whether the command goes by the clock; its page then needs the machine alone.
         skip: Why nothing runs the command: hardware, a ROS installation, a service manager.
     """
 
@@ -88,6 +87,7 @@ class RunOptions:
     ready: str = ""
     status: int = 0
     limit_s: float = 300.0
+    real_time: bool = False
     skip: str = ""
 
 
@@ -124,6 +124,11 @@ class PageCommand:
                 raise CommentError(f"{self.page}:{self.line}: swap: expected {old!r} in {text!r}")
             text = text.replace(old, new)
         return f"{text} {self.options.short}".strip()
+
+
+def goes_by_the_clock(page: Path) -> bool:
+    """Return True if a command of the page needs the machine alone."""
+    return "real_time: yes" in page.read_text("utf-8")
 
 
 @cache
@@ -174,17 +179,22 @@ def _read_markdown(path: Path) -> list[PageCommand]:
 
 def _read_docstring(path: Path) -> list[PageCommand]:
     text = path.read_text("utf-8")
-    docstring = _DOCSTRING.search(text)
-    assert docstring is not None
+    docstring = _docstring(text)
+    first_line = _line_of(text, text.index('"""'))
     commands = [
         command
-        for section, example in enumerate(_EXAMPLE.finditer(docstring[1].replace("\\\\", "\\")))
+        for section, example in enumerate(_EXAMPLE.finditer(docstring))
         for command in _split(
-            path, _line_of(text, docstring.start(1) + example.start()), section, example[0]
+            path, first_line + docstring.count("\n", 0, example.start()), section, example[0]
         )
     ]
     comment = "\n".join(line["text"] for line in _COMMENT_LINE.finditer(text))
     return _with_options(commands, comment, where=str(path))
+
+
+def _docstring(text: str) -> str:
+    """Return a module's docstring as Python and `--help` see it."""
+    return ast.get_docstring(ast.parse(text), clean=False) or ""
 
 
 def _read_makefile(path: Path) -> list[PageCommand]:
@@ -204,8 +214,7 @@ def _shows_commands(path: Path) -> bool:
     if path.suffix == ".md":
         return any(block["language"] in _SHELLS for block in _BLOCK.finditer(text))
     if path.suffix == ".py":
-        docstring = _DOCSTRING.search(text)
-        return docstring is not None and _EXAMPLE.search(docstring[1]) is not None
+        return _EXAMPLE.search(_docstring(text)) is not None
     return True
 
 

@@ -8,20 +8,27 @@ import importlib
 import json
 import re
 import shutil
+import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
+import yaml
 
 from testkit.pages.commands import ROOT
 
 _BUNDLES, _EXAMPLES = ROOT / "config" / "bundles", ROOT / "examples"
 _MAPPINGS = ROOT / "src" / "lerobot_bridge" / "lerobot_bridge" / "mappings"
 _TESTS = "src.model_tools.test"
+
+
+_DEPLOYED = {"velocity_command": "velocity_commands", "joint_vel": "joint_vel_rel"}
+"""Names of terms in unitree_rl_lab, where they differ from those of contracts."""
 
 
 def _copy(source: Path, path: Path) -> None:
@@ -48,9 +55,15 @@ def _write_archive(path: Path) -> None:
         archive.add(bundle, bundle.name)
 
 
-def _write_checkpoint(path: Path) -> None:
+def _write_checkpoint(path: Path, cameras: Sequence[str], size: tuple[int, int]) -> None:
     checkpoints = _test_module("make.act.small_checkpoints")
-    checkpoints.write_checkpoint(path, checkpoints.config_of())
+    config = checkpoints.config_of(cameras=dict.fromkeys(cameras, size))
+    checkpoints.write_checkpoint(path, config)
+
+
+def _write_classifier(path: Path) -> None:
+    """Write what says for an image of `my_arm` whether the task is done."""
+    _test_module("commands.test_calibrate_success").save_classifier(path, "front", (96, 128))
 
 
 def _write_contract(path: Path) -> None:
@@ -105,6 +118,12 @@ def _write_environment(path: Path) -> None:
     path.mkdir()
     text = "from examples.lite3_walk.environment import make\n\n__all__ = ['make']\n"
     _write_text(text, path / "__init__.py")
+
+
+def _write_parameters(page: str, path: Path) -> None:
+    """Write the parameters that a page shows."""
+    text = (ROOT / "docs" / page).read_text("utf-8")
+    _write_text(text.partition("```yaml\n")[2].partition("```")[0], path)
 
 
 def _write_flight(path: Path) -> None:
@@ -175,6 +194,13 @@ def _write_robot_model(path: Path) -> None:
     path.write_text(spec.to_xml(), "utf-8")
 
 
+def _write_smolvla(path: Path) -> None:
+    """Write a checkpoint of SmolVLA with its language model in `vlm`."""
+    tokenizers = _test_module("make.act.words")
+    with patch.dict(sys.modules, {"tokenizers": tokenizers}):
+        _test_module("make.act.exports").written_checkpoint_of("smolvla", path)
+
+
 def _write_rows(path: Path) -> None:
     shutil.copyfile(_BUNDLES / "lite3_walk" / "golden.npz", path)
 
@@ -234,6 +260,62 @@ def _write_two_joints(path: Path) -> None:
     _write_text(_test_module("tiny_bundle").ROBOT, path)
 
 
+def _write_training(path: Path) -> None:
+    """Write the run of unitree_rl_lab that `go2_walk` could be from."""
+    run = path / "logs" / "rsl_rl" / "TASK" / "DATE"
+    (run / "exported").mkdir(parents=True)
+    (run / "params").mkdir()
+    _copy(_BUNDLES / "go2_walk" / "policy.onnx", run / "exported" / "policy.onnx")
+    _write_deploy("go2_walk", run / "params" / "deploy.yaml")
+
+
+def _write_deploy(name: str, path: Path) -> None:
+    """Write the file of unitree_rl_lab that describes the policy of a bundle."""
+    load: Any = importlib.import_module("policy_core.bundle.load")
+    contract = load.load_bundle(_BUNDLES / name).contract
+    joints, (action,), command = contract.joints, contract.action.terms, contract.velocity_command
+    (observation,) = contract.observations.values()
+    deploy = {
+        "joint_ids_map": [*range(len(joints.names))],
+        "step_dt": 1.0 / contract.rate_hz,
+        "stiffness": joints.stiffness.tolist(),
+        "damping": joints.damping.tolist(),
+        "default_joint_pos": joints.default_position.tolist(),
+        "commands": {
+            "base_velocity": {
+                "ranges": {
+                    axis: [float(low), float(high)]
+                    for axis, low, high in zip(
+                        ("lin_vel_x", "lin_vel_y", "ang_vel_z"),
+                        command.min,
+                        command.max,
+                        strict=True,
+                    )
+                }
+            }
+        },
+        "actions": {
+            "JointPositionAction": {
+                "clip": None,
+                "joint_names": [".*"],
+                "scale": action.scale.tolist(),
+                "offset": joints.default_position.tolist(),
+                "joint_ids": None,
+            }
+        },
+        "observations": {
+            _DEPLOYED.get(term.term, term.term): {
+                "params": {},
+                "clip": None,
+                "scale": np.asarray(term.scale).tolist(),
+                "history_length": 1,
+            }
+            for term in observation.terms
+        },
+    }
+    path.write_text(yaml.safe_dump(deploy, sort_keys=False), "utf-8")
+
+
 def _pin(source: Path, path: Path) -> None:
     pinned: Any = importlib.import_module("model_tools.make.pinned_set")
     pinned.pin(source, path)
@@ -245,32 +327,40 @@ def _write_statistics(path: Path) -> None:
 
 EXAMPLE_FILES: dict[str, Callable[[Path], None]] = {
     "answers.yaml": partial(_copy, _EXAMPLES / "lite3_walk" / "answers.yaml"),
+    "deploy.yaml": partial(_write_deploy, "lite3_walk"),
+    "done.onnx": _write_classifier,
+    "first_moves.yaml": partial(_write_parameters, "arms.md"),
     "fleet.json": partial(_write_report, "production"),
     "io_descriptor.yaml": partial(_copy, _EXAMPLES / "lite3_walk" / "io_descriptor.yaml"),
-    "model_1500.pt": partial(_copy, _EXAMPLES / "lite3_walk" / "agent.pt"),
+    "laptop_checkpoint": partial(_write_checkpoint, cameras=("laptop", "phone"), size=(240, 320)),
     "lite3_walk.tar.gz": _write_archive,
+    "model_1500.pt": partial(_copy, _EXAMPLES / "lite3_walk" / "agent.pt"),
     "my_answers.yaml": _write_tracker_answers,
     "my_arm": partial(_copy_bundle, "so101_reach"),
     "my_bundle": partial(_copy_bundle, "lite3_walk"),
     "my_bundle_int8": _write_other_model,
     "my_contract": _write_contract,
     "my_dataset": _write_dataset,
+    "my_dog.xml": _write_robot_model,
     "my_envs": _write_environment,
     "my_gaits": _write_set,
+    "my_go2.yaml": partial(_write_parameters, "unitree.md"),
     "my_go2_gaits": _write_go2_set,
     "my_older_bundle": _write_other_model,
     "my_parkour": _write_seeing_bundle,
     "my_policy": partial(_copy_bundle, "lite3_velocity"),
     "my_robot.yaml": partial(_copy, _MAPPINGS / "so101.yaml"),
+    "my_smolvla": _write_smolvla,
     "network.yaml": partial(_copy, _EXAMPLES / "lite3_walk" / "network.yaml"),
     "obs_stats.npz": _write_statistics,
     "out/demo-act/trace.npz": _write_trace,
+    "out/so101_pick": partial(_copy_bundle, "so101_reach"),
     "out/my/bundle": _write_newer_bundle,
     "plan.yaml": partial(
         _write_text, "{robot: lite3, seeds: 1, duration_s: 4, required_success: 0.1}\n"
     ),
     "policy.onnx": partial(_copy, _BUNDLES / "lite3_walk" / "policy.onnx"),
-    "pretrained_model": _write_checkpoint,
+    "pretrained_model": partial(_write_checkpoint, cameras=("front", "wrist"), size=(96, 128)),
     "private.pem": _write_key,
     "r1/replay.json": partial(_write_report, "shadow"),
     "r2/replay.json": partial(_write_report, "shadow"),
@@ -289,8 +379,10 @@ EXAMPLE_FILES: dict[str, Callable[[Path], None]] = {
     "trial_r1.json": partial(_write_report, "canary"),
     "walk.csv": _write_motion,
     "walk.npz": _write_motion,
+    "~/.ros/flights": _write_flight,
     "~/.ros/flights/*": _write_flight,
     "~/.ros/flights/my_policy-20260101T120000Z-attitude": _write_flight,
+    "~/unitree_rl_lab": _write_training,
 }
 """What writes each, by its path in the working folder, or in the home folder."""
 
@@ -304,7 +396,7 @@ def write_example_files(command: str, folder: Path, home: Path) -> None:
         home: The home folder.
     """
     for name, write in EXAMPLE_FILES.items():
-        is_named = re.search(rf"(?<![\w./]){re.escape(name)}(?![\w.])", command)
+        is_named = re.search(rf"(?:\$PWD/|(?<![\w./])){re.escape(name)}(?![\w.])", command)
         # A command that makes the file itself finds no other in its place.
         is_made = re.search(rf"--(?:output|export-path) {re.escape(name)}(?![\w.])", command)
         path = home / name[2:] if name.startswith("~/") else folder / name
