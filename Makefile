@@ -194,7 +194,7 @@ demo: setup  ## A simulated robot walks; results in out/demo (ROBOT=lite3|go2 BU
 demo-act: setup  ## A simulated arm with cameras reaches; results in out/demo-act (BUNDLE=dir BACKEND=name BACKEND_OPTION=... MODE=asynchronous EPISODES=n IMAGES=no)
 	@$(IN_WORKSPACE) python -m examples.demos.act $(DEMO_ACT_ARGS)
 
-# run: {needs: 'docker-registry,prometheus,ansible-playbook', short: ROBOTS=1 RELEASES=wrong_scale INTERRUPTIONS=0}
+# run: {swap: {make: make --dry-run}}
 demo-fleet: setup  ## Three releases to six simulated robots; results in out/demo-fleet (ROBOTS=n RELEASES=wrong_scale|limping|good_candidate INTERRUPTIONS=n)
 	@$(IN_WORKSPACE) python -m examples.demos.fleet $(DEMO_FLEET_ARGS)
 
