@@ -51,5 +51,6 @@ def test_few_commands_are_skipped_and_what_others_need_is_known() -> None:
     commands = [command for page in find_pages() for command in read_commands(page)]
     skipped = [command for command in commands if command.options.skip]
     assert len(skipped) <= LARGEST_SKIPPED_SHARE * len(commands)
+    assert all(command.to_run() for command in commands)
     needs = {need for command in commands for need in command.options.needs.split(",") if need}
     assert needs <= {*NEEDS}

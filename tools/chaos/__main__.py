@@ -9,7 +9,8 @@ For a seed that breaks an invariant, the command prints the seed, the time, the 
 last 20 events. The same seed and --seconds give the same events, bit for bit, in virtual time.
 docs/invariants.md lists what is checked.
 """
-# run: swap: {"0:100": "0:1", "60": "2"}
+# run: python -m tools.chaos --seeds: {swap: {"0:100": "0:1", "60": "2"}}
+# run: python -m tools.chaos --replay: {short: --seconds 2}
 
 from __future__ import annotations
 
