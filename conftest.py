@@ -98,7 +98,7 @@ def _hide_native_core() -> None:
 
 
 @pytest.hookimpl(tryfirst=True, specname="pytest_collection_modifyitems")
-def count_left_out(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_count_left_out(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Count the tests that `make test` leaves out, before `-m` chooses."""
     markers = (next(filter(item.get_closest_marker, LEFT_OUT), None) for item in items)
     counts = Counter(filter(None, markers))
