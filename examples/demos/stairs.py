@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A simulated robot climbs stairs, commanded over real topics by a policy with a height scan.
 
-    python -m examples.demos.stairs --bundle my_bundle --output out/my_stairs
+    python -m examples.demos.stairs --bundle lite3_stairs --output out/my_stairs
 
 The output folder contains summary.json, which --json prints, the recorded walk, plots, and a video
 that shows the scan points.
