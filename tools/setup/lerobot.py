@@ -49,7 +49,7 @@ def ensure_lerobot(venv: Path, version: tuple[int, int], ros: Ros) -> None:
     # the key contains the paths of the plugins, which are used from this checkout
     key = stamp.digest(
         [lock, FOR_CPU, HOOK, *FOLDER.glob("*.py"), *manifests],
-        extra=f"{sys.executable}{version}{wheels}{PLUGINS}",
+        extra=f"{Path(sys.executable).resolve()}{version}{wheels}{PLUGINS}",
     )
     if stamp.matches(venv, key):
         return
