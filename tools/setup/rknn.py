@@ -37,7 +37,8 @@ def ensure_toolkit(venv: Path, version: tuple[int, int]) -> None:
         version, PYTHONS, "RKNN Toolkit2", "make setup-rknn RKNN_PYTHON=python3.12"
     )
     lock = known_lock("rknn", python)
-    key = stamp.digest([lock, FOR_CPU, *FOLDER.glob("*.py")], extra=f"{Path(sys.executable).resolve()}{version}")
+    base_python = Path(sys.executable).resolve()
+    key = stamp.digest([lock, FOR_CPU, *FOLDER.glob("*.py")], extra=f"{base_python}{version}")
     if stamp.matches(venv, key):
         return
     _log.info("setup: making %s with RKNN Toolkit2 (1.5 GB, a minute on first use)", venv)
