@@ -101,9 +101,9 @@ SHORT :=
 test-slow: setup  ## The tests that take more than two seconds
 	@$(call tests,$(IN_WORKSPACE) python,slow and not acceptance and not pages,$(SHORT))
 
-# In CI (SHORT=--short) without pages whose commands go by the clock.
+# In CI (SHORT=--short) without pages whose commands go by the clock. They run as for a user: without CI.
 test-pages: setup  ## Run the commands of the pages, of `make help` and of --help; results in out/commands
-	@rm -rf out/commands; status=0; \
+	@rm -rf out/commands; status=0; unset CI; \
 	$(IN_WORKSPACE) python -m pytest -n 2 -m "pages and not real_time" $(PYTEST_ARGS) test/pages || status=$$?; \
 	$(if $(SHORT),,python -m pytest -n 0 -m "pages and real_time" $(PYTEST_ARGS) test/pages || status=$$?;) \
 	PYTHONPATH="$(CURDIR)/test/lib:$$PYTHONPATH" python -m testkit.pages out/commands && exit $$status
