@@ -48,7 +48,7 @@ LEFT_OUT = {
 }
 """What `make test` leaves out, by marker, and what runs it."""
 OTHER_ENVIRONMENTS = (
-    "PyTorch, RKNN, LeRobot, C++: make test-torch, test-rknn, test-lerobot, test-cpp"
+    "PyTorch, RKNN, LeRobot, Ray, C++: make test-torch, test-rknn, test-lerobot, test-ray, test-cpp"
 )
 _left_out = Counter[str]()
 
