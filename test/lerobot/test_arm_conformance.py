@@ -62,6 +62,7 @@ class ServoDouble(RobotDouble):
         self._servos = servos.bus.servos
         self._bus = HeardBus(servos.bus, self)
         self._port: ServoPort | None = None
+        self._holds = False
 
     @property
     def parameters(self) -> dict[str, object]:
@@ -89,7 +90,9 @@ class ServoDouble(RobotDouble):
         elif asked.code == WRITE:
             address, value, *_ = asked.parameters
             if address == TORQUE:
-                self.hear(TAKEN if value else GIVEN_BACK)
+                if value or self._holds:  # LeRobot also switches it off before it configures servos
+                    self.hear(TAKEN if value else GIVEN_BACK)
+                self._holds = bool(value)
             elif address != LOCK:  # which LeRobot writes after each change of the torque
                 self.hear(OTHER)
         elif asked.code == SYNC_WRITE:

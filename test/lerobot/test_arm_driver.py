@@ -192,7 +192,7 @@ def test_control_is_refused_and_says_why(
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        ("overload:elbow_flex", "reports overload"),
+        ("overload:elbow_flex", "elbow_flex reports an error: overload"),
         ("restart:elbow_flex+0.2", "the servo of elbow_flex has no torque"),
         ("silent:all+0.7", "no recent state from the robot"),
     ],
