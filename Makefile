@@ -101,11 +101,11 @@ SHORT :=
 test-slow: setup  ## The tests that take more than two seconds
 	@$(call tests,$(IN_WORKSPACE) python,slow and not acceptance and not pages,$(SHORT))
 
-# In CI (SHORT=--short) without pages whose commands go by the clock. They run as for a user: without CI's settings.
+# They run as for a user: without CI's settings.
 test-pages: setup  ## Run the commands of the pages, of `make help` and of --help; results in out/commands
 	@rm -rf out/commands; status=0; unset CI MAKEFLAGS; \
 	$(IN_WORKSPACE) python -m pytest -n 2 -m "pages and not real_time" $(PYTEST_ARGS) test/pages || status=$$?; \
-	$(if $(SHORT),,python -m pytest -n 0 -m "pages and real_time" $(PYTEST_ARGS) test/pages || status=$$?;) \
+	python -m pytest -n 0 -m "pages and real_time" $(PYTEST_ARGS) test/pages || status=$$?; \
 	PYTHONPATH="$(CURDIR)/test/lib:$$PYTHONPATH" python -m testkit.pages out/commands && exit $$status
 
 # run: {swap: {make: make --dry-run}}
@@ -151,10 +151,10 @@ test-torch: setup-torch  ## The tests that need PyTorch
 test-rknn: setup-rknn  ## The tests that need RKNN Toolkit2
 	@$(IN_WORKSPACE) OMP_WAIT_POLICY=PASSIVE python -m pytest -n $(CORES) --dist worksteal $(SHORT) test/rknn $(PYTEST_ARGS)
 
-# The libraries of its servos spin while they wait. SHORT leaves out what goes by the clock: half an hour.
+# The libraries of its servos spin while they wait.
 test-lerobot: WORKERS := $(CORES)
 test-lerobot: setup-lerobot  ## The tests that need LeRobot
-	@$(call tests,$(IN_LEROBOT),not acceptance$(if $(SHORT), and not real_time),$(SHORT) -p no:cacheprovider,test/lerobot)
+	@$(call tests,$(IN_LEROBOT),not acceptance,$(SHORT) -p no:cacheprovider,test/lerobot)
 
 test-ray: setup-ray  ## The tests that need Ray: a cluster of two nodes, of which one is killed
 	@$(IN_WORKSPACE) .venv-ray/bin/python -c "import ray" && .venv-ray/bin/python -m pytest -n 0 $(SHORT) src/model_tools/test/prove/evaluation/test_ray_pool.py $(PYTEST_ARGS)
