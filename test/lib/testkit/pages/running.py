@@ -96,7 +96,7 @@ class _Shell:
             "ROS_HOME": str(self._home / ".ros"),
             "POLICY_INFERENCE_MODELS": str(folder / "models"),
         }
-        self._running = dict[int, tuple[subprocess.Popen[bytes], Path]]()
+        self._running = dict[int, tuple[subprocess.Popen[bytes], Path, int]]()
         self._background = list[subprocess.Popen[bytes]]()
 
     def return_to_checkout(self) -> None:
@@ -130,9 +130,9 @@ class _Shell:
         """Stop what still runs, the newest first; return problems by line."""
         problems = dict[int, str]()
         while self._running:
-            line, (process, log) = self._running.popitem()
+            line, (process, log, expected_status) = self._running.popitem()
             _interrupt(process)
-            if process.returncode not in _STOPPED_STATUSES:
+            if process.returncode not in (*_STOPPED_STATUSES, expected_status):
                 problems[line] = f"status {process.returncode} after Ctrl-C\n{_tail(log)}"
         return problems
 
@@ -174,7 +174,7 @@ class _Shell:
     def _run_until_ready(self, command: PageCommand) -> str:
         options = command.options
         process, log = self._start(f"{command.line}", command.to_run())
-        self._running[command.line] = process, log
+        self._running[command.line] = process, log, options.status
         ends_s = time.monotonic() + options.limit_s
         while not re.search(options.ready, log.read_text("utf-8", "replace")):
             if process.poll() is not None:
