@@ -14,7 +14,12 @@ from policy_inference.testing.case import BackendCase, ConformanceFixtures, Open
 from policy_inference.testing.failing import FailingConformance
 from policy_inference.testing.files import FileConformance
 from policy_inference.testing.opening import OpeningConformance
-from policy_inference.testing.process import child_pid, children, has_ended, private_memory_bytes
+from policy_inference.testing.process import (
+    anonymous_memory_bytes,
+    child_pid,
+    children,
+    has_ended,
+)
 from policy_inference.testing.running import RunningConformance
 
 _RUNS = 5000
@@ -36,13 +41,13 @@ class ChildConformance(ConformanceFixtures):
         child = child_pid(backend)
         for _ in range(1000):
             backend.run()
-        before = private_memory_bytes(child)
+        before = anonymous_memory_bytes(child)
 
         for _ in range(_RUNS):
             backend.run()
 
         # One object kept per run would need more; malloc may move a few pages at any time.
-        assert private_memory_bytes(child) - before < _RUNS * 25
+        assert anonymous_memory_bytes(child) - before < _RUNS * 25
 
     def test_process_that_dies_is_an_error_of_the_run_and_can_be_closed(
         self, open_model: Open, case: BackendCase, linear: Path

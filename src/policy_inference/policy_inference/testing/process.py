@@ -22,9 +22,12 @@ def child_pid(backend: BackendBase) -> int:
     return int(backend.details["process"].removeprefix("child "))
 
 
-def private_memory_bytes(process: int) -> int:
-    """Return the size of a process's private memory."""
-    return int(psutil.Process(process).memory_full_info().uss)
+def anonymous_memory_bytes(process: int) -> int:
+    """Return the size of the process's memory that no file backs.
+
+    Its private memory would grow whenever another process that maps the same libraries ends.
+    """
+    return sum(int(each.anonymous) for each in psutil.Process(process).memory_maps())
 
 
 def threads() -> int:
