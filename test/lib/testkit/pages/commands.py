@@ -73,7 +73,7 @@ class RunOptions:
         swap: Parts of the command by what stands for them here.
         ready: Regular expression. The command runs until the end of its section; its output shows
             within the time limit that it works.
-        status: Expected exit status.
+        status: Expected exit status; with `ready`, one more that is right after Ctrl-C.
         limit_s: Time limit, s.
         real_time: Whether the command goes by the clock; its page then needs the machine alone.
         skip: Why nothing runs the command: hardware, a ROS installation, a service manager.
