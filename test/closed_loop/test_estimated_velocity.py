@@ -10,15 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from model_tools.prove import trial
 from model_tools.prove.inspect.plans import make_plan
 from model_tools.prove.trial import WalkOutcome, try_case
-from model_tools.simulation.estimated import SensorErrors, watched_by_figures
+from model_tools.simulation.estimated import EstimatedVelocity, SensorErrors, watched_by_figures
 from model_tools.simulation.robot import SimulatedRobot, WalkCase, mixed, steady
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
+from policy_core.estimation.velocity_estimator import SUPPORTED
 from policy_inference.backends.registry import open_models
+from policy_inference.nodes.velocity_estimator_node import LARGEST_STD_MPS
 from robot_sim.drives import DriveCommand, position_command
-from robot_sim.figures import load_robot
+from robot_sim.figures import LeggedRobot, load_robot
+from robot_sim.legs import make_estimation
 from robot_sim.walk import walk
 from robot_sim.world import Sensors, World
 from testkit.correcting import correcting_bundle
@@ -76,6 +80,53 @@ def test_a_policy_walks_on_the_estimate_as_on_the_truth(tmp_path: Path) -> None:
     assert estimated.estimate is not None
     assert estimated.estimate.rmse_mps < WALKING_MPS
     assert np.max(np.subtract(estimated.error, truth.error)) < 0.02
+
+
+class Interrupted(EstimatedVelocity):
+    """Estimators of one walk that get its samples except for a gap, or that start late.
+
+    Attributes:
+        wrong_s: Longest time for which an estimator vouched for a velocity that was wrong.
+    """
+
+    def __init__(self, robot: LeggedRobot, errors: SensorErrors) -> None:
+        super().__init__(make_estimation(robot), robot.joint_names, robot.joint_names, errors)
+        self._interrupted = [
+            (round(3e9 + 0.29e9 * i), gap_ns, watched_by_figures(robot, errors))
+            for gap_ns in (10**10, 500_000_000, 120_000_000, 80_000_000, 30_000_000)
+            for i in range(6)
+        ]
+        self._wrong_ns = [0] * len(self._interrupted)
+        self._now_ns, self.wrong_s = 0, 0.0
+
+    def watch(self, sensors: Sensors) -> None:
+        super().watch(sensors)
+        step_ns, self._now_ns = sensors.time_ns - self._now_ns, sensors.time_ns
+        for i, (end_ns, gap_ns, late) in enumerate(self._interrupted):
+            if end_ns - gap_ns < sensors.time_ns < end_ns:
+                continue
+            late.watch(sensors)
+            kalman = late.estimator
+            vouches = kalman.support >= SUPPORTED and kalman.variance <= LARGEST_STD_MPS**2
+            error_mps = np.linalg.norm(kalman.lin_vel_body - sensors.lin_vel_body)
+            is_wrong = vouches and error_mps > 0.3
+            self._wrong_ns[i] = self._wrong_ns[i] + step_ns if is_wrong else 0
+            self.wrong_s = max(self.wrong_s, self._wrong_ns[i] * 1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("robot", ["lite3", "go2"])
+def test_a_start_or_a_gap_while_the_robot_walks_never_gives_a_wrong_velocity(
+    robot: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted = Interrupted(load_robot(robot), DATA_SHEET)
+    monkeypatch.setattr(trial, "watched_by_figures", lambda *_: interrupted)
+    bundle = load_bundle(BUNDLES / f"{robot}_walk", kind=JointBundle)
+
+    outcome = walked(bundle, case_of(schedule=steady(0.8, 0.0, 0.2), estimator=True), robot)
+
+    assert outcome.survived
+    assert interrupted.wrong_s < 0.1
 
 
 def test_the_plan_for_the_native_core_has_the_estimator(tmp_path: Path) -> None:

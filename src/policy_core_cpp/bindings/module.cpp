@@ -1295,6 +1295,7 @@ NB_MODULE(policy_core_native, m) {
         for (double stance : e.standing()) found.append(stance);
         return found;
       })
+      .def_prop_ro("support", &VelocityEstimator::support)
       .def_prop_ro("height_m", &VelocityEstimator::height_m);
   nb::class_<NativeEncoder>(m, "NativeEncoder")
       .def(nb::init<nb::bytes, std::size_t>())

@@ -8,7 +8,8 @@ namespace policy_core {
 namespace {
 
 // As in velocity_estimator.py, which documents them.
-constexpr double kGravity = 9.81, kLongestStepS = 0.1, kLostS = 0.3, kAdaptsS = 0.2;
+constexpr double kGravity = 9.81, kLongestStepS = 0.1, kSteadyStepS = 0.025, kAdaptsS = 0.2;
+constexpr double kSupportS = 0.3, kLost = 0.3, kLostS = 0.4;
 constexpr double kStartVariance = 1.0, kPointStd = 0.02, kPointCorrelationS = 0.03;
 constexpr double kDrift = 0.1, kSampled = 1.5, kBiasStd = 0.3, kBiasDrift = 0.05;
 constexpr double kSwingStd = 1.0, kStands = 0.05, kLargestOdds = 50.0;
@@ -92,7 +93,7 @@ void VelocityEstimator::restart() noexcept {
 void VelocityEstimator::begin() noexcept {
   imu_vel_ = bias_ = {};
   variance_ = kStartVariance;
-  shared_ = lost_s_ = 0.0;
+  shared_ = support_ = lost_s_ = 0.0;
   bias_variance_ = kBiasStd * kBiasStd;
 }
 
@@ -104,6 +105,7 @@ void VelocityEstimator::update(const Sample& sample) noexcept {
     shared_ = 0.0;
     step_s = kLongestStepS;
   }
+  if (step_s > kSteadyStepS) support_ = 0.0;
   if (lost_s_ > kLostS) begin();
   for (auto& leg : legs_) leg.update(sample.joint_pos, sample.joint_vel);
   const auto [x, y, z, w] = sample.quat_xyzw;
@@ -126,7 +128,8 @@ void VelocityEstimator::predict(double step_s, const Vector3& up, const Sample& 
 void VelocityEstimator::correct(double step_s, const Vector3& up, const Vector3& turn) noexcept {
   const auto lever = cross(turn, imu_m_);
   const auto seen = judge(up, turn, difference(lever, imu_vel_));
-  lost_s_ = seen.weight > 0.5 ? 0.0 : lost_s_ + step_s;
+  support_ += std::min(1.0, step_s / kSupportS) * (seen.weight - support_);
+  lost_s_ = support_ >= kLost ? 0.0 : lost_s_ + step_s;
   const auto information =
       seen.weight * step_s / (kPointStd * kPointStd * kPointCorrelationS);
   const auto gain = variance_ * information / (1.0 + variance_ * information);

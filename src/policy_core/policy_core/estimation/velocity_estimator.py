@@ -28,6 +28,10 @@ from policy_core.interfaces import F64
 GRAVITY = 9.81
 LONGEST_STEP_S = 0.1
 """Maximum gap between samples; after a longer gap, the velocity is as uncertain as at the start."""
+_STEADY_STEP_S = 0.025
+"""Maximum gap over which the integrated acceleration follows a walking robot; after a longer one,
+the estimate proves again that feet support it.
+"""
 _START_STD = 1.0
 """Standard deviation of the initial velocity, m/s, since the robot may already be walking."""
 _POINT_STD = 0.02
@@ -40,8 +44,14 @@ _DRIFT, _SAMPLED = 0.1, 1.5
 """Noise of the integrated acceleration, m/s per root s; and standard deviation of a sample about
 the mean acceleration over its step, m/s^2, which is large because touchdowns shake the base.
 """
-_LOST_S = 0.3
-"""Time without a stance point after which the estimate restarts; longer than any flight phase."""
+_SUPPORT_S = 0.3
+"""Time constant of the low-pass filter on the number of stance points, in s."""
+SUPPORTED = 0.5
+"""Smallest usable `support`. A walking robot's is 1 to 2; that of an estimate which took a swing
+foot for a stance foot falls below 0.1, because the feet that do stand then seem to swing.
+"""
+_LOST, _LOST_S = 0.3, 0.4
+"""The estimate restarts once `support` has been less than this for so long, in s."""
 _BIAS_STD, _BIAS_DRIFT = 0.3, 0.05
 """Standard deviation of the initial accelerometer bias, m/s^2, and the bias random walk, m/s^2 per
 root s. The bias is an offset plus the gravity that a tilt error lets through.
@@ -64,6 +74,8 @@ class VelocityEstimator:
         lin_vel_body: Velocity of the base [3], m/s, body frame.
         variance: Variance of each velocity component, m^2/s^2.
         standing: Stance probability of each contact point [points of all legs].
+        support: Number of stance points, low-pass filtered; below `SUPPORTED`, the velocity is
+            wrong or unknown, whatever the variance.
         height_m: Height of the base above the stance points; NaN until the first stance.
     """
 
@@ -96,7 +108,7 @@ class VelocityEstimator:
         self._imu_vel: Vector = (0.0, 0.0, 0.0)
         self._bias: Vector = (0.0, 0.0, 0.0)
         self.variance, self._shared, self._bias_variance = _START_STD**2, 0.0, _BIAS_STD**2
-        self._lost_s = 0.0
+        self.support = self._lost_s = 0.0
 
     def update(
         self,
@@ -121,6 +133,8 @@ class VelocityEstimator:
             return
         if step_s > LONGEST_STEP_S:
             self.variance, self._shared, step_s = _START_STD**2, 0.0, LONGEST_STEP_S
+        if step_s > _STEADY_STEP_S:
+            self.support = 0.0
         if self._lost_s > _LOST_S:
             self._begin()
         positions, velocities = joint_pos.tolist(), joint_vel.tolist()
@@ -155,7 +169,8 @@ class VelocityEstimator:
         # Velocity of the IMU due to base rotation.
         i, j, k = cross(turn, self._imu_m)
         weight, height_m, shown = self._judge(up, turn, (i - x, j - y, k - z))
-        self._lost_s = 0.0 if weight > 0.5 else self._lost_s + step_s
+        self.support += min(1.0, step_s / _SUPPORT_S) * (weight - self.support)
+        self._lost_s = 0.0 if self.support >= _LOST else self._lost_s + step_s
         information = weight * step_s / (_POINT_STD**2 * _POINT_CORRELATION_S)
         gain = self.variance * information / (1.0 + self.variance * information)
         bias_gain = gain * self._shared / self.variance

@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 from policy_core.bundle.contract import ChainLink, ContactPoint, Estimation, Leg
-from policy_core.estimation.velocity_estimator import GRAVITY, LONGEST_STEP_S, VelocityEstimator
+from policy_core.estimation.velocity_estimator import (
+    GRAVITY,
+    LONGEST_STEP_S,
+    SUPPORTED,
+    VelocityEstimator,
+)
 from policy_core.interfaces import F64
 
 STEP_S, LEGS, HEIGHT_M = 0.002, 4, 0.3
@@ -103,9 +108,11 @@ def test_it_finds_the_velocity_of_a_robot_that_walks_already(walker: Walker) -> 
 def test_it_finds_the_velocity_again_after_it_lost_it(walker: Walker) -> None:
     walker.go(0.5)
     walker.velocity = np.array([-1.5, 0.5, 0.0])  # by a blow that the accelerometer did not show
+    assert walker.go(0.8).support < SUPPORTED
 
-    estimator = walker.go(0.5)
+    estimator = walker.go(1.0)
 
+    assert estimator.support > SUPPORTED
     np.testing.assert_allclose(walker.error, 0.0, atol=5e-3)
     assert estimator.variance < 0.01
 

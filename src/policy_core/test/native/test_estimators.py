@@ -62,6 +62,7 @@ def seen(estimator: VelocityEstimator) -> F64:
         [
             *estimator.lin_vel_body,
             estimator.variance,
+            estimator.support,
             estimator.height_m,
             *estimator.standing,
         ]

@@ -40,6 +40,8 @@ class VelocityEstimator {
   double variance() const noexcept { return variance_; }
   /// Probability that each foot point is in stance.
   const Numbers& standing() const noexcept { return standing_; }
+  /// Number of stance points, low-pass filtered.
+  double support() const noexcept { return support_; }
   /// Height of the base above the stance points; NaN until the first stance.
   double height_m() const noexcept { return height_m_; }
 
@@ -74,7 +76,7 @@ class VelocityEstimator {
   Vector3 imu_m_;
   std::vector<Leg> legs_;
   Vector3 lin_vel_body_, imu_vel_, bias_;
-  double variance_, shared_, bias_variance_, lost_s_, height_m_;
+  double variance_, shared_, bias_variance_, support_, lost_s_, height_m_;
   Numbers standing_;
 };
 

@@ -31,7 +31,7 @@ from policy_core.bundle.bundle import Bundle, list_policies
 from policy_core.bundle.load import load_bundle, trusted_keys
 from policy_core.bundle.state_fields import require_orientation
 from policy_core.errors import PolicyError, RobotError
-from policy_core.estimation.velocity_estimator import VelocityEstimator
+from policy_core.estimation.velocity_estimator import SUPPORTED, VelocityEstimator
 from policy_core.interfaces import F64
 from policy_core.plan import plan_bytes
 from policy_inference.kinds.opening import NATIVE
@@ -133,6 +133,12 @@ class VelocitySource:
             raise RobotError(
                 f"expected a velocity known to within {LARGEST_STD_MPS:g} m/s, found a standard "
                 f"deviation of {std:.2g} m/s; no foot is on the ground"
+            )
+        support = self.estimator.support
+        if not support >= SUPPORTED:
+            raise RobotError(
+                f"expected feet at rest on the ground (on average {SUPPORTED:g} or more), found "
+                f"{support:.3g}; the estimator starts again until it finds them"
             )
         velocity: F64 = self.estimator.lin_vel_body
         if not (speed := math.hypot(*velocity.tolist())) <= LARGEST_MPS:

@@ -100,10 +100,12 @@ def test_while_no_foot_stands_there_is_no_velocity(bundle: Path, loop: str) -> N
     source = VelocitySource(load_bundle(bundle).contract, loop)
     for number in range(1, 100):
         source.take_imu(imu(), number)
-        source.take_joints(joints(0.0, 2_000_000 * number), number)
+        with suppress(RobotError):  # at first it has not proven itself
+            source.take_joints(joints(0.0, 2_000_000 * number), number)
+    source.take_joints(joints(0.0, 200_000_000), 100)
     message = JointState(name=list(JOINTS), position=[0.0, 0.0], velocity=[30.0, -30.0])
     with refusal(RobotError):
-        for number in range(100, 400):
+        for number in range(101, 400):
             message.header.stamp.nanosec = 2_000_000 * number
             source.take_imu(imu(), number)
             source.take_joints(message, number)
