@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -182,10 +182,28 @@ _FASTEST_M_S, _FASTEST_RAD_S, _LONGEST_GAP_S = 10.0, 20.0, 0.1
 _JUMP_M, _JUMP_RAD = 0.05, 0.1
 FROZEN_AFTER_M = 0.5
 """Default distance after which an unchanged map is no longer trusted."""
+FARTHEST_M = 10.0
+"""Ground this far above or below the robot is an error, such as heights in millimeters."""
+
+
+class _Map(NamedTuple):
+    """A map that was heard, with its frame and its creation time on the clock used for stamps."""
+
+    elevation: ElevationMap
+    frame: str
+    made_ns: int
+    content: tuple[int, tuple[float, float]]
 
 
 class ScanSource:
-    """Converts elevation maps, or points sampled elsewhere, to the values of a height scan."""
+    """Converts elevation maps, or points sampled elsewhere, to the values of a height scan.
+
+    A map replaces the last one only if a scan can be made from it; otherwise the last one serves
+    until it is too old.
+
+    Attributes:
+        refusal: Why the newest map is not used; empty if it is.
+    """
 
     def __init__(self, topic: str, scan: HeightScan, frozen_after_m: float) -> None:
         """Start with no map.
@@ -199,67 +217,119 @@ class ScanSource:
         self.topic, self._scan = topic, scan
         self.scanner = HeightScanner(scan)
         self._frozen_after_m = frozen_after_m
-        self._map: ElevationMap | None = None
-        self._problem = "no elevation map received"
-        self.frame, self.map_stamp_ns = "", 0
+        self._map: _Map | None = None
+        self._next: _Map | None = None
+        self.refusal = "no elevation map received"
         self._content: tuple[int, tuple[float, float]] | None = None
-        self._seen_from: F64 | None = None
+        self._seen_from: F64 = np.zeros(3)
         self._pose: Pose | None = None
         self._jumped_ns: int | None = None
 
+    @property
+    def frame(self) -> str:
+        """Frame in which the next pose is expected; empty without a map."""
+        expected = self._map or self._next
+        return expected.frame if expected else ""
+
+    @property
+    def map_stamp_ns(self) -> int:
+        """Creation time of the map in use; 0 without a map."""
+        return self._map.made_ns if self._map else 0
+
     def take_map(self, message: Any, now_ns: int) -> None:
-        """Store a grid_map_msgs/GridMap that has just arrived; an unusable one makes `see` fail."""
+        """Store a grid_map_msgs/GridMap that has just arrived.
+
+        Raises:
+            RobotError: The map is malformed, or its stamp is too old or ahead of the clock; it is
+                left out.
+        """
         made_ns = stamp_ns(message) or now_ns
         try:
+            require_age("stamp", (now_ns - made_ns) * 1e-9, self._scan.map_timeout_s)
             found = read_elevation(message, self._scan.layer)
         except RobotError as error:
-            self._map, self._problem = None, f"elevation map: {error}"
-            return
+            self.refusal = f"elevation map: {error}"
+            raise RobotError(self.refusal) from None
         self.take(found, message.header.frame_id, made_ns)
 
     def take(self, found: ElevationMap, frame: str, made_ns: int) -> None:
         """Store a map, with its frame and its creation time (ns) on the clock used for stamps."""
-        if made_ns < self.map_stamp_ns:
-            if self.map_stamp_ns - made_ns < self._scan.map_timeout_s * 1e9:
-                return  # overtaken by a newer one in transit
+        newest = self._next or self._map
+        later_s = (made_ns - newest.made_ns) * 1e-9 if newest else 0.0
+        if -self._scan.map_timeout_s < later_s < 0.0:
+            return  # overtaken by a newer one in transit
+        if later_s < 0.0:
             self._jumped_ns = None  # the map's clock was set back
-        self._map, self.frame, self.map_stamp_ns = found, frame, made_ns
+        if abs(later_s) > self._scan.map_timeout_s:
+            self._map = None
         content = zlib.crc32(found.heights.tobytes()), found.centre
-        if content != self._content:
-            self._content, self._seen_from = content, None
-        if self._jumped_ns is not None and self.map_stamp_ns > self._jumped_ns:
-            self._jumped_ns = None
+        self._next = _Map(found, frame, made_ns, content)
 
     def see(self, pose: Pose, now_ns: int) -> F64:
         """Return the values at a pose; the next call overwrites them.
 
         Raises:
             RobotError: There is no map, the map or the pose is too old, the map has not changed for
-                too long, the pose has jumped or is in the wrong frame, or too few points are known.
+                too long, the pose has jumped or is in the wrong frame, too few points are known, or
+                one is too far above or below the robot.
         """
         require_age("pose", (now_ns - pose.stamp_ns) * 1e-9, self._scan.pose_timeout_s)
         self._note_pose(pose)
-        elevation = self._map
-        if elevation is None:
-            raise RobotError(self._problem)
-        age_s = (now_ns - self.map_stamp_ns) * 1e-9
+        newest, self._next = self._next, None
+        if newest is not None:
+            try:
+                values = self._see(newest, pose, now_ns)
+            except RobotError as error:
+                self.refusal = str(error)
+            else:
+                self._use(newest, pose)
+                return values
+        if self._map is None:
+            raise RobotError(self.refusal)
+        try:
+            return self._see(self._map, pose, now_ns)
+        except RobotError as error:
+            if not self.refusal or str(error) == self.refusal:
+                raise
+            raise RobotError(f"{error}; a newer map was refused: {self.refusal}") from None
+
+    def _see(self, found: _Map, pose: Pose, now_ns: int) -> F64:
+        """Return the values of one map at a pose; raise RobotError if they are not to be had."""
+        age_s = (now_ns - found.made_ns) * 1e-9
         require_age("elevation map", age_s, self._scan.map_timeout_s)
-        if pose.frame != self.frame:
+        if pose.frame != found.frame:
             raise RobotError(
                 f"elevation map: expected a map in the pose's frame, {pose.frame!r}, found "
-                f"{self.frame!r}"
+                f"{found.frame!r}"
             )
-        if self._jumped_ns is not None:
+        if self._jumped_ns is not None and found.made_ns <= self._jumped_ns:
             raise RobotError(
                 "the pose has jumped: expected a map that was made after the jump, found none"
             )
-        moved_m = self._moved_m(pose)
+        is_same = found.content == self._content
+        moved_m = math.dist(self._seen_from, pose.position) if is_same else 0.0
         if self._frozen_after_m and moved_m > self._frozen_after_m:
             raise RobotError(
                 f"elevation map: expected a new map after {moved_m:.2f} m of travel, found the "
                 "same map"
             )
-        self.scanner.sample(elevation, pose.position, pose.quat_xyzw)
+        self.scanner.sample(found.elevation, pose.position, pose.quat_xyzw)
+        return self._values()
+
+    def _use(self, found: _Map, pose: Pose) -> None:
+        self._map, self._jumped_ns, self.refusal = found, None, ""
+        if found.content != self._content:
+            self._content, self._seen_from = found.content, pose.position
+
+    def _values(self) -> F64:
+        """Return the values of the scanner's heights."""
+        heights = self.scanner.heights
+        farthest = float(np.abs(heights[np.isfinite(heights)]).max(initial=0.0))
+        if farthest > FARTHEST_M:
+            raise RobotError(
+                f"elevation map: expected ground within {FARTHEST_M:g} m above or below the "
+                f"robot, found {farthest:.3g} m; heights are in meters"
+            )
         self.scanner.see()
         return self.scanner.values
 
@@ -276,11 +346,11 @@ class ScanSource:
         """Return the values of points that another program has sampled.
 
         Raises:
-            RobotError: The points do not match the contract, or too few are known.
+            RobotError: The points do not match the contract, too few are known, or one is too far
+                above or below the robot.
         """
         self.scanner.heights[:] = sampled_heights(message, self.scanner.heights.size)
-        self.scanner.see()
-        return self.scanner.values
+        return self._values()
 
     def _note_pose(self, pose: Pose) -> None:
         before, self._pose = self._pose, pose
@@ -295,11 +365,6 @@ class ScanSource:
             or turned_rad > _JUMP_RAD + _FASTEST_RAD_S * gap_s
         ):
             self._jumped_ns = pose.stamp_ns
-
-    def _moved_m(self, pose: Pose) -> float:
-        if self._seen_from is None:
-            self._seen_from = pose.position
-        return math.dist(self._seen_from, pose.position)
 
 
 def make_scans(contracts: Sequence[AnyContract], frozen_after_m: float) -> list[ScanSource]:

@@ -3,8 +3,10 @@
 """Height scans of elevation maps as they come: layouts, ages, frames, maps that are not true."""
 
 import json
+import re
 from array import array
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -120,10 +122,11 @@ SPOILS: dict[str, Callable[[Any], Any]] = {
 def test_a_map_of_another_form_is_refused(source: ScanSource, spoil: str) -> None:
     message = grid_map(step())
     SPOILS[spoil](message)
-    source.take_map(message, NOW_NS)
     with pytest.raises(RobotError) as raised:
-        source.see(pose(), NOW_NS)
+        source.take_map(message, NOW_NS)
     check_wording(str(raised.value))
+    with pytest.raises(RobotError, match=re.escape(str(raised.value))):
+        source.see(pose(), NOW_NS)
 
 
 def test_a_scan_says_why_there_is_none(source: ScanSource) -> None:
@@ -140,11 +143,13 @@ def test_a_scan_says_why_there_is_none(source: ScanSource) -> None:
     reasons.append(refusal(pose(stamp_ns=NOW_NS - SECOND_NS), NOW_NS - SECOND_NS))
     for age_ns in (200_000_000, -200_000_000, 10_000_000 * SECOND_NS):
         reasons.append(refusal(pose(9.0, NOW_NS - age_ns)))
+    source.take_map(grid_map(step()), NOW_NS)  # the other became too old
     source.see(pose(), NOW_NS)  # none of those counts as a jump
     holes = step()
     holes[:6] = np.nan
-    source.take_map(grid_map(holes), NOW_NS)
-    reasons.append(refusal(pose()))
+    late_ns = NOW_NS + SECOND_NS
+    source.take_map(grid_map(holes, stamp_ns=late_ns), late_ns)
+    reasons.append(refusal(pose(stamp_ns=late_ns), late_ns))
     check_wording(*reasons)
 
 
@@ -162,6 +167,44 @@ def test_a_map_that_was_overtaken_by_a_newer_one_is_left_out(source: ScanSource)
     values = source.see(pose(), NOW_NS).copy()
     source.take_map(grid_map(np.ones((12, 8)), stamp_ns=NOW_NS - 100_000_000), NOW_NS)
     np.testing.assert_array_equal(source.see(pose(), NOW_NS), values)
+
+
+@pytest.mark.parametrize("bad", ["ahead", "late", "NaN", "another frame", "in mm", "no layer"])
+def test_the_last_good_map_serves_instead_of_a_bad_one_until_it_is_too_old(
+    source: ScanSource, bad: str
+) -> None:
+    period_ns, refusals = SECOND_NS // 10, set[str]()
+    source.take_map(grid_map(step()), NOW_NS)
+    values = source.see(pose(), NOW_NS).copy()
+    for now_ns in range(NOW_NS + period_ns, NOW_NS + 5 * period_ns + 1, period_ns):
+        skew_ns = {"ahead": 400_000_000, "late": -600_000_000}.get(bad, 0)
+        heights = {"NaN": np.nan, "in mm": 1e3}.get(bad, 1.0) * step()
+        message = grid_map(heights, stamp_ns=now_ns + skew_ns)
+        if bad == "another frame":
+            message.header.frame_id = "map"
+        if bad == "no layer":
+            message.layers = ["variance"]
+        with suppress(RobotError):
+            source.take_map(message, now_ns)
+        np.testing.assert_array_equal(source.see(pose(stamp_ns=now_ns), now_ns), values)
+        refusals.add(source.refusal)
+    assert "" not in refusals
+    now_ns += period_ns
+    with pytest.raises(RobotError) as raised:
+        source.see(pose(stamp_ns=now_ns), now_ns)
+    check_wording(str(raised.value))
+    source.take_map(grid_map(step(), stamp_ns=now_ns), now_ns)
+    np.testing.assert_array_equal(source.see(pose(stamp_ns=now_ns), now_ns), values)
+    assert not source.refusal
+
+
+@pytest.mark.parametrize("height_m", [11.0, -11.0, 1e30])
+def test_ground_far_from_the_robot_is_refused(source: ScanSource, height_m: float) -> None:
+    source.take_map(grid_map(np.full((12, 8), height_m)), NOW_NS)
+    with pytest.raises(RobotError, match="ground within"):
+        source.see(pose(), NOW_NS)
+    with pytest.raises(RobotError, match="ground within"):
+        source.take_points(cloud([0.0, height_m, 0.0]))
 
 
 def cloud(z: list[float], *, big_endian: bool = False, offset: int = 8) -> Any:
@@ -258,12 +301,20 @@ class Walk:
             heights[:, :32] = np.nan
         if self.has("the map has a few holes"):
             heights[:, :29] = np.nan
+        if self.has("the map's heights are in millimeters"):
+            heights += 30.0
+        is_tenth = self.ticks // MAP_EVERY % 10 == 0
+        if self.has("every tenth map is empty") and is_tenth:
+            heights[:] = np.nan
         message = grid_map(heights, stamp_ns=now_ns)
+        if self.has("every tenth map is stamped 0.4 s ahead") and is_tenth:
+            message.header = header(now_ns + 400_000_000)
         if self.has("the map is in the wrong frame"):
             message.header.frame_id = "map"
         if self.has("the map is shifted by 0.5 m, but the pose is not"):
             message.info.pose.position = xyz(y=0.5)
-        self.source.take_map(message, now_ns)
+        with suppress(RobotError):
+            self.source.take_map(message, now_ns)
 
     def perceive(self, now_ns: int) -> None:
         since = self.ticks - self.began
@@ -301,6 +352,9 @@ FAULTS = (
     "the map is in the wrong frame",
     "the map has a few holes",
     "the map has too many holes",
+    "the map's heights are in millimeters",
+    "every tenth map is empty",
+    "every tenth map is stamped 0.4 s ahead",
     "the pose jumps once, by 0.5 m",
     "the pose jumps repeatedly",
     "another program sends NaN",

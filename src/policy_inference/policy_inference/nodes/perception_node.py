@@ -248,7 +248,10 @@ class PerceptionNode(ServedNode):
 
     def _on_map(self, message: Any) -> None:
         for scan in self._scans:
-            scan.take_map(message, self._now_ns)
+            try:
+                scan.take_map(message, self._now_ns)
+            except RobotError as error:
+                self._warn(scan.topic, error)
 
     def _on_odometry(self, message: Odometry) -> None:
         self._take_pose(partial(read_pose, message), message.header.stamp)
@@ -344,6 +347,8 @@ class PerceptionNode(ServedNode):
         try:
             message.data = array("d", see().tobytes())
             message.invalid = scan.scanner.invalid
+            if scan.refusal and scan.map_stamp_ns:
+                self._warn(scan.topic, RobotError(f"the last map serves: {scan.refusal}"))
         except RobotError as error:
             message.problem = shortened(str(error))
             self._warn(scan.topic, error)
