@@ -6,47 +6,65 @@
 #include <chrono>
 #include <utility>
 
+#include <rclcpp_lifecycle/lifecycle_node.hpp>
+#include <std_msgs/msg/bool.hpp>
+
 namespace policy_controllers {
 namespace {
 
+using Node = rclcpp_lifecycle::LifecycleNode;
+
 constexpr auto kLookEvery = std::chrono::milliseconds(100);
+
+/// Subscribes with one quality of service. The callback holds `press` itself: the executor may
+/// still call it after its owner is gone.
+rclcpp::SubscriptionBase::SharedPtr subscribe(Node& node, const rclcpp::QoS& qos,
+                                              const rclcpp::CallbackGroup::SharedPtr& group,
+                                              const std::function<void()>& press) {
+  rclcpp::SubscriptionOptions options;
+  options.callback_group = group;
+  options.use_default_callbacks = false;  // no QoS warnings: it need not match every publisher
+  const auto hear = [press](const std_msgs::msg::Bool& message) {
+    // False releases nothing: a button that is not pressed repeats False.
+    if (message.data) press();
+  };
+  return node.create_subscription<std_msgs::msg::Bool>("estop", qos, hear, options);
+}
+
+/// Receives presses that were published before it existed; subscribed as long as the topic has a
+/// transient local publisher.
+struct Latched {
+  std::weak_ptr<Node> node;
+  rclcpp::CallbackGroup::SharedPtr group;
+  std::function<void()> press;
+  std::string topic;
+  rclcpp::SubscriptionBase::SharedPtr subscription;
+
+  void look() {
+    const auto alive = node.lock();
+    if (!alive) return;
+    const auto publishers = alive->get_publishers_info_by_topic(topic);
+    const bool is_kept = std::any_of(publishers.begin(), publishers.end(), [](const auto& each) {
+      return each.qos_profile().durability() == rclcpp::DurabilityPolicy::TransientLocal;
+    });
+    if (!is_kept) {
+      subscription.reset();
+    } else if (!subscription) {
+      subscription = subscribe(*alive, rclcpp::QoS(1).reliable().transient_local(), group, press);
+    }
+  }
+};
 
 }  // namespace
 
-EstopTopic::EstopTopic(rclcpp_lifecycle::LifecycleNode::SharedPtr node,
-                       std::function<void()> press)
-    : node_(node),
-      press_(std::move(press)),
-      group_(node->create_callback_group(rclcpp::CallbackGroupType::MutuallyExclusive)),
-      readers_{reader(rclcpp::QoS(10).reliable()), reader(rclcpp::QoS(10).best_effort())},
-      topic_(readers_[0]->get_topic_name()),
-      timer_(node->create_wall_timer(kLookEvery, [this] { look(); }, group_)) {
-  look();
-}
-
-EstopTopic::Reader EstopTopic::reader(const rclcpp::QoS& qos) {
-  rclcpp::SubscriptionOptions options;
-  options.callback_group = group_;
-  options.use_default_callbacks = false;  // no QoS warnings: it need not match every publisher
-  const auto hear = [this](const std_msgs::msg::Bool& message) {
-    // False releases nothing: a button that is not pressed repeats False.
-    if (message.data) press_();
-  };
-  return node_.lock()->create_subscription<std_msgs::msg::Bool>("estop", qos, hear, options);
-}
-
-void EstopTopic::look() {
-  const auto node = node_.lock();
-  if (!node) return;
-  const auto publishers = node->get_publishers_info_by_topic(topic_);
-  const bool is_kept = std::any_of(publishers.begin(), publishers.end(), [](const auto& each) {
-    return each.qos_profile().durability() == rclcpp::DurabilityPolicy::TransientLocal;
-  });
-  if (!is_kept) {
-    latched_.reset();
-  } else if (!latched_) {
-    latched_ = reader(rclcpp::QoS(1).reliable().transient_local());
-  }
+EstopTopic::EstopTopic(const Node::SharedPtr& node, const std::function<void()>& press)
+    : group_(node->create_callback_group(rclcpp::CallbackGroupType::MutuallyExclusive)),
+      subscriptions_{subscribe(*node, rclcpp::QoS(10).reliable(), group_, press),
+                     subscribe(*node, rclcpp::QoS(10).best_effort(), group_, press)} {
+  const auto latched = std::make_shared<Latched>(
+      Latched{node, group_, press, subscriptions_[0]->get_topic_name(), nullptr});
+  latched->look();
+  timer_ = node->create_wall_timer(kLookEvery, [latched] { latched->look(); }, group_);
 }
 
 }  // namespace policy_controllers

@@ -6,6 +6,10 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <map>
+#include <mutex>
+#include <set>
+#include <type_traits>
 
 #include <geometry_msgs/msg/twist.hpp>
 #include <geometry_msgs/msg/twist_stamped.hpp>
@@ -57,6 +61,17 @@ policy_core::Time stamp_of(const std_msgs::msg::Header& header) {
   return stamp_ns ? policy_core::Time(stamp_ns) : policy_core::Time();
 }
 
+/// Whether the e-stop of the controller with this name is pressed. It outlives the controller: only a
+/// reset clears it.
+std::shared_ptr<std::atomic<bool>> estop_memory(const std::string& name) {
+  static std::mutex mutex;
+  static std::map<std::string, std::shared_ptr<std::atomic<bool>>> all;
+  const std::lock_guard lock(mutex);
+  auto& pressed = all[name];
+  if (!pressed) pressed = std::make_shared<std::atomic<bool>>(false);
+  return pressed;
+}
+
 /// Returns the loaned interface with this name; throws PlanError if it is missing.
 template <class Loaned>
 Loaned* find(std::vector<Loaned>& loaned, const std::string& name) {
@@ -70,7 +85,19 @@ Loaned* find(std::vector<Loaned>& loaned, const std::string& name) {
 
 }  // namespace
 
-PolicyController::Hosted::Hosted(const std::string& plan) : policy(plan, read_clock, this) {}
+PolicyController::Hosted::Hosted(const std::string& plan, const std::string& name)
+    : policy(plan, read_clock, this), is_pressed(estop_memory(name)) {}
+
+void PolicyController::Hosted::press_estop(const std::string& why) {
+  *is_pressed = true;
+  policy.press_estop(why);
+}
+
+std::string PolicyController::Hosted::reset() {
+  auto refusal = policy.reset();
+  *is_pressed = policy.estop_pressed();
+  return refusal;
+}
 
 std::int64_t PolicyController::Hosted::read_clock(void* self) {
   const auto simulated_ns = static_cast<Hosted*>(self)->simulated_ns.load();
@@ -79,21 +106,44 @@ std::int64_t PolicyController::Hosted::read_clock(void* self) {
 
 controller_interface::CallbackReturn PolicyController::on_init() {
   try {
-    auto_declare<std::string>("plan", "");
-    auto_declare<Texts>("gain_interfaces", {});
-    auto_declare<Texts>("command_interfaces", {});
-    auto_declare<std::vector<double>>("hardware_gains.stiffness", {});
-    auto_declare<std::vector<double>>("hardware_gains.damping", {});
-    auto_declare<std::string>("imu_name", "");
-    for (const auto& [group, name] : kCounters) auto_declare<std::string>(name, "");
-    auto_declare<bool>("stamped_command", false);
-    auto_declare<bool>("error_on_fault", false);
-    auto_declare<double>("status_rate_hz", 5.0);
+    declare_parameters();
   } catch (const std::exception& error) {
     RCLCPP_ERROR(get_node()->get_logger(), "%s", error.what());
     return CallbackReturn::ERROR;
   }
   return CallbackReturn::SUCCESS;
+}
+
+void PolicyController::declare_parameters() {
+  std::set<std::string> names{"update_rate"};
+  const auto declare = [&](const std::string& name, const auto& value) {
+    auto_declare<std::decay_t<decltype(value)>>(name, value);
+    names.insert(name);
+  };
+  declare("plan", std::string());
+  declare("gain_interfaces", Texts());
+  declare("command_interfaces", Texts());
+  declare("hardware_gains.stiffness", std::vector<double>());
+  declare("hardware_gains.damping", std::vector<double>());
+  declare("imu_name", std::string());
+  for (const auto& [group, name] : kCounters) declare(name, std::string());
+  declare("stamped_command", false);
+  declare("error_on_fault", false);
+  declare("status_rate_hz", 5.0);
+  const auto judge = [names, is_configured = is_configured_](
+                         const std::vector<rclcpp::Parameter>& parameters) {
+    rcl_interfaces::msg::SetParametersResult result;
+    result.successful = true;
+    for (const auto& parameter : parameters) {
+      if (!*is_configured || !names.count(parameter.get_name())) continue;
+      result.successful = false;
+      result.reason = parameter.get_name() +
+                      ": expected an unconfigured controller (it reads its parameters when it is "
+                      "configured), found a configured one; clean it up first";
+    }
+    return result;
+  };
+  parameter_judge_ = get_node()->add_on_set_parameters_callback(judge);
 }
 
 Wiring PolicyController::wiring() const {
@@ -119,6 +169,7 @@ controller_interface::CallbackReturn PolicyController::on_configure(const State&
     RCLCPP_ERROR(get_node()->get_logger(), "%s", error.what());
     return CallbackReturn::FAILURE;
   }
+  *is_configured_ = true;
   return CallbackReturn::SUCCESS;
 }
 
@@ -130,10 +181,9 @@ void PolicyController::configure() {
         "plan: expected the file of a plan, found none; `policy_inference controller-plan BUNDLE "
         "--output FILE` makes one");
   }
-  hosted_ = std::make_shared<Hosted>(plan);
+  hosted_ = std::make_shared<Hosted>(plan, node->get_fully_qualified_name());
   auto& policy = hosted_->policy;
-  // First, so that a failed configuration does not release the e-stop.
-  if (was_pressed_) policy.press_estop("pressed before the controller was configured again");
+  if (*hosted_->is_pressed) policy.press_estop("pressed before the controller was configured again");
   const auto rate_hz = get_update_rate();
   if (rate_hz == 0) {
     throw policy_core::PlanError(
@@ -156,19 +206,18 @@ void PolicyController::configure() {
 
 void PolicyController::listen() {
   const auto node = get_node();
-  serve("stand", [](PolicyUpdate& policy) { return policy.stand(); }, true);
-  serve("run", [](PolicyUpdate& policy) { return policy.run(); }, true);
-  serve("damp", [](PolicyUpdate& policy) { return policy.damp(); }, true);
+  serve("stand", [](Hosted& hosted) { return hosted.policy.stand(); }, true);
+  serve("run", [](Hosted& hosted) { return hosted.policy.run(); }, true);
+  serve("damp", [](Hosted& hosted) { return hosted.policy.damp(); }, true);
   // If a fault deactivates the controller, reset it before it is activated again.
-  serve("reset", [](PolicyUpdate& policy) { return policy.reset(); }, false);
-  const auto press = [](PolicyUpdate& policy, const char* why) {
-    policy.press_estop(std::string("pressed by ") + why);
+  serve("reset", [](Hosted& hosted) { return hosted.reset(); }, false);
+  const auto press = [](Hosted& hosted) {
+    hosted.press_estop("pressed by service");
     return std::string();
   };
-  serve("estop", [press](PolicyUpdate& policy) { return press(policy, "service"); }, false);
-  estop_ = std::make_unique<EstopTopic>(node, [hosted = hosted_, press] {
-    press(hosted->policy, "topic");
-  });
+  serve("estop", press, false);
+  estop_ = std::make_unique<EstopTopic>(
+      node, [hosted = hosted_] { hosted->press_estop("pressed by topic"); });
   if (hosted_->policy.facts().takes_command) listen_to_commands();
   listen_to_perceived();
   if (!hosted_->policy.facts().actions.empty()) listen_to_chunks();
@@ -192,7 +241,7 @@ void PolicyController::serve(const std::string& name, Request request, bool need
                           const std::shared_ptr<Trigger::Request>,
                           std::shared_ptr<Trigger::Response> response) {
     response->message =
-        needs_active && !hosted->is_active ? kNotActive : request(hosted->policy);
+        needs_active && !hosted->is_active ? kNotActive : request(*hosted);
     response->success = response->message.empty();
     if (response->success) response->message = policy_core::Words::mode(hosted->policy.mode());
     hosted->reporter->report();
@@ -319,9 +368,10 @@ void PolicyController::close() {
   subscriptions_.clear();
   estop_.reset();
   timer_.reset();
+  *is_configured_ = false;
   if (hosted_ && hosted_->reporter) hosted_->reporter->log();
-  // Only a reset clears an e-stop, not a new configuration.
-  if (hosted_) was_pressed_ = hosted_->policy.estop_pressed();
+  // A chained controller may have pressed it.
+  if (hosted_ && hosted_->policy.estop_pressed()) *hosted_->is_pressed = true;
   hosted_.reset();
 }
 

@@ -107,6 +107,9 @@ PolicyUpdate::PolicyUpdate(const std::string& plan, policy_core::ReadClock clock
       doubt_text_(words_.new_number()),
       quaternion_text_(words_.number_of(
           "expected an orientation, found none (the quaternion's length is not 1)")),
+      counter_text_(words_.number_of(
+          "expected a finite number in its counter, found NaN or infinity (an interface that the "
+          "hardware never writes is NaN)")),
       velocity_text_(words_.number_of("expected finite numbers, found NaN or infinity")),
       chained_text_(words_.number_of("pressed by a chained controller")),
       damp_text_(words_.number_of("requested by service")),
@@ -213,7 +216,10 @@ bool PolicyUpdate::start() noexcept {
   controller_.start();
   pace_.restart();
   has_values_ = has_command_ = was_kept_ = stands_up_ = false;
-  for (auto& group : groups_) group.is_new = false;
+  for (auto& group : groups_) {
+    group.is_new = false;
+    group.count = std::numeric_limits<double>::quiet_NaN();
+  }
   newest_.reset();
   {
     const std::lock_guard hearing(hearing_);
@@ -271,7 +277,10 @@ void PolicyUpdate::look(const double* values, int64_t now_ns) noexcept {
   for (auto& group : groups_) {
     bool has_changed = false;
     if (group.counter) {
-      has_changed = values[*group.counter] != values_[*group.counter];
+      // The first count seen may be old; an interface that is never written is NaN.
+      const double count = values[*group.counter];
+      has_changed = std::isfinite(group.count) && std::isfinite(count) && count != group.count;
+      if (std::isfinite(count)) group.count = count;
     } else {
       // Compared as bits, so that NaN equals itself.
       for (const auto& field : group.fields) {
@@ -295,7 +304,11 @@ void PolicyUpdate::tick(int64_t now_ns, int64_t ros_now_ns) noexcept {
   was_kept_ = false;
   missed_ += pace_.advance(now_ns);
   for (auto& group : groups_) {
-    if (group.is_new) sample(group, now_ns);
+    if (group.is_new) {
+      sample(group, now_ns);
+    } else if (group.counter && !std::isfinite(values_[*group.counter])) {
+      controller_.input(group.input).reject(counter_text_);
+    }
   }
   sample_velocity(now_ns, ros_now_ns);
   sample_perceived(now_ns, ros_now_ns);

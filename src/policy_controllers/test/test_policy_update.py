@@ -5,6 +5,7 @@
 `make test-cpp` builds the program and runs these tests.
 """
 
+import itertools
 import math
 import os
 import random
@@ -62,6 +63,7 @@ class Pair:
         self.twin = Twin(loaded, plan, rate_hz, counted)
         self.update_ns, self.command = round(1e9 / rate_hz), NOTHING
         self.values = np.zeros(self.fields[-1].place.stop + len(counted))
+        self.counts: Iterator[float] = itertools.repeat(0.0)
         self.noise = np.random.default_rng(1)
         self.set_time(BEGIN_NS)
         self.write("joint_pos", loaded.contract.stand.position)
@@ -109,6 +111,7 @@ class Pair:
         for _ in range(times):
             self.set_time(self.twin.now_ns + self.update_ns)
             self.shake(*silent)
+            self.values[len(self.values) - len(self.counted) :] = next(self.counts)
             self.command = self.compared_update(velocity, late_ns)
         return self.command
 
@@ -276,6 +279,7 @@ class RandomManager:
         self._noise = np.random.default_rng(seed)
         self._position = pair.read("joint_pos").copy()
         self._silent = dict[str, int]()
+        self._count = 0
         self.modes = set[Mode]()
 
     def _happens(self, share: float) -> bool:
@@ -315,7 +319,8 @@ class RandomManager:
             if self._happens(0.3):
                 continue  # sensors are slower than the manager
             if pair.counted:
-                pair.values[-1] += 1.0
+                self._count += 1
+                pair.values[-1] = math.nan if self._happens(0.0005) else self._count
             for field in pair.fields:
                 if field.group == group:
                     self._write(field.name, noise)
@@ -435,12 +440,56 @@ def test_a_counter_says_that_values_are_new_though_they_are_the_same(
 ) -> None:
     pair = pair_of(counted=["0"])
     assert "joint_states" in pair.ask("stand")
-    for count in range(300):
-        pair.values[-1] = count
-        pair.update(silent=["joint_states"])
+    pair.counts = itertools.count()
+    pair.update(300, silent=["joint_states"])
     assert pair.ask("stand") == ""
+    pair.counts = itertools.repeat(0.0)
     pair.update(100)  # values that change while the counter stands
     assert pair.mode is not Mode.STAND
+
+
+@pytest.mark.parametrize("never", [math.nan, math.inf])
+def test_a_counter_that_is_never_written_lets_no_measurement_pass(
+    never: float, pair_of: Callable[..., Pair]
+) -> None:
+    pair = pair_of(counted=["0"])
+    pair.counts = itertools.repeat(never)
+    pair.update(200)
+    assert "counter" in pair.ask("stand")
+    assert "counter" in pair.check_status()["input joint_states"]
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        itertools.count(),
+        itertools.count(0, -1),
+        itertools.cycle(range(256)),
+        itertools.cycle([1, 2]),
+    ],
+    ids=["up", "falling and negative", "wraps around", "of two values"],
+)
+def test_each_change_of_a_counter_is_a_measurement(
+    counts: Iterator[float], pair_of: Callable[..., Pair]
+) -> None:
+    pair = pair_of(counted=["0"])
+    pair.counts = counts
+    pair.run()
+    pair.update(200, silent=["joint_states"])
+    assert pair.mode is Mode.RUN
+
+
+@pytest.mark.parametrize("last", [math.nan, -math.inf, -1.0])
+def test_a_counter_that_stands_or_is_lost_stops_the_policy(
+    last: float, pair_of: Callable[..., Pair]
+) -> None:
+    pair = pair_of(counted=["0"])
+    pair.counts = itertools.count()
+    pair.run()
+    pair.counts = itertools.repeat(last)
+    pair.update(100)
+    assert pair.mode is Mode.DAMP
+    assert pair.check_status()["latched"] == "True"
 
 
 def test_a_fault_is_answered_in_the_update_that_finds_it(pair_of: Callable[..., Pair]) -> None:
@@ -664,6 +713,8 @@ def test_a_plan_that_is_damaged_or_of_another_version_is_refused(tmp_path: Path)
     assert "version 2" in refusal(plan)
     plan.unlink()
     assert refusal(plan) == f"{plan}: expected a plan, found no file that can be read"
+    plan.mkdir()
+    assert "folder" in refusal(plan)
 
 
 def test_a_model_that_is_not_the_plan_s_is_refused(tmp_path: Path) -> None:

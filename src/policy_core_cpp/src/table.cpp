@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 
@@ -87,11 +88,15 @@ std::uint32_t crc32(const std::uint8_t* data, std::size_t size) noexcept {
 
 Table Table::open(const std::string& path) {
   std::vector<char> content;
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) {
+    throw PlanError(path + ": expected the file of a plan, found a folder");
+  }
   try {
     std::ifstream file(path, std::ios::binary);
     content.assign(std::istreambuf_iterator<char>(file), {});
     if (!file) throw std::ios_base::failure("");
-  } catch (const std::ios_base::failure&) {  // a folder cannot be read, either
+  } catch (const std::ios_base::failure&) {
     throw PlanError(path + ": expected a plan, found no file that can be read");
   }
   try {

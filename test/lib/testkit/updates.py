@@ -40,6 +40,10 @@ from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.controller_plan import executing_controller
 from policy_inference.messages.readers import PerceivedReader
 
+COUNTER = (
+    "expected a finite number in its counter, found NaN or infinity (an interface that the "
+    "hardware never writes is NaN)"
+)
 QUATERNION = "expected an orientation, found none (the quaternion's length is not 1)"
 NOT_FINITE = "expected finite numbers, found NaN or infinity"
 NO_VELOCITY = (math.nan, math.nan, math.nan)
@@ -192,11 +196,21 @@ class _Group:
 
     def __init__(self, name: str, fields: Iterable[Field], counter: int | None) -> None:
         self.name, self.fields = name, [field for field in fields if field.group == name]
-        self.counter, self.changed_ns, self.is_new = counter, 0, False
+        self.counter, self.changed_ns = counter, 0
+        self.forget()
+
+    def forget(self) -> None:
+        self.is_new, self.count = False, math.nan
+
+    def is_uncounted(self, now: F64) -> bool:
+        return self.counter is not None and not math.isfinite(now[self.counter])
 
     def has_changed(self, before: F64, now: F64) -> bool:
         if self.counter is not None:
-            return bool(before[self.counter] != now[self.counter])
+            count, self.count = self.count, float(now[self.counter])
+            if self.is_uncounted(now):
+                self.count = count
+            return math.isfinite(count) and self.count != count
         return any(
             before[each.place].tobytes() != now[each.place].tobytes() for each in self.fields
         )
@@ -291,7 +305,7 @@ class Twin:
         self._deadline_ns: int | None = None
         self._values: F64 | None = None
         for group in self._groups:
-            group.is_new = False
+            group.forget()
         self._newest = self._perceived = None
         self._command, self.ticks, self.missed = NOTHING, 0, 0
         self._ticked_ns = self.now_ns
@@ -315,7 +329,8 @@ class Twin:
         self, values: F64, velocity: Sequence[float] | None = None, late_ns: int = 0
     ) -> Command:
         for group in self._groups:
-            if self._values is not None and group.has_changed(self._values, values):
+            before = values if self._values is None else self._values
+            if group.has_changed(before, values):
                 group.is_new, group.changed_ns = True, self.now_ns
         self._values = values.copy()
         if velocity is None:
@@ -341,6 +356,8 @@ class Twin:
             if group.is_new:
                 group.is_new = False
                 self._sample(group, values)
+            elif group.is_uncounted(values):
+                self.controller.inputs[group.name].reject(COUNTER)
         self._sample_velocity()
         self._sample_perceived()
         self._late_ns = late_ns

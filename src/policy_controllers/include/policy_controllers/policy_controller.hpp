@@ -58,7 +58,10 @@ class PolicyController : public controller_interface::ChainableControllerInterfa
  private:
   /// State shared with the callbacks; kept alive as long as one of them runs.
   struct Hosted {
-    explicit Hosted(const std::string& plan);
+    Hosted(const std::string& plan, const std::string& name);
+    void press_estop(const std::string& why);
+    /// Returns why it is refused; otherwise an empty text.
+    std::string reset();
     static std::int64_t read_clock(void* self);
 
     /// Time of the update under simulated time; -1: real time.
@@ -68,9 +71,12 @@ class PolicyController : public controller_interface::ChainableControllerInterfa
     std::atomic<bool> has_changed{false};
     PolicyUpdate policy;
     std::unique_ptr<StatusReporter> reporter;
+    /// Remembers the e-stop for the next controller of this name.
+    std::shared_ptr<std::atomic<bool>> is_pressed;
   };
-  using Request = std::function<std::string(PolicyUpdate&)>;
+  using Request = std::function<std::string(Hosted&)>;
 
+  void declare_parameters();
   Wiring wiring() const;
   void configure();
   void listen();
@@ -84,7 +90,10 @@ class PolicyController : public controller_interface::ChainableControllerInterfa
 
   std::shared_ptr<Hosted> hosted_;
   Interfaces interfaces_;
-  bool returns_errors_ = false, was_pressed_ = false;
+  /// Shared with the callback that refuses parameters, `parameter_judge_`.
+  std::shared_ptr<std::atomic<bool>> is_configured_ = std::make_shared<std::atomic<bool>>(false);
+  std::shared_ptr<void> parameter_judge_;
+  bool returns_errors_ = false;
   /// True if velocities come from a chained controller; the topic is then ignored.
   bool has_chained_velocity_ = false;
   std::vector<double> values_;

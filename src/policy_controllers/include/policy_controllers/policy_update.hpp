@@ -5,6 +5,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <limits>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -192,6 +193,8 @@ class PolicyUpdate {
     /// Fields whose values are checked, if the group has them.
     std::optional<Read> position, velocity, orientation;
     std::optional<std::size_t> counter;
+    /// Last finite value of the counter; NaN: none yet.
+    double count = std::numeric_limits<double>::quiet_NaN();
     std::int64_t changed_ns = 0;
     bool is_new = false;
   };
@@ -281,8 +284,8 @@ class PolicyUpdate {
   Queue<policy_core::Refusal> refusals_;
   Queue<policy_core::Controller::Problems> not_standing_;
   Queue<std::int64_t> durations_;
-  std::int64_t doubt_text_, quaternion_text_, velocity_text_, chained_text_, damp_text_, stop_text_, kept_text_,
-      clock_text_;
+  std::int64_t doubt_text_, quaternion_text_, counter_text_, velocity_text_, chained_text_,
+      damp_text_, stop_text_, kept_text_, clock_text_;
 };
 
 }  // namespace policy_controllers
