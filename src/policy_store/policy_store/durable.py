@@ -10,8 +10,10 @@ import os
 import re
 import secrets
 import shutil
+import stat
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
@@ -74,6 +76,50 @@ def make_folders(folder: Path) -> Path:
         folder.chmod(FOLDER_MODE)
         sync_folder(folder.parent)
     return folder
+
+
+def require_own(folder: Path) -> Path:
+    """Return a folder that this user made and that no other user can change.
+
+    Raises:
+        PolicyError: It is a link, or another user can write to it.
+    """
+    made = folder.lstat()
+    is_own = made.st_uid == os.geteuid() and not made.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    if not (stat.S_ISDIR(made.st_mode) and is_own):
+        kind = "a link" if folder.is_symlink() else f"one of user {made.st_uid}"
+        raise PolicyError(
+            f"{folder}: expected a folder of this user that no one else can write to, found "
+            f"{kind}; move it away"
+        )
+    return folder
+
+
+@contextmanager
+def private_folder(parent: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield a new folder that only this user can enter; remove it unless the block renamed it.
+
+    Args:
+        parent: Folder in which it is made, which may belong to another user.
+
+    Yields:
+        The path at which to read and write, which stays that of this folder even if the owner of
+        `parent` puts another one in its place; and the path to rename.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        inside = Path(f"/proc/self/fd/{handle}")
+        try:
+            yield inside, folder
+        except BaseException:
+            for entry in inside.iterdir():
+                remove(entry)
+            with suppress(OSError):  # another one is in its place
+                folder.rmdir()
+            raise
+    finally:
+        os.close(handle)
 
 
 def copy_synced(stream: IO[bytes], file: Path) -> str:

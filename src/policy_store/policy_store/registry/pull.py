@@ -5,8 +5,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from policy_core.bundle.bundle import Bundle
@@ -19,9 +18,13 @@ from policy_core.errors import PolicyError
 from policy_store.activation import is_older
 from policy_store.durable import (
     FILE_MODE,
+    FOLDER_MODE,
+    errors_renamed,
     locked,
     make_folders,
+    private_folder,
     remove,
+    require_own,
     room_bytes,
     sync_folder,
     writing,
@@ -63,12 +66,17 @@ def pull_to_store(
     absent = absent_backends(found.contract, request.backends, str(request.reference))
     _refuse_downgrade(request, found, model, trusted)
     folder = model / found.contract.version
-    if is_installed(folder, found.content, request.backends):
+    signature_sha256 = found.signature_sha256 if trusted else None
+    if is_installed(folder, found.content, request.backends, signature_sha256):
         bundle = load_bundle(folder, trusted, kind=Bundle)
         return Installed(folder=folder, bundle=bundle, is_new=False, absent=absent)
     wanted, origin = found.wanted(request.backends), f"{request.reference.place}@{found.digest}"
-    with writing(root), _downloaded(found, wanted, model / ".pulling", progress, _COPIES) as folder:
-        return install(folder, root, trusted, backends=request.backends, origin=origin)
+    growing = model / f".pulling.{found.digest[len(ALGORITHM) :][:8]}"
+    with writing(root), locked(require_own(make_folders(growing))):
+        _download(found, wanted, growing, progress, _COPIES)
+        made = install(growing, root, trusted, backends=request.backends, origin=origin)
+        remove(growing)
+    return made
 
 
 def pull_to_folder(
@@ -80,6 +88,7 @@ def pull_to_folder(
 ) -> Sequence[str]:
     """Pull a bundle into a new folder; return the back ends whose models were not requested.
 
+    Nothing stays if the pull is interrupted, since the parent folder may belong to another user.
     Arguments and errors are the same as for `pull_to_store`. The version may be older than the one
     in use.
     """
@@ -90,10 +99,15 @@ def pull_to_folder(
         )
     found = find_bundle(request, access, None, trusted)
     absent = absent_backends(found.contract, request.backends, str(request.reference))
-    wanted, place = found.wanted(request.backends), output.with_name(f".{output.name}")
-    with writing(output.parent), _downloaded(found, wanted, place, progress, copies=1) as folder:
-        load_bundle(folder, trusted, kind=Bundle).verify(request.backends)
-        folder.rename(output)
+    with (
+        writing(output.parent),
+        private_folder(make_folders(output.parent)) as (inside, growing),
+    ):
+        with errors_renamed(lambda text: text.replace(str(inside), str(output))):
+            _download(found, found.wanted(request.backends), inside, progress, copies=1)
+            load_bundle(inside, trusted, kind=Bundle).verify(request.backends)
+        inside.chmod(FOLDER_MODE)
+        growing.rename(output)
         sync_folder(output.parent)
     return absent
 
@@ -126,42 +140,37 @@ def _refuse_downgrade(
     require_valid(allowed.issued, allowed.expires, model, str(file))
 
 
-@contextmanager
-def _downloaded(
-    found: RemoteBundle, wanted: Sequence[Layer], place: Path, progress: Progress, copies: int
-) -> Iterator[Path]:
-    """Yield a folder with the downloaded files; after an error, it stays for the next pull.
+def _download(
+    found: RemoteBundle, wanted: Sequence[Layer], folder: Path, progress: Progress, copies: int
+) -> None:
+    """Download layers into a folder, which may contain some of them from an interrupted pull.
 
     Args:
         found: The bundle.
         wanted: Layers to download.
-        place: Prefix of the folder's path.
+        folder: The folder, which belongs to this user.
         progress: Same as for `pull_to_store`.
         copies: Number of copies of the files that will exist.
     """
-    folder = place.with_name(f"{place.name}.{found.digest[len(ALGORITHM) :][:8]}")
-    with locked(make_folders(folder)):
-        files = {folder / layer.title: layer for layer in wanted}
-        for other in [path for path in folder.rglob("*") if path.is_file() and path not in files]:
-            remove(other)  # left by a pull for other back ends
-        total = sum(layer.size_bytes for layer in wanted)
-        there = sum(file.stat().st_size for file in files if file.exists())
-        room = room_bytes(folder)
-        if total * copies - there > room:
-            raise PolicyError(
-                f"{place.parent}: expected {total * copies / 1e6:.1f} MB of free space, found "
-                f"{room / 1e6:.1f} MB; `policy_store prune` removes old versions"
-            )
-        done = 0
-        for file, layer in files.items():
-            make_folders(file.parent)
-            found.repository.download(layer, file, _shifted(progress, done, total))
-            file.chmod(FILE_MODE)
-            done += layer.size_bytes
-            progress(done, total)
-        sync_folder(folder)
-        yield folder
-        remove(folder)
+    files = {folder / layer.title: layer for layer in wanted}
+    for other in [path for path in folder.rglob("*") if path.is_file() and path not in files]:
+        remove(other)  # left by a pull for other back ends
+    total = sum(layer.size_bytes for layer in wanted)
+    there = sum(file.stat().st_size for file in files if file.exists())
+    room = room_bytes(folder)
+    if total * copies - there > room:
+        raise PolicyError(
+            f"{folder.parent}: expected {total * copies / 1e6:.1f} MB of free space, found "
+            f"{room / 1e6:.1f} MB; `policy_store prune` removes old versions"
+        )
+    done = 0
+    for file, layer in files.items():
+        make_folders(file.parent)
+        found.repository.download(layer, file, _shifted(progress, done, total))
+        file.chmod(FILE_MODE)
+        done += layer.size_bytes
+        progress(done, total)
+    sync_folder(folder)
 
 
 def _shifted(progress: Progress, before: int, total: int) -> Progress:

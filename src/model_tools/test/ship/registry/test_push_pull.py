@@ -13,6 +13,7 @@ from policy_core.bundle.load import load_bundle
 from policy_core.errors import BundleError, PolicyError
 from policy_store.inventory import verify
 from policy_store.registry import client
+from policy_store.registry import pull as pull_module
 from policy_store.registry.manifest import parse_reference
 from testkit.disks import fill_up, small_disk
 from testkit.store import (
@@ -59,6 +60,38 @@ def test_bundle_is_pushed_pulled_verified_and_put_into_use(
     # The address for good.
     assert tool("pull", f"{repository}@{digest}", "--output", tmp_path / "again") == 0
     assert (tmp_path / "again/policy.yaml").read_bytes() == (bundle / "policy.yaml").read_bytes()
+
+
+@pytest.mark.parametrize("to_store", [False, True])
+def test_pull_deletes_nothing_behind_a_link_that_another_user_made(
+    to_store: bool, tmp_path: Path, make_version: MakeVersion, repository: str
+) -> None:
+    bundle, root, others = make_version(), tmp_path / "models", tmp_path / "others"
+    push(bundle, repository)
+    digest = bundle_digest(load_bundle(bundle)).removeprefix("sha256:")[:8]
+    others.mkdir()
+    (others / "file").write_text("precious")
+    (root / NAME).mkdir(parents=True)
+    (root / NAME / f".pulling.{digest}").symlink_to(others)
+    (root / f".x.{digest}").symlink_to(others)
+    options = ("--install", "--root", root) if to_store else ("--output", root / "x")
+    status = tool("pull", f"{repository}:1.0.0", *options)
+    assert status == (4 if to_store else 0)
+    assert [path.name for path in others.iterdir()] == ["file"]
+    assert to_store or (root / "x/policy.yaml").is_file()
+
+
+def test_an_interrupted_pull_to_a_folder_leaves_nothing(
+    tmp_path: Path, make_version: MakeVersion, repository: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(make_version(), repository)
+
+    def fail(*_: object, **__: object) -> None:
+        raise PolicyError("interrupted")
+
+    monkeypatch.setattr(pull_module, "load_bundle", fail)
+    assert tool("pull", f"{repository}:1.0.0", "--output", tmp_path / "new/x") == 4
+    assert list((tmp_path / "new").iterdir()) == []
 
 
 def test_robot_pulls_the_models_of_its_back_end_only(
