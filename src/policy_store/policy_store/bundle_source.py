@@ -64,11 +64,13 @@ def _unpacked(path: Path, private: Path, room: int) -> Path:
 
     `tarfile.data_filter` is not used, because Python 3.11 in Debian 12 lacks it.
     """
-    size = 0
+    size, members, names = 0, 0, set[PurePosixPath]()
     try:
         with tarfile.open(path, tarinfo=_BoundedHeader) as archive:
-            for count, member in enumerate(archive):
-                if count >= MOST_FILES:
+            for members, member in enumerate(archive, 1):
+                name = PurePosixPath(member.name)
+                names.update((name, *name.parents))  # a file's folders need no member of their own
+                if max(members, len(names)) > MOST_FILES:
                     raise PolicyError(
                         f"{path}: expected at most {MOST_FILES} files and folders, found more"
                     )

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -78,8 +79,9 @@ def install(
     The contract, its signature and the files that the contract names are copied, and every hash is
     verified on the copy. A policy is refused if a report (`model_tools sensitivity --record`) says
     that it does not survive the stated error of its base velocity estimator. A version that is
-    already installed is not changed, unless it is damaged and has the same contract; in that case,
-    it is replaced, and the damaged files stay until `prune`.
+    already installed is not changed, unless it is damaged or has a different signature (a key was
+    rotated), and has the same contract; in that case, it is replaced, and the old files stay until
+    `prune`.
 
     Args:
         path: The folder, or the archive.
@@ -94,8 +96,10 @@ def install(
     with opened(path, room) as source:
         file, content = source.read_contract()
         signature = source.read(signature_path(file).name)
+        signature_sha256 = None
         if trusted is not None:  # before anything is parsed
             trusted.find_signer(file, content, signature)
+            signature_sha256 = hashlib.sha256(signature or b"").hexdigest()
         contract = parse_hosted(content, file, lambda name: _member_contract(source, name))
         require_expected(contract, expected, path)
         absent = absent_backends(contract, backends, path)
@@ -103,7 +107,7 @@ def install(
         model, damaged = root / contract.name, None
         folder = model / contract.version
         with writing(root), locked(make_folders(model)):
-            is_new = not is_installed(folder, content, backends)
+            is_new = not is_installed(folder, content, backends, signature_sha256)
             if is_new:
                 with _growing(model, path) as growing:
                     copy_synced(BytesIO(content), growing / file.name)

@@ -17,7 +17,7 @@ from policy_core.bundle.bundle import Bundle
 from policy_core.bundle.contract import NAME
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.set_contract import HostedContract
-from policy_core.bundle.signature import TrustedKeys
+from policy_core.bundle.signature import TrustedKeys, signature_path
 from policy_core.bundle.store import (
     ALGORITHM,
     CURRENT,
@@ -25,6 +25,7 @@ from policy_core.bundle.store import (
     read_record,
     require_recorded,
 )
+from policy_core.bundle.verified import sha256_file
 from policy_core.errors import BundleError, PolicyError
 from policy_store.durable import is_hidden, is_locked
 
@@ -81,7 +82,12 @@ def check_version(folder: Path, trusted: TrustedKeys | None) -> Bundle:
     return bundle
 
 
-def is_installed(folder: Path, content: bytes, backends: Collection[str] | None) -> bool:
+def is_installed(
+    folder: Path,
+    content: bytes,
+    backends: Collection[str] | None,
+    signature_sha256: str | None = None,
+) -> bool:
     """Return True if a version is installed and intact; False if it is missing or damaged.
 
     A version without a readable record counts as damaged, and no node runs it.
@@ -90,6 +96,8 @@ def is_installed(folder: Path, content: bytes, backends: Collection[str] | None)
         folder: The version's folder.
         content: Content of the version's contract.
         backends: Back ends whose models are required; None for all.
+        signature_sha256: Hash of the signature that a trusted key made; an installed version with a
+            different signature, or with none, counts as damaged. None if no key is trusted.
 
     Raises:
         PolicyError: The version was installed with a different contract, or for other back ends.
@@ -110,7 +118,12 @@ def is_installed(folder: Path, content: bytes, backends: Collection[str] | None)
     except PolicyError:
         return False
     bundle.verify(backends)
-    return True
+    return signature_sha256 in (None, _hash_of(signature_path(bundle.file)))
+
+
+def _hash_of(file: Path) -> str:
+    """Return the SHA-256 of a file; "" if there is no such file."""
+    return sha256_file(file) if file.exists() else ""
 
 
 def leftovers(model: Path) -> list[Path]:

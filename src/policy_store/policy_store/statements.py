@@ -9,13 +9,14 @@ YAML keys differ.
 **Order** is by `serial`: a robot keeps the newest statement for each tag, and refuses a lower
 serial, or different content with the same serial. **Time** is the robot's clock, but never earlier
 than the `issued` time of any accepted statement: a clock that is behind (no battery, no network
-yet) does not make an expired statement valid again, nor a new statement invalid.
+yet) does not make an expired statement valid again, nor a new statement invalid. A statement issued
+far ahead of the clock is refused, because it would make all others expired.
 """
 
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TypeVar
 
@@ -35,6 +36,10 @@ from policy_store.durable import make_folders, write_text, writing
 
 STATEMENT_FILE, STATEMENT_SIGNATURE = "statement.yaml", "statement.yaml.sig"
 """Titles of a statement's layers in a registry."""
+_EARLIEST = datetime(2026, 12, 1, tzinfo=timezone.utc)
+"""A clock that shows an earlier time was never set."""
+_MOST_AHEAD = timedelta(days=366)
+"""Longest time for which a robot may be switched off with a clock that stands still meanwhile."""
 _log = logging.getLogger("policy_store")
 S = TypeVar("S", ChannelStatement, RevocationStatement, DowngradeStatement)
 
@@ -52,6 +57,13 @@ def signed_statement(
         raise PolicyError(
             f"{place}: expected a {cls.__name__.removesuffix('Statement').lower()} statement, "
             f"found one of kind {statement.kind}"
+        )
+    if _is_ahead(statement.issued):
+        raise PolicyError(
+            f"{place}: expected a statement issued at most {_MOST_AHEAD.days} days ahead of this "
+            f"computer's clock ({_now().isoformat(timespec='seconds')}), found `issued` "
+            f"{statement.issued}; if this clock is wrong, set it; otherwise its author must sign a "
+            "corrected one"
         )
     return statement
 
@@ -96,7 +108,7 @@ def require_valid(issued: str, expires: str, model: Path | None, place: str) -> 
 
     `model` is the bundle's folder with previously accepted statements, or None.
     """
-    clock = datetime.now(timezone.utc)
+    clock = _now()
     if clock < _utc(issued):
         _log.warning(
             "%s: this computer's clock (%s) is behind the time when the statement was issued (%s)",
@@ -105,13 +117,22 @@ def require_valid(issued: str, expires: str, model: Path | None, place: str) -> 
             issued,
         )
     accepted = [] if model is None else kept_statements(model)
-    now = max([clock, *(_utc(statement.issued) for statement in accepted)])
+    known = [statement.issued for statement in accepted if not _is_ahead(statement.issued)]
+    now = max([clock, *map(_utc, known)])
     if now >= _utc(expires):
         raise PolicyError(
             f"{place}: expected a statement that has not expired, found one that expired at "
             f"{expires} (now: {now.isoformat(timespec='seconds')}); if this clock is wrong, set "
             "it; the version in use stays in use, and you can pull a version by its digest"
         )
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def _is_ahead(issued: str) -> bool:
+    return _utc(issued) > max(_now(), _EARLIEST) + _MOST_AHEAD
 
 
 def _utc(text: str) -> datetime:

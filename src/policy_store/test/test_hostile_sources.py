@@ -91,7 +91,14 @@ def test_a_file_that_becomes_a_link_meanwhile_is_not_read(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "names", [["d/" * (DEEPEST + 3)], map(str, range(MOST_FILES + 1))], ids=["deep", "many"]
+    "names",
+    [
+        ["d/" * (DEEPEST + 3)],
+        map(str, range(MOST_FILES + 1)),
+        ["same"] * (MOST_FILES + 1),
+        (f"{i}/" + "d/" * 8 + "file" for i in range(MOST_FILES // 8)),
+    ],
+    ids=["deep", "many", "many of one name", "many folders"],
 )
 def test_an_archive_that_is_too_deep_or_too_large_is_refused(
     tmp_path: Path, names: Iterable[str]

@@ -9,9 +9,14 @@ from pathlib import PurePosixPath, PureWindowsPath
 import numpy as np
 
 from policy_core.bundle.body import SENSITIVITY, AnyContract, Body
+from policy_core.bundle.bundle import HOSTED_FILES
 from policy_core.bundle.contract import File, Normalisation
 from policy_core.bundle.schema import Found, Reader
+from policy_core.bundle.store import RECORD_FILE
 from policy_core.interfaces import F64
+
+_RESERVED, _SIGNATURE = (*HOSTED_FILES, RECORD_FILE), ".sig"
+"""Names of files that the store writes into a version's folder, and ending of a signature."""
 
 
 class BodyValidator:
@@ -102,6 +107,13 @@ class BodyValidator:
                     "a path inside the bundle folder, with / as separator",
                     file.file,
                 )
+                self.expect(
+                    not _is_reserved(file.file),
+                    f"{key}.file",
+                    f"another name than {', '.join(_RESERVED)} and *{_SIGNATURE}, which the store "
+                    "uses",
+                    file.file,
+                )
 
     def reports(self, reports: Iterable[str], artifacts: Collection[str]) -> None:
         """Check that each report belongs to an artifact."""
@@ -141,6 +153,11 @@ class BodyValidator:
 def listed(names: Iterable[str]) -> Found:
     """Return names as a list for a message; "nothing" if there are none."""
     return Found(", ".join(names) or "nothing")
+
+
+def _is_reserved(path: str) -> bool:
+    name = PurePosixPath(path).name
+    return name in _RESERVED or name.endswith(_SIGNATURE)
 
 
 def _leads_inside(path: str) -> bool:

@@ -277,9 +277,12 @@ OUTSIDE = (
 )
 
 
-@pytest.mark.parametrize("path", OUTSIDE)
+RESERVED = ("policy.yaml", "models/set.yaml", "model_version.json", "policy.yaml.sig", "x.sig")
+
+
+@pytest.mark.parametrize("path", OUTSIDE + RESERVED)
 @pytest.mark.parametrize("key", FILES)
-def test_path_that_leaves_the_bundle_is_refused(
+def test_path_that_leaves_the_bundle_or_belongs_to_the_store_is_refused(
     parse_edited: ParseEdited, key: str, path: str
 ) -> None:
     edits = {f"{key}.sha256": HASH, f"{key}.file": path}

@@ -66,7 +66,10 @@ def has_ended(process: int) -> None:
 
 
 def open_descriptors() -> Counter[str]:
-    """Return the open descriptors of this process with their counts, after garbage collection."""
+    """Return the open descriptors of this process with their counts, after garbage collection.
+
+    Compare with `not after - before`: others of the process may close theirs meanwhile.
+    """
     gc.collect()
     kinds = Counter[str]()
     for link in Path("/proc/self/fd").iterdir():

@@ -227,7 +227,7 @@ def test_twenty_loads_leave_nothing_behind(
     now_open, now_threads, now_resident = load_each(10)
     passing = ("/proc", "/dev/shm/fastrtps")
     assert not [kind for kind in now_open - descriptors if not kind.startswith(passing)]
-    assert now_threads == threads
+    assert now_threads <= threads
     assert Counted.open_now == (1 if backend == "counted" else 0)
     assert len(children() - others) == (1 if backend == "apart" else 0)
     assert now_resident - resident < LEAKED_BYTES

@@ -96,6 +96,12 @@ class RemoteBundle:
     content: bytes
     layers: Mapping[str, Layer]
 
+    @property
+    def signature_sha256(self) -> str | None:
+        """Hash of the signature; None if there is none."""
+        layer = self.layers.get(signature_path(Path(hosted_file(self.contract))).name)
+        return None if layer is None else layer.digest.removeprefix(ALGORITHM)
+
     def wanted(self, backends: Collection[str] | None) -> list[Layer]:
         """Return the layers to download: contract, signature, and the files in the contract.
 

@@ -12,7 +12,8 @@ import pytest
 
 from model_tools.ship.push import bundle_digest
 from policy_core.bundle.load import load_bundle
-from policy_core.bundle.statements import parse_statement
+from policy_core.bundle.signature import signature_path
+from policy_core.bundle.statements import RevocationStatement, parse_statement
 from policy_core.bundle.store import TRIALS_FILE
 from policy_core.errors import BundleError, PolicyError
 from policy_store import statements
@@ -20,7 +21,16 @@ from policy_store.inventory import verify
 from policy_store.registry.access import RegistryError
 from policy_store.trial_record import TrialEvent, append_event
 from testkit.edits import reword
-from testkit.store import NAME, MakeVersion, in_use, make_keys, tool, tool_refused, versions
+from testkit.store import (
+    NAME,
+    MakeVersion,
+    in_use,
+    make_keys,
+    sign,
+    tool,
+    tool_refused,
+    versions,
+)
 from testkit.wording import check_wording, refusal
 
 from .conftest import RegistrySite, Signer, push
@@ -230,6 +240,51 @@ def test_clock_that_is_behind_neither_locks_out_nor_revives(
     site.pull(f"{site.repository}:1.0.0", site.signer.trusted)
     with refusal(PolicyError):
         site.pull(site.repository, site.signer.trusted, channel="stable")
+
+
+@pytest.mark.parametrize("days", [0, -20_000], ids=["clock right", "clock never set"])
+def test_a_statement_of_the_far_future_is_refused_and_locks_no_channel(
+    days: int, robot_clock: type[Clock], signer: Signer, tmp_path: Path
+) -> None:
+    file, model = tmp_path / "statement.yaml", tmp_path / NAME
+    file.write_text(revocations().replace(when(minutes=-5), "2099-01-01T00:00:00Z"))
+    sign(file, signer.private)
+    content, signature = file.read_bytes(), signature_path(file).read_bytes()
+    robot_clock.ahead = timedelta(days=days)
+    with refusal(PolicyError):
+        statements.signed_statement(
+            content, signature, "revoked", RevocationStatement, signer.trusted
+        )
+    # One that an earlier version of this program kept counts no more.
+    kept = parse_statement(content, file)
+    assert isinstance(kept, RevocationStatement)
+    statements.keep(model, kept, content)
+    statements.require_valid(when(minutes=-5), when(days=30), model, "channel-stable")
+
+
+def test_a_signature_by_a_new_key_replaces_that_of_an_installed_version(
+    site: RegistrySite, tmp_path: Path
+) -> None:
+    (tmp_path / "new").mkdir()
+    bundle, root, rotated = (
+        site.offer(),
+        site.folder / "models",
+        Signer(*make_keys(tmp_path / "new")),
+    )
+    assert site.pull(f"{site.repository}:1.0.0", site.signer.trusted).is_new
+    rotated.sign(bundle)
+    new_key = ("--public-key", rotated.public)
+    assert tool("install", bundle, "--root", root, *new_key) == 0
+    signed = root / NAME / "1.0.0/policy.yaml.sig"
+    assert signed.read_bytes() == signature_path(bundle / "policy.yaml").read_bytes()
+    assert tool("verify", NAME, "--root", root, *new_key) == 0
+    assert tool("activate", NAME, "1.0.0", "--root", root, *new_key) == 0
+    # From a registry as well; without keys, nothing is replaced.
+    assert site.pull(f"{site.repository}:1.0.0", site.signer.trusted).is_new
+    before = signed.read_bytes()
+    assert before != signature_path(bundle / "policy.yaml").read_bytes()
+    assert tool("install", bundle, "--root", root) == 0
+    assert signed.read_bytes() == before
 
 
 def test_revoked_version_is_refused_everywhere_and_passed_over(site: RegistrySite) -> None:
