@@ -29,7 +29,7 @@ setup(
         "numpy",
         "policy_core",
         "PyYAML",
-        "urllib3>=2.1",
+        "urllib3>=2.3",
     ],
     # With `test`, `colcon test` runs pytest; without it, unittest, which finds no tests.
     # `completion`: needed for shell completion. rich, which shows the tables of other packages'

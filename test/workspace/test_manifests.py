@@ -40,7 +40,7 @@ WITHOUT_ROSDEP_KEY = {
     "backports": "backports.zstd",
     "imageio_ffmpeg": "imageio-ffmpeg",
     "ruamel": "ruamel.yaml",
-    "urllib3": "urllib3",  # of 2.1 or newer; Ubuntu 24.04 has 2.0
+    "urllib3": "urllib3",  # of 2.3 or newer; Ubuntu 24.04 has 2.0
 }
 _STANDARD = {*sys.stdlib_module_names, "compression"}
 """Modules of Python, of later versions too."""

@@ -73,7 +73,8 @@ class HttpAnswer:
         """
         read, begun = 0, time.monotonic()
         with _network_errors(self.url):
-            while block := within(self._timeout_s, lambda: self._response.read1(_BLOCK)):
+            read_block = partial(self._response.read1, _BLOCK)
+            while block := within(self._timeout_s, read_block, self._response.shutdown):
                 read += len(block)
                 if read > limit_bytes:
                     raise RegistryError(
@@ -131,11 +132,12 @@ def exchange(
         yield HttpAnswer(url, response, timeout_s)
 
 
-def within(seconds: float, act: Callable[[], T]) -> T:
+def within(seconds: float, act: Callable[[], T], stop: Callable[[], None] | None = None) -> T:
     """Return the result of `act`, or raise TimeoutError after this time.
 
-    urllib3 limits only individual waits: a head, trailers or a TLS handshake that arrives byte by
-    byte would never time out. After a time-out, the thread that runs `act` is abandoned.
+    urllib3 limits only individual waits: a head, the size of a chunk, trailers or a TLS handshake
+    that arrives byte by byte would never time out. After a time-out, the thread that runs `act` is
+    abandoned. If it holds a lock that the caller needs, `stop` makes it end.
     """
     done = Future[T]()
 
@@ -149,6 +151,9 @@ def within(seconds: float, act: Callable[[], T]) -> T:
     try:
         return done.result(seconds)
     except FutureTimeoutError as error:  # differs from the built-in TimeoutError in Python 3.10
+        if stop is not None:
+            with suppress(OSError, ValueError):  # it has ended meanwhile
+                stop()
         raise TimeoutError("it did not end in time") from error
 
 
@@ -285,6 +290,13 @@ class RegistryConnection:
         query = urlencode({key: found[key] for key in ("service", "scope") if key in found})
         realm = found.get("realm", "")
         headers = {} if login is None else {"Authorization": _basic(*login)}
+        # Registries name the host of their token service, such as auth.docker.io. On another port
+        # of a host, another user's program may listen.
+        if headers and _origin(realm) != _origin(self.base) and not _is_https(realm):
+            raise RegistryError(
+                f"{self._host}: expected a token service on the registry's own port or on port 443 "
+                f"(it receives the password), found {realm[:200]!r}"
+            )
         with self._exchange("GET", f"{realm}?{query}", headers, None) as answer:
             if answer.status != 200:
                 raise _unexpected(answer, "GET", (200,))
@@ -316,6 +328,11 @@ def _basic(user: str, password: str) -> str:
 def _origin(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.hostname}:{parts.port or _PORTS.get(parts.scheme)}"
+
+
+def _is_https(url: str) -> bool:
+    """Return True for an https URL on the usual port."""
+    return _origin(url).startswith("https:") and _origin(url).endswith(f":{_PORTS['https']}")
 
 
 def _unexpected(answer: HttpAnswer, method: str, expected: tuple[int, ...]) -> RegistryError:

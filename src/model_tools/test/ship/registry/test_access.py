@@ -77,27 +77,47 @@ def test_configuration_that_is_none_is_an_error(text: str, tmp_path: Path) -> No
         credentials("h")
 
 
+TOKEN_PATH = "/token?service=fleet&scope=repository%3Ax%3Apull"
+
+
+def ask_for_token(registry: HostileRegistry, realm: str) -> None:
+    """Let a registry answer only requests with a token from this realm, which it serves itself."""
+    challenge = f'Bearer realm="{realm}",service="fleet",scope="repository:x:pull"'
+
+    def answer(asked: Asked) -> None:
+        if asked.headers["Authorization"] != "Bearer abc":
+            return asked.reply(401, b"", {"WWW-Authenticate": challenge})
+        name = asked.path.rpartition("/")[2]
+        contents = registry.contents
+        return asked.reply(200 if name in contents else 404, contents.get(name, b""))
+
+    registry.answers["/v2/"] = answer
+    registry.answers["/token"] = lambda asked: asked.reply(200, b'{"token": "abc"}')
+
+
 def test_token_is_fetched_where_the_registry_says_and_sent(
     tmp_path: Path, evil: HostileRegistry, make_version: MakeVersion, pull: Pull
 ) -> None:
     evil.offer(make_version())
+    host = evil.place.partition("/")[0]
+    ask_for_token(evil, f"http://{host}/token")
+    log_in(tmp_path, host)
+    assert pull(f"{evil.place}:1.0.0").is_new
+    asked = [headers for path, headers in evil.seen if path == TOKEN_PATH]
+    assert [headers["Authorization"] for headers in asked] == [BASIC]
+
+
+def test_a_token_service_on_another_port_gets_no_password(
+    tmp_path: Path, evil: HostileRegistry, make_version: MakeVersion, pull: Pull
+) -> None:
+    evil.offer(make_version())
     with hostile_registry() as realm:
-        host = realm.place.partition("/")[0]
         realm.answers["/token"] = lambda asked: asked.reply(200, b'{"token": "abc"}')
-        challenge = f'Bearer realm="http://{host}/token",service="fleet",scope="repository:x:pull"'
-
-        def asks(asked: Asked) -> None:
-            if asked.headers["Authorization"] != "Bearer abc":
-                return asked.reply(401, b"", {"WWW-Authenticate": challenge})
-            name = asked.path.rpartition("/")[2]
-            return asked.reply(200 if name in evil.contents else 404, evil.contents.get(name, b""))
-
-        evil.answers["/v2/"] = asks
+        ask_for_token(evil, f"http://{realm.place.partition('/')[0]}/token")
         log_in(tmp_path, evil.place.partition("/")[0])
-        assert pull(f"{evil.place}:1.0.0").is_new
-        path, headers = realm.seen[0]
-        assert path == "/token?service=fleet&scope=repository%3Ax%3Apull"
-        assert headers["Authorization"] == BASIC
+        with refusal(RegistryError):
+            pull(f"{evil.place}:1.0.0")
+        assert realm.seen == []
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,7 @@ ANSWERS: dict[str, Answer] = {
 UNCLEAR: dict[str, Answer] = {
     "body drop by drop": drip(b"\r\n"),
     "header drop by drop": drip(b"X-Slow: "),
+    "size of a chunk drop by drop": drip(b"Transfer-Encoding: chunked\r\n\r\n1;"),
     "silence": never_answers,
     "redirect to control characters": redirect("/\xe9 \x01"),
     "redirect to a long host": redirect(f"https://{'x' * 70}"),
