@@ -170,6 +170,7 @@ void OnnxRunner::Session::add(std::size_t index, Place type, Place name,
   if (element != kFloat && element != kDouble) {
     throw std::runtime_error(what + ": expected a tensor of float32 or float64");
   }
+  if (!shape.empty() && shape[0] < 0) shape[0] = 1;  // a dynamic batch, for one robot
   std::size_t size = 1;
   for (auto axis : shape) {
     if (axis <= 0) throw std::runtime_error(what + ": expected a tensor of a fixed shape");

@@ -41,6 +41,7 @@ from policy_core.bundle.schema import load_yaml, read_bytes
 from policy_core.errors import BundleError
 from policy_inference.comparison.rows import Rows, evenly
 from policy_inference.kinds.joint import JointKind
+from policy_inference.kinds.parity import check_opening
 
 REFERENCE, FEWEST_GOLDEN = "onnx", 16
 Measure = Callable[[JointBundle], MeasuredRuns]
@@ -180,6 +181,7 @@ def complete(folder: Path, completion: Completion) -> None:
                 save_rows([run.rows for run in measured.runs], bundle.contract, rows_file)
     whole = load_bundle(folder, kind=JointBundle)
     replayed_rows(whole, JointKind().golden_rows(whole))
+    check_opening(whole, REFERENCE)
     _forget_questions(folder / CONTRACT_FILE)
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from policy_core.bundle.bundle import Bundle
 from policy_core.bundle.contract import Artifact
 from policy_core.control.controller import Controller
-from policy_core.errors import RefusedError
+from policy_core.errors import BackendError, PolicyError, RefusedError
 from policy_core.guard.limits import Limits, StricterLimits
 from policy_core.interfaces import Backend, Tensor
 from policy_core.latency import LatencyWindow
@@ -56,7 +56,7 @@ def native_controller(
             return None
         try:
             return NativeController(*arguments, models=models, sha256=bytes.fromhex(sha256))
-        except (ImportError, ValueError) as error:
+        except (ImportError, ValueError, RuntimeError) as error:  # RuntimeError: the core's own
             _log.warning("ticks in Python: %s", error)
             return None
 
@@ -332,6 +332,31 @@ class OpenedMember:
     close: Callable[[], None]
     recorded: Backend | None = None
     chunks: Callable[[Any], OpenedChunks] | None = None
+
+
+def open_bundle(
+    kind: PolicyKind[B],
+    request: OpenRequest,
+    options: Options,
+    bundle: B,
+    limits: Limits,
+    clock: Callable[[], int],
+) -> OpenedPolicy[B]:
+    """Open a bundle with `PolicyKind.open`.
+
+    Raises:
+        PolicyError: The bundle cannot be opened, for whatever reason.
+    """
+    try:
+        return kind.open(request, options, bundle, limits, clock)
+    except PolicyError:
+        raise
+    except Exception as error:  # of a runtime or of the suite: a user needs one line, no traceback
+        _log.debug("while opening %s", bundle.path, exc_info=True)
+        raise BackendError(
+            f"{bundle.path}: expected a policy that opens, found {type(error).__name__}: {error}; "
+            "report it with the bundle's policy.yaml (the debug log has the traceback)"
+        ) from error
 
 
 class MemberKind(PolicyKind[B], Protocol[B]):

@@ -4,16 +4,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from policy_core.bundle.bundle import Bundle
+from policy_core.bundle.set_bundle import SetBundle
 from policy_core.errors import BackendError
-from policy_core.guard.limits import Limits
+from policy_core.guard.limits import Limits, StricterLimits, limits_in_force
 from policy_core.interfaces import Backend
 from policy_inference.backends.registry import OpenedModels, artifacts_for
 from policy_inference.comparison.open_loop import Difference
 from policy_inference.comparison.rows import Rows
-from policy_inference.kinds.opening import B, MemberKind, OpenedPolicy, OpenRequest
+from policy_inference.kinds.opening import (
+    NATIVE,
+    B,
+    MemberKind,
+    OpenedPolicy,
+    OpenRequest,
+    open_bundle,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,7 +77,7 @@ def open_with_parity(
     """Open a policy (see `PolicyKind.open_proven`); checks that need no device come first."""
     rows = kind.golden_rows(bundle)
     kind.require_enough(bundle, rows)
-    opened = kind.open(request, request.backend_options, bundle, limits, clock)
+    opened = open_bundle(kind, request, request.backend_options, bundle, limits, clock)
     try:
         require_parity(kind, bundle, opened.models, rows)
     except BaseException:
@@ -99,3 +109,31 @@ def require_parity(kind: MemberKind[B], bundle: B, models: OpenedModels, rows: R
                 for check in failed
             )
         )
+
+
+def check_opening(bundle: Bundle, backend: str, options: Mapping[str, str] | None = None) -> None:
+    """Open a bundle exactly as a node with default parameters does, then close it.
+
+    Args:
+        bundle: A policy or a set.
+        backend: Name of the back end.
+        options: Options for the back end.
+
+    Raises:
+        PolicyError: The bundle cannot be opened.
+    """
+    from policy_inference.kinds.kinds import find_kind
+    from policy_inference.kinds.policy_set import SetKind
+
+    request = OpenRequest(
+        bundle=str(bundle.path),
+        public_key="",
+        backends=[backend],
+        options={backend: options or {}},
+        stricter_limits=StricterLimits(),
+        output="joint_command",
+        loop=NATIVE,
+    )
+    limits = limits_in_force(bundle.contract, request.limits)
+    kind = SetKind() if isinstance(bundle, SetBundle) else find_kind(bundle)
+    open_bundle(kind, request, request.options, bundle, limits, time.monotonic_ns).close()

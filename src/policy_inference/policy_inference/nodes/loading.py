@@ -27,7 +27,7 @@ from policy_core.bundle.load import load_bundle, trusted_keys
 from policy_core.bundle.store import TRIALS_FILE, find_revocation, named_folder
 from policy_core.errors import PolicyError, RefusedError
 from policy_core.guard.limits import limits_in_force
-from policy_inference.kinds.opening import B, OpenedPolicy, OpenRequest, PolicyKind
+from policy_inference.kinds.opening import B, OpenedPolicy, OpenRequest, PolicyKind, open_bundle
 from policy_inference.nodes import qos
 from policy_inference.nodes.rclpy_gaps import Logger
 from policy_inference.nodes.tick_observer import Prepared
@@ -54,7 +54,7 @@ def open_policy(
     bundle = load_asked(kind, request)
     limits = limits_in_force(bundle.contract, request.limits)
     with forwarded_to(logger):
-        return narrowed(kind.open(request, request.own_options, bundle, limits, clock))
+        return narrowed(open_bundle(kind, request, request.own_options, bundle, limits, clock))
 
 
 def has_trials(bundle: str) -> bool:

@@ -25,7 +25,7 @@ from policy_inference.backends.registry import (
 from policy_inference.comparison.rows import Rows
 from policy_inference.kinds.kinds import find_kind
 from policy_inference.kinds.opening import B, MemberKind
-from policy_inference.kinds.parity import Parity, parity
+from policy_inference.kinds.parity import Parity, check_opening, parity
 from policy_inference.self_test.measuring import AtRate, Clock, Durations
 from policy_inference.self_test.trial import TRIALS, Trial, at_rate, back_to_back
 from policy_inference.self_test.verdict import Measured, SelfTestVerdict, judged
@@ -107,6 +107,7 @@ def _test(found: SelfTestResult, clock: Clock) -> None:
     }
     cls: type[BackendBase] = loaded(available()[name], BackendError)
     kind = find_kind(bundle)
+    check_opening(bundle, name, request.options)
     with open_models(bundle.models, [name], {name: request.options}) as models:
         models.warm_up()
         found.details = {

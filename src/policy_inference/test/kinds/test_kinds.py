@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import helper
 
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.chunk_bundle import ChunkBundle
@@ -17,14 +18,18 @@ from policy_core.bundle.kinds import CONTRACT_KINDS
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.set_bundle import SetBundle
 from policy_core.errors import BackendError, BundleError
+from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_inference.backends.registry import artifacts_for, open_models
+from policy_inference.kinds.joint import JointKind
 from policy_inference.kinds.kinds import KINDS, find_kind
-from policy_inference.kinds.parity import parity, require_parity
+from policy_inference.kinds.opening import NATIVE, PYTHON, OpenRequest, open_bundle
+from policy_inference.kinds.parity import check_opening, parity, require_parity
 from policy_inference.kinds.policy_set import SetKind
+from policy_inference.testing.models import Axes, save, weights
 from testkit.chunk_bundles import write_chunk_bundle
-from testkit.wording import refusal
+from testkit.wording import check_wording, refusal
 
-from ..nodes.bundles import write_version
+from ..nodes.bundles import write_bundle, write_version
 
 Write = Callable[[Path], Path]
 BUNDLES: dict[type, Write] = {
@@ -45,6 +50,55 @@ def bundle_of_a_kind(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 def test_each_kind_knows_its_bundles() -> None:
     assert [kind.bundle for kind in KINDS] == [*BUNDLES]
     assert [*BUNDLES] == [kind().bundle for kind in CONTRACT_KINDS.values()]
+
+
+def save_dynamic(file: Path, inputs: int, outputs: int) -> Path:
+    """Save a model whose axes are all dynamic."""
+    nodes = [helper.make_node("MatMul", ["obs", "w"], ["actions"])]
+    sizes: dict[str, Axes] = {"obs": ("batch", "width")}
+    constants = {"w": weights(inputs, outputs)}
+    return save(file, nodes, sizes, {"actions": ("batch", "count")}, constants)
+
+
+def opened_core(folder: Path) -> str:
+    """Return what computes the ticks of the opened bundle."""
+    bundle = load_bundle(folder, kind=JointBundle)
+    limits = limits_in_force(bundle.contract, StricterLimits())
+    request = OpenRequest(
+        bundle=str(folder),
+        public_key="",
+        backends=["onnx"],
+        options={},
+        stricter_limits=StricterLimits(),
+        output="joint_command",
+        loop=NATIVE,
+    )
+    opened = open_bundle(JointKind(), request, {}, bundle, limits, lambda: 0)
+    opened.close()
+    return opened.core
+
+
+def test_a_model_with_a_dynamic_batch_runs_in_the_native_core(tmp_path: Path) -> None:
+    assert opened_core(write_bundle(tmp_path / "policy", batch="batch")) == NATIVE
+
+
+def test_a_model_with_other_dynamic_axes_runs_in_python(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert opened_core(write_bundle(tmp_path / "policy", save=save_dynamic)) == PYTHON
+    check_wording(*caplog.messages)
+
+
+def test_whatever_opening_raises_is_one_line_about_the_bundle(
+    bundle_of_a_kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise IndexError("a defect")
+
+    check_opening(bundle_of_a_kind, "onnx")
+    monkeypatch.setattr(type(find_kind(bundle_of_a_kind)), "open", fail)
+    with refusal(BackendError):
+        check_opening(bundle_of_a_kind, "onnx")
 
 
 def test_golden_rows_that_hold_are_the_same_function(bundle_of_a_kind: Any) -> None:

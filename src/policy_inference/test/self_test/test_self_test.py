@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from policy_inference.commands.output import write_new
+from policy_inference.kinds.joint import JointKind
 from policy_inference.self_test.document import document
 from policy_inference.self_test.run import SelfTestResult
 from policy_inference.self_test.text import lines
@@ -139,6 +140,18 @@ def test_a_device_that_does_not_open_is_reported_with_its_reason(
     assert told["error"] == "refused"
     assert told["trace"] is None
     assert told["verdict"] is None
+
+
+def test_a_policy_that_a_node_cannot_open_is_reported_before_anything_is_measured(
+    test: Test, sound_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(JointKind, "open", fail)
+    told = report_figures(test(sound_bundle))
+    assert (told["parity"], told["trace"]) == (None, None)
+    check_wording(told["error"])
 
 
 def test_what_was_measured_before_a_device_failed_is_kept(

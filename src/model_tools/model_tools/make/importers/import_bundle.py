@@ -12,6 +12,7 @@ from typing import Protocol
 import onnx
 
 from model_tools.errors import ToolError
+from model_tools.files.onnx_model import DYNAMIC
 from model_tools.files.outputs import new_folder
 from model_tools.make.complete import DRAWN, Completion, complete
 from model_tools.make.importers import (
@@ -155,13 +156,21 @@ def _put_robot(draft: Draft, file: Path) -> None:
 
 
 def _copy_model(draft: Draft, file: Path) -> None:
-    """Copy the model with external weights merged in, since one hash covers model and weights."""
+    """Copy the model, with external weights merged in and with the contract's sizes of tensors.
+
+    One hash covers model and weights. Runtimes with fixed memory need fixed sizes.
+    """
     model = draft.model
-    if not model.external_files:
+    sizes = _stated_sizes(draft)
+    if not model.external_files and not sizes:
         file.write_bytes(model.content)
         return
     model.require_beside()
     whole = onnx.load_model_from_string(model.content)
+    for tensor in (*whole.graph.input, *whole.graph.output):
+        axes, shape = tensor.type.tensor_type.shape.dim, sizes.get(tensor.name, ())
+        for axis, size in zip(axes, shape, strict=False):
+            axis.dim_value = size
     try:
         onnx.load_external_data_for_model(whole, str(model.path.parent))
         onnx.save(whole, str(file))
@@ -173,7 +182,22 @@ def _copy_model(draft: Draft, file: Path) -> None:
         ) from error
     artifact = draft.find(("model", "artifacts", "onnx"))
     artifact["sha256"] = sha256_file(file)
-    artifact["made"] = f"weights of {', '.join(model.external_files)} merged into the model"
+    changes = [
+        *([f"weights of {', '.join(model.external_files)} merged in"] * bool(model.external_files)),
+        *([f"fixed the size of {', '.join(sizes)}"] * bool(sizes)),
+    ]
+    artifact["made"] = f"by import: {'; '.join(changes)}"
+
+
+def _stated_sizes(draft: Draft) -> dict[str, list[int]]:
+    """Return the contract's shape of each model tensor whose axes are not all fixed."""
+    stated = {
+        name: draft.find(("model", kind, name, "shape"))
+        for kind, tensors in (("inputs", draft.model.inputs), ("outputs", draft.model.outputs))
+        for name, tensor in tensors.items()
+        if DYNAMIC in tensor.shape
+    }
+    return {name: shape for name, shape in stated.items() if isinstance(shape, list)}
 
 
 def _check(draft: Draft) -> None:

@@ -52,13 +52,15 @@ from policy_core.bundle.load import load_bundle, parse_contract
 from policy_core.bundle.schema import load_yaml, read_bytes
 from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.verified import sha256_file
-from policy_core.errors import BundleError, Problem
+from policy_core.errors import BundleError, PolicyError, Problem
 from policy_core.interfaces import F64, OnFault, Tensor
 from policy_core.members.chunk.normalise import Units
 from policy_core.observation.scan_scene import check_scenes
+from policy_inference.kinds.parity import check_opening
 from policy_store.report import Table
 
 _LARGEST_TILT_RAD = 1.2
+_REFERENCE = "onnx"
 _STATISTICS = "obs_stats.npz"
 _SAME_PRECISION = {"w8a8": "int8"}
 _Models = Mapping[tuple[str, str], OnnxModel]
@@ -120,7 +122,18 @@ def inspect_set(path: Path) -> InspectionReport:
         found = inspect(member.path)
         report.problems.extend(f"{name}: {problem}" for problem in found.problems)
         report.suspicions.extend(f"{name}: {suspicion}" for suspicion in found.suspicions)
+    _try_opening(bundle, report)
     return report
+
+
+def _try_opening(bundle: Bundle, report: InspectionReport) -> None:
+    """Note why a node could not open the bundle's ONNX models, if it has any for this machine."""
+    if report.problems or not all(_REFERENCE in files.model.artifacts for files in bundle.models):
+        return
+    try:
+        check_opening(bundle, _REFERENCE)
+    except PolicyError as error:
+        report.refuse(f"a node cannot open it: {error}")
 
 
 def _content(file: Path) -> object:
@@ -182,7 +195,7 @@ def _judge_files(contract: AnyContract, path: Path, report: InspectionReport) ->
             report.refuse(f"{name} has a different hash than in the contract")
     if not report.problems:
         try:
-            load_bundle(path, kind=Bundle)
+            _try_opening(load_bundle(path, kind=Bundle), report)
         except BundleError as error:
             report.problems.extend(map(str, error.problems))
     if (path / _STATISTICS).is_file() and _STATISTICS not in stated:

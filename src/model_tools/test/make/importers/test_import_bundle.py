@@ -11,6 +11,7 @@ import yaml
 from onnx.external_data_helper import convert_model_to_external_data
 
 from model_tools.errors import ToolError
+from model_tools.files.onnx_model import read_onnx
 from model_tools.make.importers.draft import todo
 from model_tools.make.importers.import_bundle import ImportRequest, import_bundle, make_draft
 from policy_core.bundle.bundle import JointBundle
@@ -18,7 +19,8 @@ from policy_core.bundle.contract import JointContract
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.schema import Reader
 from policy_core.bundle.verified import sha256_file
-from policy_core.errors import BundleError
+from policy_core.errors import BackendError, BundleError
+from policy_inference.kinds.joint import JointKind
 from testkit.wording import check_wording, lines_with, refusal
 
 from .conftest import ANSWERS, MakeRequest, WriteRobot
@@ -44,6 +46,33 @@ def test_a_bundle_with_every_answer_loads_and_its_comments_say_where_values_came
     written = yaml.safe_load(text)
     assert written["model"].pop("golden")["file"] == "golden.npz"
     assert written == draft.values
+
+
+def test_a_dynamic_batch_becomes_one_row_in_the_bundles_model(
+    request_for: MakeRequest, tmp_path: Path
+) -> None:
+    model = save_policy(tmp_path / "dynamic.onnx", DEPLOY_WIDTH, 2, batch="batch")
+    request = request_for(DEPLOY, DEPLOY_WIDTH, model=model, joints="hip,knee", answers=ANSWERS)
+    import_bundle(request, tmp_path / "bundle")
+    bundle = load_bundle(tmp_path / "bundle", kind=JointBundle)
+    artifact, file = bundle.artifact("onnx")
+    check_wording(artifact.made)
+    fixed = read_onnx(file)
+    assert fixed.inputs["obs"].shape == (1, DEPLOY_WIDTH)
+    assert fixed.outputs["actions"].shape == (1, 2)
+    assert [name for name, _ in fixed.weights()] == ["w"]
+
+
+def test_a_policy_that_a_node_cannot_open_is_not_imported(
+    request_: ImportRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(JointKind, "open", fail)
+    with pytest.raises(BackendError):
+        import_bundle(request_, tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_answers_that_are_missing_are_asked_for_and_keep_the_bundle_from_loading(

@@ -75,6 +75,14 @@ def imports(folder: Path, model: Path, *answers: str) -> Path:
     return folder / "bundle"
 
 
+def test_a_bundle_whose_model_a_node_cannot_open_is_refused(tmp_path: Path) -> None:
+    path = make_bundle(tmp_path / "bundle")
+    assert not inspect_path(path).problems
+    reword(path / "policy.yaml", ("actions: {shape: [1, 2]}", "actions: {shape: [2, 1]}"))
+    (problem,) = inspect_path(path).problems
+    check_wording(problem)
+
+
 def check_suspicions(path: Path, count: int = 1) -> None:
     """Check how many things look suspicious, and what is said of them."""
     found = inspect_path(path).suspicions
