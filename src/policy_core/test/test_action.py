@@ -47,11 +47,11 @@ def term(*joints: str, kind: str = "position", **options: object) -> dict[str, A
     [
         (["hip", "knee", "ankle"], 0.5, [0.5, -1.0, 2.0]),
         ([".*"], 0.5, [0.5, -1.0, 2.0]),
-        ([".*[ek].*", "hip"], {".*": 0.5}, [2.0, 0.5, -1.0]),
-        (["ankle", ".*(ip|nee)"], {"ankle": 10.0, ".*(ip|nee)": 1.0}, [-2.0, 4.0, 10.0]),
+        (["hip", ".*[ek].*"], {".*": 0.5}, [0.5, -1.0, 2.0]),
+        (["ankle", "hip", "knee"], {"ankle": 10.0, ".*(ip|nee)": 1.0}, [-2.0, 4.0, 10.0]),
     ],
 )
-def test_patterns_stand_for_their_joints_in_the_order_of_the_contract(
+def test_names_state_an_order_and_patterns_have_that_of_the_contract(
     joints: list[str], scale: object, expected: list[float]
 ) -> None:
     np.testing.assert_allclose(decoded_targets([term(*joints, scale=scale)]), expected)

@@ -167,7 +167,8 @@ class Term:
         "[lowest, highest] value; values outside this range are clipped", default=None, length=2
     )
     joints: tuple[str, ...] | None = entry(
-        "joints of a per-joint term (names or patterns), in this order; all if absent",
+        "joints of a per-joint term: names in the order of the tensor, or patterns, which select "
+        "joints in the order of joints.names; all if absent",
         default=None,
         minItems=1,
     )
@@ -313,7 +314,9 @@ class ActionTerm(OwnJoints):
     """Commands made from a slice of the model output: target = offset + scale x clip(output)."""
 
     joints: tuple[str, ...] = entry(
-        "joints (names or patterns), in the order of the output", minItems=1
+        "joints: names in the order of the output, or patterns, which select joints in the order "
+        "of joints.names",
+        minItems=1,
     )
     kind: Literal["position", "velocity", "effort"] = entry("quantity that is commanded")
     scale: PerJoint = entry("factor for all values, or one per joint", default=1.0)

@@ -23,7 +23,7 @@ from policy_core.bundle.contract import (
     OwnJoints,
     Term,
 )
-from policy_core.bundle.schema import PerJoint, PerJointYaml, Reader
+from policy_core.bundle.schema import Found, PerJoint, PerJointYaml, Reader
 from policy_core.bundle.terms import TERMS, term_names
 from policy_core.errors import plural
 from policy_core.interfaces import F64
@@ -75,8 +75,9 @@ class _Resolver:
 
     def _section(self, section: Any, key: str) -> Any:
         if isinstance(section, (Term, ActionTerm)) and section.joints is not None:
-            joints = self._reader.tried(f"{key}.joints", matched, section.joints, self._names)
-            section = dataclasses.replace(section, joints=joints or ())
+            joints = self._reader.tried(f"{key}.joints", matched, section.joints, self._names) or ()
+            self._check_order(f"{key}.joints", section.joints, joints)
+            section = dataclasses.replace(section, joints=joints)
         if isinstance(section, ActionTerm):
             self._driven += section.joints
             self._reader.expect(
@@ -94,6 +95,24 @@ class _Resolver:
             )
             changes["robot_names"] = dict(zip(self._names, found or self._names, strict=True))
         return dataclasses.replace(section, **changes)
+
+    def _check_order(self, key: str, entries: Sequence[str], joints: Sequence[str]) -> None:
+        """Report patterns that select joints in another order than that of `joints.names`.
+
+        A term's joints are in the order of the tensor. Names state that order, patterns only select
+        joints, and a list of patterns could mean either order.
+        """
+        names = self._names
+        if {*entries} <= {*names} or not {*joints} <= {*names}:
+            return
+        self._reader.expect(
+            [*joints] == sorted(joints, key=names.index),
+            key,
+            f"patterns that select joints in the order of joints.names ({_brief(names)})",
+            Found(f"{', '.join(entries)}, which select {_brief(joints)}"),
+            "list the names in the order of the tensor or, if that is the order of joints.names, "
+            f"write one pattern: '{'|'.join(entries)}'",
+        )
 
     def _value_names(self, section: Any) -> Sequence[str] | None:
         """Return a name for each value in a section's arrays; None if their number is unknown."""

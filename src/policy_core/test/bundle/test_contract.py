@@ -163,6 +163,42 @@ def test_what_is_no_pattern_says_so(text: str) -> None:
         name_pattern(text)
 
 
+ORDERED = ("observations.obs.terms[1].joints", "action.terms[0].joints")
+
+
+@pytest.mark.parametrize("key", ORDERED)
+@pytest.mark.parametrize(
+    "joints",
+    [["right.*", "left.*"], ["right_knee", "left.*"], ["right.*", "left_knee"]],
+    ids=["patterns", "a name and a pattern", "a pattern and a name"],
+)
+def test_patterns_that_select_joints_in_another_order_are_refused(
+    edit_joint: EditJoint, key: str, joints: list[str]
+) -> None:
+    edits = {
+        "observations.obs.terms.1.scale": 1.0,
+        "action.terms": [{"joints": ["left_knee", "right_knee"], "kind": "position"}],
+        key.replace("[", ".").replace("]", ""): joints,
+    }
+    file = edit_joint(edits)
+    check_refused(lambda: joint_contract(file), key)
+
+
+@pytest.mark.parametrize(
+    ("joints", "order"),
+    [
+        ([".*"], ["left_knee", "right_knee"]),
+        (["left.*", "right.*"], ["left_knee", "right_knee"]),
+        (["right_knee", "left_knee"], ["right_knee", "left_knee"]),
+    ],
+)
+def test_names_state_an_order_and_patterns_that_agree_with_joints_names_are_accepted(
+    edit_joint: EditJoint, joints: list[str], order: list[str]
+) -> None:
+    file = edit_joint({"action.terms": [{"joints": joints, "kind": "position"}]})
+    assert [*joint_contract(file).action.terms[0].joints] == order
+
+
 @pytest.mark.parametrize(
     ("key", "edits"),
     [
