@@ -47,6 +47,8 @@ def read(source: TrainingSource, given: Given) -> Draft:
         )
     else:
         draft.put("joints.names", names, "given by the user")
+        if given.joints is not None:
+            draft.remark(given.joints.describe_order(names))
     if tensors.action is not None:
         draft.put("action.output", tensors.action)
     draft.ask("action.output", f"output that commands the joints, of {', '.join(model.outputs)}")

@@ -110,6 +110,8 @@ def read(source: TrainingSource, given: Given) -> Draft:
         names,
         "given by the user" if given.joints else "actions.*.joint_names, which keep their order",
     )
+    if given.joints is not None:
+        draft.remark(given.joints.describe_order(names))
     robot = root["scene"]["robot"]
     _put_default(draft, robot["init_state"], names)
     _put_actuators(draft, robot["actuators"], names)

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from model_tools.errors import ToolError
 from model_tools.files.foreign import Node
-from model_tools.make.importers.robot_file import breadth_first, read_robot
+from model_tools.make.importers.robot_file import breadth_first, is_urdf, read_robot
 from policy_core.bundle.resolve import name_pattern
 
 LISTED, BREADTH_FIRST, SDK = ORDERS = ("listed", "breadth_first", "sdk")
+_COMPARE_ORDER = "compare them with the training's: print(env.unwrapped.scene['robot'].joint_names)"
 _ALIKE = 0.01
 """Relative and absolute tolerance, in any unit; training files have at least two digits."""
 _RIGHT_OF = {
@@ -37,13 +38,19 @@ class GivenJoints:
 
     Attributes:
         names: Names in the listed order, or in the order of the robot's file.
-        breadth_first: The same names, level by level from the base; None for listed names.
+        breadth_first: The same names, level by level from the base, siblings sorted by name; None
+            for listed names.
+        siblings_in_file_order: The same levels, with siblings in the file's order; None for listed
+            names.
+        is_urdf: True if the file is a URDF, whose siblings Isaac Sim sorts by name.
         order: Value of `--joint-order`, one of `ORDERS`; None if absent.
         origin: The robot's file; empty for listed names.
     """
 
     names: list[str]
     breadth_first: list[str] | None = None
+    siblings_in_file_order: list[str] | None = None
+    is_urdf: bool = False
     order: str | None = None
     origin: str = ""
 
@@ -71,6 +78,7 @@ class GivenJoints:
                     "--joints (the order follows from the robot's tree), found "
                     "names"
                 )
+            self._require_known_siblings(self.breadth_first)
             return self.breadth_first
         if self.order is None and self.breadth_first not in (None, self.names):
             raise ToolError(
@@ -81,13 +89,39 @@ class GivenJoints:
             )
         return self.names
 
+    def describe_order(self, names: Sequence[str]) -> str:
+        """Return a note on the order of these joints, which the user must check."""
+        text = f"joints.names is {', '.join(names)}"
+        if self.order == BREADTH_FIRST:
+            text += ": level by level, siblings sorted by name, as after Isaac Sim's URDF importer"
+            if self.breadth_first != self.siblings_in_file_order:
+                text += f" (the file has {', '.join(self.siblings_in_file_order or ())})"
+        return f"{text}; {_COMPARE_ORDER}"
+
+    def _require_known_siblings(self, by_name: Sequence[str]) -> None:
+        """Raise if the simulator's order of siblings does not follow from the file."""
+        in_file = self.siblings_in_file_order
+        if not self.is_urdf and by_name != in_file:
+            raise ToolError(
+                f"--joint-order {BREADTH_FIRST}: expected a URDF, whose siblings Isaac Sim sorts "
+                f"by name, or an MJCF file with siblings in that order, found other siblings in "
+                f"{self.origin}: list the names in --joints, either {', '.join(by_name)} (if the "
+                "training's robot came from a URDF, or from a USD in that order) or "
+                f"{', '.join(in_file or ())} (if it came from this file); {_COMPARE_ORDER}"
+            )
+
 
 def given_joints(given: str, order: str | None = None) -> GivenJoints:
     """Return the joints that `--joints` gives, as a comma-separated list or as a robot's file."""
     if (file := joints_file(given)) is not None:
         robot = read_robot(file)
         return GivenJoints(
-            names=list(robot), breadth_first=breadth_first(robot), order=order, origin=str(file)
+            names=list(robot),
+            breadth_first=breadth_first(robot),
+            siblings_in_file_order=breadth_first(robot, by_name=False),
+            is_urdf=is_urdf(file),
+            order=order,
+            origin=str(file),
         )
     names = [name.strip() for name in given.split(",")]
     doubled = sorted({name for name in names if names.count(name) > 1})

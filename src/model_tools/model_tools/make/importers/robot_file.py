@@ -71,15 +71,27 @@ def read_urdf(text: str, origin: str) -> dict[str, JointFigures]:
     return _some(_urdf(root, origin), origin)
 
 
-def breadth_first(robot: Mapping[str, JointFigures]) -> list[str]:
+def is_urdf(path: Path) -> bool:
+    """Return whether the file is a URDF."""
+    return _parsed(path.read_bytes(), str(path)).tag == "robot"
+
+
+def breadth_first(robot: Mapping[str, JointFigures], *, by_name: bool = True) -> list[str]:
     """Return the joints level by level from the base: the order of PhysX and thus of Isaac Lab.
 
-    Siblings are in the file's order, which a URDF or USD importer may change.
+    PhysX keeps the order of siblings in the USD. Isaac Sim's URDF importer sorts them by name (it
+    holds the joints in a `std::map`), so that, for example, a Go2 has FL, FR, RL, RR, whatever the
+    order in its URDF. Its MJCF importer keeps the file's order.
+
+    Args:
+        robot: The joints, in the file's order.
+        by_name: Sort siblings by name; otherwise, they are in the file's order.
     """
-    order = [name for name, joint in robot.items() if joint.parent is None]
-    for name in order:
-        order += [child for child, joint in robot.items() if joint.parent == name]
-    return order + [name for name in robot if name not in order]
+    names = sorted(robot) if by_name else [*robot]
+    order = [name for name in names if robot[name].parent is None]
+    for parent in order:
+        order += [name for name in names if robot[name].parent == parent]
+    return order + [name for name in names if name not in order]
 
 
 def _parsed(content: bytes, origin: str) -> ET.Element:

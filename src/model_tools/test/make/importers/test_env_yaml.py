@@ -47,6 +47,11 @@ def test_patterns_are_resolved_and_the_action_keeps_its_own_order(request_for: M
     assert "joints.stiffness" not in todos
 
 
+def test_the_order_of_the_joints_is_noted(request_for: MakeRequest) -> None:
+    draft = make_draft(request_for(ENV, ENV_WIDTH, joints=JOINTS))
+    check_wording(*(remark for remark in draft.remarks if "joints.names is" in remark))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "term"),
     [

@@ -8,6 +8,7 @@ import pytest
 from model_tools.errors import ToolError
 from model_tools.files.onnx_model import read_onnx
 from model_tools.make.importers.draft import Draft
+from model_tools.make.importers.joints import given_joints
 from model_tools.make.importers.robot_file import (
     JointFigures,
     breadth_first,
@@ -18,7 +19,8 @@ from policy_core.bundle.contract import Estimation
 from policy_core.bundle.schema import Reader
 from robot_sim.figures import load_robot
 from robot_sim.legs import make_estimation
-from testkit.wording import refusal
+from robot_sim.urdf import write_urdf
+from testkit.wording import check_wording, refusal
 
 from .small_runs import save_policy, urdf
 
@@ -134,6 +136,45 @@ def test_joints_are_numbered_level_by_level_from_the_base(tmp_path: Path) -> Non
         "arm",
         "hand",
     ]
+
+
+ISAAC_LAB_ORDER = {
+    "go2": "FL_hip FR_hip RL_hip RR_hip FL_thigh FR_thigh RL_thigh RR_thigh "
+    "FL_calf FR_calf RL_calf RR_calf",
+    "g1": "left_hip_pitch right_hip_pitch waist_yaw left_hip_roll right_hip_roll waist_roll "
+    "left_hip_yaw right_hip_yaw waist_pitch left_knee right_knee left_shoulder_pitch "
+    "right_shoulder_pitch left_ankle_pitch right_ankle_pitch left_shoulder_roll "
+    "right_shoulder_roll left_ankle_roll right_ankle_roll left_shoulder_yaw right_shoulder_yaw "
+    "left_elbow right_elbow left_wrist_roll right_wrist_roll left_wrist_pitch right_wrist_pitch "
+    "left_wrist_yaw right_wrist_yaw",
+}
+"""As `joint_ids_map` of Unitree's own policies, trained in Isaac Lab, has them."""
+
+
+@pytest.mark.parametrize("robot", ISAAC_LAB_ORDER)
+def test_siblings_are_in_the_order_of_isaac_sim_whatever_the_order_in_the_urdf(
+    tmp_path: Path, robot: str
+) -> None:
+    file = tmp_path / "robot.urdf"
+    file.write_text(write_urdf(load_robot(robot)), "utf-8")
+    given = given_joints(str(file), "breadth_first")
+    names = [f"{name}_joint" for name in ISAAC_LAB_ORDER[robot].split()]
+    assert given.in_simulator_order() == names
+    is_sorted = given.siblings_in_file_order == names
+    assert is_sorted == (robot == "g1")
+    assert ("the file has" in given.describe_order(names)) != is_sorted
+
+
+def test_siblings_of_an_mjcf_file_that_are_sorted_have_one_order(tmp_path: Path) -> None:
+    given = given_joints(str(write(tmp_path, MJCF)), "breadth_first")
+    assert given.in_simulator_order() == ["hip", "knee", "toe"]
+    check_wording(given.describe_order(given.names))
+
+
+def test_siblings_of_an_mjcf_file_in_another_order_are_a_question(tmp_path: Path) -> None:
+    given = given_joints(str(write(tmp_path, MJCF.replace("hip", "shin"))), "breadth_first")
+    with refusal(ToolError):
+        given.in_simulator_order()
 
 
 def test_meshes_and_textures_need_not_be_there(tmp_path: Path) -> None:
