@@ -91,6 +91,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(docs/perception.md)",
     )
     parser.add_argument(
+        "--agent",
+        type=Path,
+        metavar="YAML",
+        help="the training library's agent.yaml, for its clip_actions and clip_observations; by "
+        "default, it is looked for in the run folder of the source",
+    )
+    parser.add_argument(
         "--estimator",
         action="store_true",
         help="estimate base_lin_vel from the legs and the IMU in the figures of --robot "
@@ -161,6 +168,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
             robot=given.robot,
             motion=given.motion,
             scene=given.scene,
+            agent=given.agent,
             estimator=given.estimator,
             dropped=given.drop,
             answers=[*answers, *given.answers],

@@ -176,13 +176,19 @@ def _action(draft: Draft, action: Node, names: Sequence[str]) -> SourceAction | 
         kind=KINDS.get(kind, "position"),
         joints=joints,
         scale=[scale.get(joint, 1.0) for joint in joints],
-        offset=_offset(draft, action, joints),
+        offset=_offset(draft, action, kind, joints),
         clip=_clip(action, joints),
     )
 
 
-def _offset(draft: Draft, action: Node, joints: Sequence[str]) -> list[float]:
+def _offset(draft: Draft, action: Node, kind: str, joints: Sequence[str]) -> list[float]:
+    """Return the target for an output of 0.
+
+    The default offset of a velocity action is the default velocities, which are 0.
+    """
     if action.flag("use_default_offset"):
+        if KINDS.get(kind) == "velocity":
+            return [0.0] * len(joints)
         positions = dict(
             zip(draft.find("joints.names"), draft.find("joints.default_position"), strict=True)
         )

@@ -24,6 +24,7 @@ from model_tools.make.importers import (
     onnx_metadata,
     rl_sar,
 )
+from model_tools.make.importers.agent_yaml import ask_clips, find_agent_file, put_clips
 from model_tools.make.importers.answers import answer_all, ask_what_follows, drop, note_oddities
 from model_tools.make.importers.draft import TODO, Draft, draft_text
 from model_tools.make.importers.joints import given_joints, joints_file
@@ -67,6 +68,8 @@ class ImportRequest:
     motion: Path | None = None
     scene: Path | None = None
     """A scan from training, to verify a `height_scan` term."""
+    agent: Path | None = None
+    """The training library's `agent.yaml`; if absent, it is looked for in the run folder."""
     estimator: bool = False
     """True if the velocity estimator provides base_lin_vel."""
     answers: Sequence[str] = ()
@@ -86,8 +89,10 @@ def make_draft(request: ImportRequest) -> Draft:
             "order), found none"
         )
     joints = None if request.joints is None else given_joints(request.joints, request.joint_order)
-    draft = choose(source, request.format).read(source, Given(model=request.model, joints=joints))
+    importer = choose(source, request.format)
+    draft = importer.read(source, Given(model=request.model, joints=joints))
     require_same_joints(draft)
+    _put_clips(draft, request, importer)
     put_kept_statistics(draft)
     robot = request.robot or joints_file(request.joints)
     if robot is not None:
@@ -138,6 +143,19 @@ def import_bundle(
                 complete(folder, completion)
                 check_scenes(load_bundle(folder, kind=JointBundle))
     return draft
+
+
+def _put_clips(draft: Draft, request: ImportRequest, importer: Importer) -> None:
+    """Write the clips of the run's `agent.yaml`, or ask for them if that file is missing.
+
+    Only files that describe the environment alone need it: a `deploy.yaml` is what the robot's
+    maker runs, and a LEAPP graph computes targets, to which these clips do not apply.
+    """
+    file = request.agent or find_agent_file(request.source)
+    if file is not None and importer is not leapp:
+        put_clips(draft, file)
+    elif importer in (descriptor, env_yaml):
+        ask_clips(draft)
 
 
 def _put_scene(draft: Draft, file: Path) -> None:

@@ -68,6 +68,7 @@ def request_for(tmp_path: Path) -> MakeRequest:
         if isinstance(source, dict):
             source = yaml.dump(with_edits(source, changes), Dumper=Writer, sort_keys=False)
         file.write_text(source, encoding="utf-8")
+        (tmp_path / "agent.yaml").write_text("clip_actions: null", encoding="utf-8")
         model = model or save_policy(tmp_path / "policy.onnx", width, 2)
         return ImportRequest(source=file, model=model, **options)
 

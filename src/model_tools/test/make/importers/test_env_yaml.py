@@ -52,6 +52,12 @@ def test_the_order_of_the_joints_is_noted(request_for: MakeRequest) -> None:
     check_wording(*(remark for remark in draft.remarks if "joints.names is" in remark))
 
 
+def test_velocity_commands_have_no_default_position_as_offset(request_for: MakeRequest) -> None:
+    wheels = ENV.replace("JointPositionAction", "JointVelocityAction")
+    (term,) = make_draft(request_for(wheels, ENV_WIDTH, joints=JOINTS)).find("action.terms")
+    assert (term["kind"], term.get("offset")) == ("velocity", None)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "term"),
     [

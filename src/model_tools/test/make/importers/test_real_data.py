@@ -37,6 +37,9 @@ GO2_JOINTS = ",".join(
 )
 RANGE = ("velocity_command.min=[-0.8, -0.8, -0.8]", "velocity_command.max=[0.8, 0.8, 0.8]")
 
+NO_CLIPS = ("observations.obs.clip=null", "action.terms[*].clip=null")
+"""What the training's `agent.yaml`, which is not among the files, would state."""
+
 Recording = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
 
 
@@ -249,6 +252,7 @@ def test_a_g1_that_follows_a_motion_says_what_it_needs_and_gives_its_golden_outp
             "motion.at_end=hold",
             "observations.obs.terms[0].joints=[.*]",
             "observations.obs.terms[1].joints=[.*]",
+            *NO_CLIPS,
         ],
     )
     golden = np.load(folder / "golden.npz")
@@ -294,6 +298,7 @@ def test_anymal_s_descriptor_asks_for_what_actuator_networks_hide(
         answers=[
             *answers_but(but=("joints.position_min", "joints.position_max")),
             *RANGE,
+            *NO_CLIPS,
             "observations.obs.terms[3].term=velocity_command",
         ],
     )
