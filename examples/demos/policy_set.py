@@ -30,6 +30,7 @@ from examples.demos.runner import (
     emptied,
     guard_events,
     progress,
+    require_velocity_source,
     run_demo,
 )
 from examples.demos.set_timeline import TIMELINE, write_timeline
@@ -82,7 +83,8 @@ class SetDemoResult:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the demo; the exit status is 1 if the robot fell or a step was too large."""
-    return run_demo("policy_set", parse(args), (TIMELINE,), _demonstrate)
+    require_source = partial(require_velocity_source, lockstep=True)
+    return run_demo("policy_set", parse(args), (TIMELINE,), _demonstrate, require_source)
 
 
 def _demonstrate(given: argparse.Namespace) -> DemoOutcome:

@@ -18,8 +18,12 @@ from types import TracebackType
 from typing import Any
 
 from model_tools.prove.replaying.invariants import check_flight
-from policy_core.bundle.load import bundle_folder
+from policy_core.bundle.bundle import Bundle, list_policies
+from policy_core.bundle.contract import JointContract
+from policy_core.bundle.load import bundle_folder, load_bundle
 from policy_core.errors import PolicyError, printable
+from policy_core.observation.state import RobotState
+from policy_inference.commands.sensing import ESTIMATOR_NODE, sensing_nodes
 from policy_inference.worker_process import ProcessGroup, WorkerProcess
 from policy_store.command_line import (
     CommandParser,
@@ -76,6 +80,53 @@ def demo_parser(name: str, description: str | None, *, backend_options: bool) ->
         )
         add_backend_options(parser)
     return parser
+
+
+def require_velocity_source(bundle: str, *, lockstep: bool, driver: str | None = None) -> None:
+    """Raise a SimError unless the demo can provide base_lin_vel from the contract's own source.
+
+    Args:
+        bundle: The bundle to run.
+        lockstep: True if the simulator waits for each command.
+        driver: Name of the driver if the robot is behind one, which measures no velocity.
+    """
+    found = load_bundle(bundle, kind=Bundle)
+    contracts = [policy.contract for policy in list_policies(found)]
+    if any(contract.estimation for contract in contracts):
+        if lockstep:
+            raise SimError(
+                f"{bundle}: expected real time, found lockstep: the policy's base_lin_vel is "
+                "estimated from 200 sensor messages per second, but lockstep sends one per tick; "
+                "leave out --lockstep, or walk with `model_tools evaluate`"
+            )
+        return
+    joint_contracts = [each for each in contracts if isinstance(each, JointContract)]
+    odometry = [each.name for each in joint_contracts if "odom" in RobotState(each).inputs]
+    if odometry and driver is not None:
+        raise SimError(
+            f"{bundle}: expected a policy whose velocity {driver} measures or that is estimated, "
+            f"found {odometry[0]}, which reads odom, and {driver} publishes none; import it again "
+            "with --estimator (docs/estimation.md)"
+        )
+    for contract in joint_contracts:
+        for key in contract.unstated_sources:
+            progress.warning(
+                "%s: expected estimator or measured, found none: the simulator's true velocity is "
+                "used, which a real robot does not know",
+                key,
+            )
+
+
+def start_estimator(nodes: "Processes", bundle: str, output: Path) -> dict[str, str]:
+    """Start velocity_estimator_node if the bundle's contract needs it.
+
+    Returns:
+        The simulated robot's remappings: its own, true odometry then has another name.
+    """
+    if ESTIMATOR_NODE not in sensing_nodes(bundle):
+        return {}
+    nodes.start(ESTIMATOR_NODE, {"bundle": bundle}, output / f"{ESTIMATOR_NODE}.log")
+    return {"odom": "perception/odom"}
 
 
 def add_images(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ that shows the scan points.
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,9 @@ from examples.demos.runner import (
     aligned,
     demo_parser,
     emptied,
+    require_velocity_source,
     run_demo,
+    start_estimator,
 )
 from examples.demos.walk import TRACE, ReportedTiming, Velocity, operate, shown, walked
 from policy_core.bundle.bundle import JointBundle
@@ -51,7 +54,9 @@ _CLIMBED_SHARE = 0.8
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the demo; the exit status is 1 if the robot fell or did not climb the stairs."""
-    return run_demo("stairs", parse(args), (TRACE, *IMAGE_FILES), _demonstrate)
+    given = parse(args)
+    require_source = partial(require_velocity_source, lockstep=given.lockstep)
+    return run_demo("stairs", given, (TRACE, *IMAGE_FILES), _demonstrate, require_source)
 
 
 def _demonstrate(given: argparse.Namespace) -> DemoOutcome:
@@ -106,9 +111,11 @@ def _perform(given: argparse.Namespace) -> ReportedTiming:
             "joint_state_rate_hz": 200.0,
             **({"lockstep": True, "lockstep_speed": _LOCKSTEP_SPEED} if lockstep else {}),
         }
-        nodes.start("sim_node", simulation, output / "sim_node.log")
+        pose = start_estimator(nodes, given.bundle, output)
+        nodes.start("sim_node", simulation, output / "sim_node.log", remappings=pose)
         perception = {"bundle": given.bundle, "use_sim_time": lockstep}
-        nodes.start("perception_node", perception, output / "perception_node.log")
+        log = output / "perception_node.log"
+        nodes.start("perception_node", perception, log, remappings=pose)
         policy = {
             "bundle": given.bundle,
             "backend": given.backend,

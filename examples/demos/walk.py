@@ -10,7 +10,7 @@ The output folder contains summary.json, which --json prints, the recorded walk,
 import argparse
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,9 @@ from examples.demos.runner import (
     emptied,
     guard_events,
     progress,
+    require_velocity_source,
     run_demo,
+    start_estimator,
 )
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
@@ -75,7 +77,7 @@ _SIGNS_OF_A_WRONG_CONTRACT = ("attitude", "clipped_too_long")
 def main(args: Sequence[str] | None = None) -> int:
     """Run the demo; the exit status is 1 if the walk failed (see `verdict`)."""
     given = parse(args)
-    require_bundle = partial(_require_joints, robot=given.robot)
+    require_bundle = partial(_require_bundle, robot=given.robot, lockstep=given.lockstep)
     return run_demo("walk", given, (TRACE, *IMAGE_FILES), _demonstrate, require_bundle)
 
 
@@ -98,7 +100,8 @@ def _perform(given: argparse.Namespace) -> "ReportedTiming":
     """Make a robot stand up, walk according to the plan, stop and lie down."""
     output, lockstep = given.output, given.lockstep
     with Processes() as nodes:
-        driver = _start_robot(nodes, output, given.robot, lockstep=lockstep)
+        odometry = start_estimator(nodes, given.bundle, output)
+        driver = _start_robot(nodes, output, given.robot, odometry, lockstep=lockstep)
         policy = {
             "bundle": given.bundle,
             "backend": given.backend,
@@ -114,8 +117,13 @@ def _perform(given: argparse.Namespace) -> "ReportedTiming":
             return operate(operator, PLAN, given.seconds / PLAN_S)
 
 
-def _start_robot(nodes: Processes, output: Path, robot: str, *, lockstep: bool) -> str | None:
-    """Start a simulated robot that writes the trace; return the name of its driver, if any."""
+def _start_robot(
+    nodes: Processes, output: Path, robot: str, odometry: Mapping[str, str], *, lockstep: bool
+) -> str | None:
+    """Start a simulated robot that writes the trace; return the name of its driver, if any.
+
+    `odometry` renames the simulator's own odometry.
+    """
     trace_file = str(output / TRACE)
     if robot not in EMULATED:
         simulation = {
@@ -124,7 +132,7 @@ def _start_robot(nodes: Processes, output: Path, robot: str, *, lockstep: bool) 
             "lockstep": lockstep,
             "joint_state_rate_hz": 200.0,
         }
-        nodes.start("sim_node", simulation, output / "sim_node.log")
+        nodes.start("sim_node", simulation, output / "sim_node.log", remappings=odometry)
         return None
     emulated, driver = EMULATED[robot]
     words = ["unitree_emulator", "--robot", emulated, "--interface", "lo"]
@@ -389,6 +397,12 @@ def _faults_of_walking(metrics: WalkMetrics, robot: LeggedRobot) -> list[str]:
             f"at most {LARGEST_ERROR_MPS:g} m/s, found {metrics.mean_velocity_error_mps:.2f} m/s"
         )
     return causes
+
+
+def _require_bundle(bundle: str, robot: str, *, lockstep: bool) -> None:
+    _require_joints(bundle, robot)
+    driver = EMULATED[robot][1] if robot in EMULATED else None
+    require_velocity_source(bundle, lockstep=lockstep, driver=driver)
 
 
 def _require_joints(bundle: str, robot: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from model_tools import cli
 from model_tools.prove import trial
 from model_tools.prove.inspect.plans import make_plan
 from model_tools.prove.trial import WalkOutcome, try_case
@@ -26,6 +27,7 @@ from robot_sim.legs import make_estimation
 from robot_sim.walk import walk
 from robot_sim.world import Sensors, World
 from testkit.correcting import correcting_bundle
+from testkit.wording import check_wording
 
 BUNDLES = Path(__file__).resolve().parents[2] / "config" / "bundles"
 DATA_SHEET = SensorErrors(scale=1.0, seed=1)
@@ -41,6 +43,23 @@ def walked(bundle: JointBundle, case: WalkCase, robot: str = "lite3") -> WalkOut
 def case_of(**changes: Any) -> WalkCase:
     given = {"schedule": steady(0.5, 0.0, 0.0), "duration_s": 5.0, "limits": None, **changes}
     return WalkCase(name="estimated", group="estimated", **given)
+
+
+def test_a_recorded_walk_has_the_estimate_as_its_odometry(tmp_path: Path) -> None:
+    bundle = correcting_bundle(tmp_path / "estimate", estimated=True)
+    case, flight = case_of(sensor_errors=DATA_SHEET, duration_s=0.5), tmp_path / "flight"
+    with open_models(bundle.models, ["onnx"], {}) as models:
+        try_case(bundle, models.first, case, flight, robot=SimulatedRobot(figures="lite3"))
+    # Replay computes the policy's inputs from the recorded messages.
+    assert cli.main(["replay", str(flight), "--bundle", str(bundle.path)]) == 0
+
+
+def test_a_simulated_walk_warns_of_a_velocity_whose_source_is_not_stated(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bundle = correcting_bundle(tmp_path / "truth", estimated=False)
+    walked(bundle, case_of(duration_s=0.2))
+    check_wording(*caplog.messages)
 
 
 @pytest.mark.slow

@@ -7,17 +7,25 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from examples.demos.fleet.robot import MARK, kill_marked
-from examples.demos.runner import Processes, start_node
+from examples.demos.runner import (
+    Processes,
+    require_velocity_source,
+    start_estimator,
+    start_node,
+)
 from examples.demos.walk import ReportedTiming, measured, summarise, table, walked
 from robot_sim.errors import SimError
 from robot_sim.figures import LITE3
@@ -145,6 +153,58 @@ def test_only_damp_that_was_not_asked_for_ends_run(running: int, latched: bool, 
     assert reported.reason == "after"
     assert reported.latency_ms[1] == pytest.approx(2.0)
     assert reported.guard_events == {"effort": 2}
+
+
+BUNDLES = Path(__file__).resolve().parents[2] / "config" / "bundles"
+
+
+def moving_bundle(folder: Path, source: str | None) -> str:
+    """Copy a policy that observes the base velocity, with this source of it."""
+    shutil.copytree(BUNDLES / "lite3_velocity", folder)
+    file = folder / "policy.yaml"
+    contract = yaml.safe_load(file.read_text("utf-8"))
+    if source != "estimator":
+        del contract["estimation"]
+        contract["observations"]["obs"]["terms"][-1]["source"] = source
+    for key in ("reports", "limits"):
+        contract.pop(key, None)
+    file.write_text(yaml.safe_dump(contract), "utf-8")
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("source", "lockstep", "driver"),
+    [("estimator", True, None), ("measured", False, "go2_driver"), (None, False, "go2_driver")],
+)
+def test_a_base_velocity_that_the_demo_lacks_is_refused(
+    tmp_path: Path, source: str | None, lockstep: bool, driver: str | None
+) -> None:
+    with refusal(SimError):
+        bundle = moving_bundle(tmp_path / "moving", source)
+        require_velocity_source(bundle, lockstep=lockstep, driver=driver)
+
+
+@pytest.mark.parametrize(
+    ("source", "warnings"), [("estimator", 0), ("measured", 0), (None, 1)], ids=str
+)
+def test_the_simulators_true_velocity_is_used_only_if_stated_or_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, source: str | None, warnings: int
+) -> None:
+    require_velocity_source(moving_bundle(tmp_path / "moving", source), lockstep=False)
+    assert len(caplog.messages) == warnings
+    if warnings:
+        check_wording(*caplog.messages)
+
+
+@pytest.mark.parametrize(("source", "is_started"), [("estimator", True), ("measured", False)])
+def test_an_estimated_velocity_comes_from_the_estimator_and_not_from_the_simulator(
+    tmp_path: Path, source: str, is_started: bool
+) -> None:
+    started = list[str]()
+    nodes: Any = SimpleNamespace(start=lambda command, *_: started.append(command))
+    remappings = start_estimator(nodes, moving_bundle(tmp_path / "moving", source), tmp_path)
+    assert started == ["velocity_estimator_node"] * is_started
+    assert remappings == ({"odom": "perception/odom"} if is_started else {})
 
 
 def test_processes_are_found_by_their_mark_and_those_of_others_live_on() -> None:

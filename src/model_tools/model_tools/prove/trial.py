@@ -132,6 +132,10 @@ class RecordedPolicy(ControlledPolicy):
 
     def _wire(self, sensors: Sensors, command: F64) -> Wire:
         make, stamp_ns = self._messages, sensors.time_ns
+        state = self.controller.state
+        # As the policy received it: estimated, or with the error under test.
+        received = "lin_vel_body" in state.slices
+        lin_vel_body = state["lin_vel_body"].copy() if received else sensors.lin_vel_body
         return (
             make.joint_states(
                 stamp_ns,
@@ -145,7 +149,7 @@ class RecordedPolicy(ControlledPolicy):
                 stamp_ns,
                 sensors.pos_world,
                 sensors.quat_xyzw,
-                sensors.lin_vel_body,
+                lin_vel_body,
                 sensors.ang_vel_body,
             ),
             make.twist(command.tolist()),

@@ -8,6 +8,7 @@ as on a real robot; only the topics are left out.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -17,6 +18,7 @@ from model_tools.simulation.estimated import VelocityError, watched_by_contract
 from model_tools.simulation.robot import LITE3, SimulatedRobot
 from policy_core.bundle.body import AnyContract
 from policy_core.bundle.bundle import JointBundle, list_policies
+from policy_core.bundle.contract import JointContract
 from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.state_fields import COMMAND, STATE_FIELDS
 from policy_core.control.controller import Controller
@@ -42,6 +44,7 @@ from robot_sim.mapper import FRAME, Mapper
 from robot_sim.world import Sensors
 
 VALID_FOR_NS = 100_000_000
+_log = logging.getLogger("model_tools")
 _ALTERING = (Rule.TARGET_STEP, Rule.EFFORT, Rule.POSITION_LIMIT)
 _SIMULATED = [(field, field.simulated) for field in STATE_FIELDS.values() if field.simulated]
 _INPUTS = tuple(dict.fromkeys([*(field.topic.name for field, _ in _SIMULATED), COMMAND]))
@@ -123,6 +126,14 @@ class ControlledRobot(SelfOperated):
         estimated = (each for each in contracts if each.estimation is not None)
         self.estimated = watched_by_contract(next(estimated, None))
         self._is_estimated = self.estimated is not None
+        stated = [each for each in contracts if isinstance(each, JointContract)]
+        for key in [key for each in stated for key in each.unstated_sources]:
+            _log.warning(
+                "%s: %s: expected estimator or measured, found none: the simulated robot's true "
+                "velocity is used, which a real robot does not know",
+                bundle.path,
+                key,
+            )
         self.velocity_error: VelocityError | None = None
         self.altered_ticks, self._alterations = 0, 0
 

@@ -178,9 +178,9 @@ class Term:
         default=None,
         minItems=1,
     )
-    source: Literal["estimator"] | None = entry(
-        "estimator: base_lin_vel is estimated from the legs and the IMU in `estimation`; absent: "
-        "it is measured",
+    source: Literal["estimator", "measured"] | None = entry(
+        "source of base_lin_vel on the robot; estimator: from the legs and the IMU in "
+        "`estimation`; measured: from the odometry; absent: not stated, and from the odometry",
         default=None,
     )
     topic: str | None = entry(
@@ -662,6 +662,16 @@ class JointContract(AnyContract):
     def terms(self) -> Iterator[Term]:
         """All terms in all observations."""
         return (term for observation in self.observations.values() for term in observation.terms)
+
+    @property
+    def unstated_sources(self) -> Sequence[str]:
+        """Keys of the base_lin_vel terms that do not state their source."""
+        return [
+            f"observations.{name}.terms[{i}].source"
+            for name, observation in self.observations.items()
+            for i, term in enumerate(observation.terms)
+            if term.term == "base_lin_vel" and term.source is None
+        ]
 
     @property
     def command_kinds(self) -> Mapping[str, Kind]:

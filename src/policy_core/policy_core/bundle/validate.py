@@ -347,7 +347,7 @@ class _JointValidator(BodyValidator):
             for i, term in enumerate(observation.terms)
             if term.term in ("base_lin_vel", "base_pos", "motion_anchor_pos_b")
         }
-        if not any(term.source for term in odometry.values()):
+        if not any(term.source == "estimator" for term in odometry.values()):
             self.expect(
                 estimation is None,
                 "estimation",
@@ -357,7 +357,7 @@ class _JointValidator(BodyValidator):
             return
         for key, term in odometry.items():
             self.expect(
-                term.source is not None,
+                term.source == "estimator",
                 key,
                 "base_lin_vel with source: estimator (as in another term)",
                 Found(f"{term.term} from the odometry"),

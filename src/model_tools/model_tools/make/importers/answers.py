@@ -151,7 +151,14 @@ def _present_name(draft: Draft, path: Path, rest: str) -> str | None:
     return max(fitting, key=len, default=None)
 
 
-def ask_what_follows(draft: Draft) -> None:
+_VELOCITY_SOURCE = (
+    "source of base_lin_vel on {robot}: estimator (from legs and IMU; needs --robot go2, g1, lite3 "
+    "or a folder with figures.yaml), measured (a node of yours publishes odom with the velocity in "
+    "the base frame; no driver of this suite does), or none (then train without this term)"
+)
+
+
+def ask_what_follows(draft: Draft, robot: str) -> None:
     """Ask for command ranges, term options, and the tilt limit of robots with an IMU.
 
     A robot with an IMU may lie folded up before it stands, so the draft mentions `stand.via`.
@@ -178,6 +185,8 @@ def ask_what_follows(draft: Draft) -> None:
     for path, term in terms:
         if term["term"] == "phase":
             draft.ask((*path, "period_s"), "period of the phase, s")
+        if term["term"] == "base_lin_vel":
+            draft.ask((*path, "source"), _VELOCITY_SOURCE.format(robot=robot))
         if term["term"] == "external":
             draft.ask((*path, "topic"), "relative topic of the vector")
             draft.ask((*path, "size"), "number of values")

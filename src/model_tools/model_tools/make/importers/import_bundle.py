@@ -32,6 +32,7 @@ from model_tools.make.importers.motion import put_motion
 from model_tools.make.importers.onnx_metadata import require_same_joints
 from model_tools.make.importers.robot_file import (
     ask_robot_names,
+    is_estimated,
     put_estimation,
     put_robot_limits,
     read_robot,
@@ -101,11 +102,11 @@ def make_draft(request: ImportRequest) -> Draft:
     if robot is not None:  # an answer may have named its joints
         _put_robot(draft, robot)
     put_motion(draft, request.motion, robot)
-    if request.estimator:
+    if request.estimator or is_estimated(draft):
         put_estimation(draft, request.robot)
     if request.scene is not None:
         _put_scene(draft, request.scene)
-    ask_what_follows(draft)
+    ask_what_follows(draft, request.robot.name if request.robot else "the robot")
     note_oddities(draft)
     for key in request.dropped:
         drop(draft, key)

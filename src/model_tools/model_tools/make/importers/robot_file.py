@@ -13,7 +13,7 @@ from typing import Any
 
 from model_tools.errors import ToolError
 from model_tools.make.importers.action import driven_by_velocity
-from model_tools.make.importers.draft import TODO, Draft
+from model_tools.make.importers.draft import TODO, Draft, text
 from policy_core.bundle.resolve import robot_names
 from robot_sim.errors import SimError
 from robot_sim.figures import BodyFigures, LeggedRobot, figures_file, load_robot
@@ -308,7 +308,23 @@ def put_estimation(draft: Draft, robot: Path | None) -> None:
         link["joint"] = own.get(link["joint"], link["joint"])
     draft.put("estimation", estimation, f"{robot.name}; error as in docs/estimation.md")
     for path in terms:
-        draft.put((*path, "source"), "estimator", "--estimator")
+        draft.put((*path, "source"), "estimator")
+
+
+def is_estimated(draft: Draft) -> bool:
+    """Return whether an answer says that base_lin_vel is estimated, by legs that are still unknown.
+
+    Raises:
+        ToolError: An answer says that the robot has no source of it.
+    """
+    sources = {text(path): term.get("source") for path, term in draft.terms()}
+    for key, source in sources.items():
+        if source == "none":
+            raise ToolError(
+                f"{key}.source: expected estimator or measured, found none: a robot without any "
+                "source of base_lin_vel cannot run this policy; train it without this term"
+            )
+    return "estimator" in sources.values() and draft.find("estimation") is None
 
 
 def _legged(robot: Path) -> LeggedRobot:

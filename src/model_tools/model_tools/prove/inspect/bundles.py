@@ -237,6 +237,7 @@ def _suspect_joint_policy(
 ) -> None:
     """Note what is unproven, and steps that both model and contract do, such as normalizing."""
     _prove_perception(contract, path, report)
+    _describe_velocity(contract, report)
     if contract.velocity_command is not None:
         _suspect_walking(contract.safety, report)
     model = models.get(("model", "onnx"))
@@ -249,6 +250,25 @@ def _suspect_joint_policy(
     for found in baked_actions(model):
         if found.nodes and found.output == contract.action.output:
             _suspect_action(contract, found, report)
+
+
+def _describe_velocity(contract: JointContract, report: InspectionReport) -> None:
+    """State where base_lin_vel comes from on the robot; note a source that is not stated."""
+    terms = [term for term in contract.terms if term.term == "base_lin_vel"]
+    if contract.estimation is not None:
+        report.row("base_lin_vel", "estimated from legs and IMU, by velocity_estimator_node")
+    elif terms:
+        report.row(
+            "base_lin_vel",
+            "measured: a node of yours publishes odom; no driver of this suite does, and simulated "
+            "robots publish their true velocity",
+        )
+    for key in contract.unstated_sources:
+        report.suspect(
+            f"{key}: expected estimator or measured, found none: state whether the robot measures "
+            "its velocity; if not, `model_tools import --estimator` describes its legs "
+            "(docs/estimation.md)"
+        )
 
 
 def _suspect_walking(safety: Safety, report: InspectionReport) -> None:

@@ -58,6 +58,35 @@ def test_velocity_commands_have_no_default_position_as_offset(request_for: MakeR
     assert (term["kind"], term.get("offset")) == ("velocity", None)
 
 
+MOVING = ENV.replace(
+    "    command:\n",
+    "    base:\n      func: omni.isaac.lab.envs.mdp.observations:base_lin_vel\n      params: {}\n"
+    "    command:\n",
+)
+SOURCE = "observations.obs.terms[1].source"
+
+
+@pytest.mark.parametrize("robot", [None, Path("go2")])
+def test_the_source_of_the_base_velocity_is_asked_for(
+    request_for: MakeRequest, robot: Path | None
+) -> None:
+    renamed = {"joints.robot_names": "{hip: FL_hip_joint, knee: FL_calf_joint}"}
+    answers = [f"{key}={value}" for key, value in renamed.items()] if robot else []
+    request = request_for(MOVING, ENV_WIDTH + 3, joints=JOINTS, robot=robot, answers=answers)
+    check_wording(make_draft(request).todos()[SOURCE])
+
+
+def test_a_measured_base_velocity_is_stated_and_one_without_source_refused(
+    request_for: MakeRequest,
+) -> None:
+    request = request_for(MOVING, ENV_WIDTH + 3, joints=JOINTS)
+    draft = make_draft(replace(request, answers=[f"{SOURCE}=measured"]))
+    assert SOURCE not in draft.todos()
+    for source in ("none", "estimator"):  # the second without a robot's legs
+        with refusal(ToolError):
+            make_draft(replace(request, answers=[f"{SOURCE}={source}"]))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "term"),
     [

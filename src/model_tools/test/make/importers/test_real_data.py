@@ -252,6 +252,7 @@ def test_a_g1_that_follows_a_motion_says_what_it_needs_and_gives_its_golden_outp
             "motion.at_end=hold",
             "observations.obs.terms[0].joints=[.*]",
             "observations.obs.terms[1].joints=[.*]",
+            "observations.obs.terms[4].source=measured",
             *NO_CLIPS,
         ],
     )
@@ -299,6 +300,7 @@ def test_anymal_s_descriptor_asks_for_what_actuator_networks_hide(
             *answers_but(but=("joints.position_min", "joints.position_max")),
             *RANGE,
             *NO_CLIPS,
+            "observations.obs.terms[0].source=measured",
             "observations.obs.terms[3].term=velocity_command",
         ],
     )

@@ -83,6 +83,19 @@ def test_a_bundle_whose_model_a_node_cannot_open_is_refused(tmp_path: Path) -> N
     check_wording(problem)
 
 
+@pytest.mark.parametrize("source", ["measured", None])
+def test_the_source_of_the_base_velocity_is_stated_or_suspicious(
+    tmp_path: Path, source: str | None
+) -> None:
+    text = "{term: base_lin_vel, parts: [x, y]}"
+    last = text.replace("}", f", source: {source}}}") if source else text
+    found = inspect_path(make_bundle(tmp_path / "bundle", last=last))
+    rows = [row for row in found.rows if row[0] == "base_lin_vel"]
+    assert len(rows) == 1
+    check_wording(*map(str, rows), *(each for each in found.suspicions if "source" in each))
+    assert any("source" in each for each in found.suspicions) == (source is None)
+
+
 def check_suspicions(path: Path, count: int = 1) -> None:
     """Check how many things look suspicious, and what is said of them."""
     found = inspect_path(path).suspicions
