@@ -27,7 +27,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from lerobot_bridge.episode import read_sidecar, write_sidecar
 from lerobot_bridge.recording.folder import episode_folder
-from policy_core.errors import PolicyError
+from policy_core.errors import PolicyError, RobotError
 from policy_inference.nodes import qos
 from policy_store.command_line import CommandParser, CommandResult, add_json, show, show_result
 
@@ -44,6 +44,8 @@ _INTERVENTION = "intervention"
 _STATUS = "status"
 _VERDICTS = {"success": True, "failure": False}
 _TIMEOUT_S = 10.0
+_FOLDER = "folder"
+"""Key of the session's folder in the recorder's status."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -80,8 +82,11 @@ def main(args: Sequence[str] | None = None) -> int:
     action.set_defaults(act=_intervene)
     actions.add_parser(_STATUS, help="print state, time, rates, space").set_defaults(act=_status)
     given = parser.parse_args(args)
-    with _node() as node:
-        did, text = given.act(node, given)
+    try:
+        with _node() as node:
+            did, text = given.act(node, given)
+    except RobotError as error:
+        did, text = False, str(error)
     if not did:
         show(text, to=sys.stderr)
         return 1
@@ -118,7 +123,7 @@ def _verdict(node: Node, given: argparse.Namespace) -> tuple[bool, str]:
     status = _find_status(node, given)
     if status is None:
         return False, _no_answer(given.node)
-    session = next(Path(entry.value) for entry in status.values if entry.key == "folder")
+    session = next(Path(entry.value) for entry in status.values if entry.key == _FOLDER)
     folder = episode_folder(session, given.number)
     if not folder.is_dir():
         return False, (
@@ -145,7 +150,21 @@ def _find_status(node: Node, given: argparse.Namespace) -> DiagnosticStatus | No
     """Return the recorder's status; None if no status is published."""
     heard: list[DiagnosticArray] = []
     node.create_subscription(DiagnosticArray, f"{given.node}/status", heard.append, qos.STATUS)
-    return heard[-1].status[0] if _until(node, lambda: bool(heard)) else None
+    if not _until(node, lambda: bool(heard)):
+        return None
+    return read_recorder_status(given.node, heard[-1])
+
+
+def read_recorder_status(name: str, message: DiagnosticArray) -> DiagnosticStatus:
+    """Return a recorder's status; raise RobotError if it is another node's."""
+    count = len(message.status)
+    if count == 1 and _FOLDER in [entry.key for entry in message.status[0].values]:
+        return message.status[0]
+    raise RobotError(
+        f"{name}/status: expected one entry with the key {_FOLDER}, found "
+        f"{'an entry without it' if count == 1 else f'{count} entries'}; name the episode recorder "
+        "with --node"
+    )
 
 
 def _no_answer(name: str) -> str:

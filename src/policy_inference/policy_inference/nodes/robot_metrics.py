@@ -28,7 +28,9 @@ from rclpy.clock import Clock, ClockType
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import BatteryState
 
+from policy_core.errors import RobotError
 from policy_core.interfaces import Mode
+from policy_inference.messages.statuses import require_usable
 from policy_inference.metrics_server import Families, MetricsServer
 from policy_inference.nodes import qos
 from policy_inference.nodes.parameters import Spec, refuse_arguments
@@ -284,9 +286,17 @@ class RobotMetricsNode(ServedNode):
                 return
             node = topic.removesuffix("/status")
             self._metrics.expect(node, kind)
-            take = partial(self._metrics.take_status, node)
+            take = partial(self._take_status, node)
             self._followed[topic] = self.create_subscription(kind, topic, take, qos.STATUS)
             self.get_logger().info(f"{node}: its metrics are served")
+
+    def _take_status(self, node: str, message: PolicyStatus | RobotStatus) -> None:
+        try:
+            require_usable(message)
+        except RobotError as error:
+            self.get_logger().error(f"{node}/status: {error}", throttle_duration_sec=60.0)
+        else:
+            self._metrics.take_status(node, message)
 
 
 def main(args: Sequence[str] | None = None) -> None:

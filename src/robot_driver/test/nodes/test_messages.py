@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Duration
+from hypothesis import given
+from hypothesis import strategies as st
 from policy_msgs.msg import ContactForces, JointCommand
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Imu, JointState
@@ -21,6 +23,7 @@ from robot_driver.nodes.sensors import (
     JointStateTemplate,
     quat_from_rpy,
 )
+from testkit.any_messages import any_message
 from testkit.wording import check_wording
 
 pytestmark = pytest.mark.ros
@@ -62,6 +65,21 @@ def read_message(kind: type[Any], data: bytes | None) -> Any:
     stamp = message.header.stamp
     assert stamp.sec * 1_000_000_000 + stamp.nanosec == STAMP_NS
     return message
+
+
+@pytest.mark.fuzz
+@given(
+    message=any_message(
+        JointCommand, names=st.permutations(JOINT_NAMES[:2]) | st.lists(st.text(max_size=3))
+    )
+)
+def test_any_command_is_read_in_wire_order_or_refused(message: JointCommand) -> None:
+    try:
+        command = CommandReader(JOINT_NAMES[:2]).read(message, 0)
+    except RobotError:
+        return
+    assert command.values.shape == (2, 5)
+    assert command.effort_limit.shape == (2,)
 
 
 def test_joint_state_holds_what_the_robot_tells_in_its_order() -> None:

@@ -4,7 +4,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from types import TracebackType
@@ -23,6 +23,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Float32MultiArray
 from std_srvs.srv import SetBool, Trigger
 
+from policy_core.errors import RobotError
+from policy_inference.messages.statuses import require_usable
 from policy_inference.nodes.lifecycle import PeerGuard
 from robot_operator.nodes.found import find_namespace, full, require_sole_publisher
 from robot_operator.nodes.own_node import own_node
@@ -109,6 +111,8 @@ class Operator:
         self._executor.add_node(self.node)
         self._spinner = threading.Thread(target=self._spin, name="operator")
         self._status: PolicyStatus | None = None
+        self._refused: Mapping[str, str] = {}
+        """By topic, why the newest status could not be used."""
         self._velocity: Twist | None = None
         self._values: dict[str, tuple[Publisher, Float32MultiArray]] = {}
         self._policy_node, self._driver_node = policy_node, driver_node
@@ -263,13 +267,15 @@ class Operator:
 
     def status_of_driver(self) -> RobotStatus:
         heard: list[RobotStatus] = []
+        driver = self._driver_node
+        topic = f"{driver}/status"
 
         def hear(message: RobotStatus) -> None:
-            heard.append(message)
+            if self._is_usable(topic, message):
+                heard.append(message)
             self.notify()
 
-        driver = self._driver_node
-        self.node.create_subscription(RobotStatus, f"{driver}/status", hear, _LATCHED)
+        self.node.create_subscription(RobotStatus, topic, hear, _LATCHED)
         self.wait_until(lambda: bool(heard), f"a status of {driver}", self.answer_timeout_s)
         return heard[-1]
 
@@ -417,6 +423,8 @@ class Operator:
 
     def described(self) -> str:
         """Return a possible reason for a timeout."""
+        if self._refused:
+            return "; ".join(f"{topic}: {reason}" for topic, reason in self._refused.items())
         if self._status is None:
             return "no status received from the policy node; is it running in this ROS_DOMAIN_ID?"
         troubles = [entry.text for entry in self._status.inputs if entry.text]
@@ -427,8 +435,19 @@ class Operator:
             self._executor.spin_once(timeout_sec=_LOOK_AROUND_S)
 
     def _on_status(self, message: PolicyStatus) -> None:
-        self._status = message
+        if self._is_usable(f"{self._policy_node}/status", message):
+            self._status = message
         self.notify()
+
+    def _is_usable(self, topic: str, message: PolicyStatus | RobotStatus) -> bool:
+        """Return whether a status can be used; keep the reason if not."""
+        try:
+            require_usable(message)
+        except RobotError as error:
+            self._refused = {**self._refused, topic: str(error)}
+            return False
+        self._refused = {name: text for name, text in self._refused.items() if name != topic}
+        return True
 
     def _on_timer(self) -> None:
         with self.changed:

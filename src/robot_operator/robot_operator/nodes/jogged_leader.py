@@ -105,7 +105,8 @@ class JoggedLeader(LifecycleBase):
         self._closers.close()
 
     def _on_guide(self, message: JointCommand) -> None:
-        if _read_pose(message.names, message.position) is None:
+        pose = _read_pose(message.names, message.position)
+        if pose is None or pose.keys() != self._pose.keys():
             return
         valid_for = message.valid_for
         self._guide = message

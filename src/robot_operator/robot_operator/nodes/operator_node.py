@@ -35,7 +35,8 @@ from std_srvs.srv import Trigger
 from policy_core.bundle.bundle import Bundle
 from policy_core.bundle.contract import CommandedValue
 from policy_core.bundle.load import load_bundle
-from policy_core.errors import PolicyError
+from policy_core.errors import PolicyError, RobotError
+from policy_inference.messages.statuses import require_usable
 from policy_inference.nodes import qos
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.parameters import ParameterTable, refuse_arguments
@@ -128,8 +129,10 @@ class OperatorNode(LifecycleBase):
     def view(self) -> View:
         with self._lock:
             pilot = self._pilot if self.configured else None
-            self._seen.served = self.configured and self._robot.reaches_policy
-            view = make_view(self._seen, pilot, self._rivals, self.news, time.monotonic_ns())
+            served = self.configured and self._robot.reaches_policy
+            # A copy, since messages arrive on another thread.
+            seen = replace(self._seen, served=served)
+            view = make_view(seen, pilot, self._rivals, self.news, time.monotonic_ns())
             return replace(view, lines=[*view.lines, *self._sliders.lines])
 
     def _subscribe(self, values: Mapping[str, Any]) -> None:
@@ -160,7 +163,19 @@ class OperatorNode(LifecycleBase):
                 self.news.refuse(f"{request.value}: refused: {stick.hint} as well")
             self._ask(asked)
 
+    def _is_usable(self, source: str, message: PolicyStatus | RobotStatus) -> bool:
+        """Return whether a status can be used; if not, show why."""
+        try:
+            require_usable(message)
+        except RobotError as error:
+            if self._seen.refuse(source, f"{source}: status refused: {error}"):
+                self.news.tell(self._seen.refused[source][0], wrong=True)
+            return False
+        return True
+
     def _on_policy(self, message: PolicyStatus) -> None:
+        if not self._is_usable("policy", message):
+            return
         before = self._seen.policy
         if before is None or (describe_mode(before), before.reason) != (
             describe_mode(message),
@@ -187,6 +202,8 @@ class OperatorNode(LifecycleBase):
             self.destroy_publisher(self._values.popitem()[1])
 
     def _on_driver(self, message: RobotStatus) -> None:
+        if not self._is_usable("driver", message):
+            return
         before = self._seen.driver
         if before is None or (before.state, before.reason) != (message.state, message.reason):
             self.news.tell(f"driver: {STATES[message.state]}: {message.reason}")
@@ -212,7 +229,8 @@ class OperatorNode(LifecycleBase):
 
     def _switch(self) -> None:
         """Request the state that follows the current one in the policy set's order."""
-        found = [] if self._seen.policy is None else self._seen.policy.policy_set
+        policy = self._seen.policy
+        found = [] if policy is None else policy.policy_set
         if not found:
             self.news.refuse("switch: refused: expected a policy set, found a single policy")
             return
@@ -222,12 +240,13 @@ class OperatorNode(LifecycleBase):
 
     def _turn_dial(self, request: OperatorRequest) -> None:
         """Step the policy's share of the command, from the last requested share if recent."""
-        if self._seen.policy is None:
+        policy = self._seen.policy
+        if policy is None:
             self.news.refuse(f"{request.value}: refused: no status from the policy node yet")
             return
         asked, asked_ns = self._dial
         is_recent = time.monotonic_ns() - asked_ns < _DIAL_NS
-        share = asked if is_recent else self._seen.policy.authority
+        share = asked if is_recent else policy.authority
         share = min(max(round(share + OF_DIAL[request], 1), 0.0), 1.0)
         self._dial = share, time.monotonic_ns()
         self._request(request, asked=SetAuthority.Request(authority=share))
@@ -276,7 +295,8 @@ class OperatorNode(LifecycleBase):
             if lost:
                 self.news.tell("joystick: lost", wrong=True)
             self._ask(asked)
-            mode = None if self._seen.policy is None else self._seen.policy.mode
+            policy = self._seen.policy
+            mode = None if policy is None else policy.mode
             followed = mode in _DRIVING and not self._seen.unfollowed
             velocity = self._pilot.step(now_ns, driving=followed)
             speaking = mode in _SPEAKING

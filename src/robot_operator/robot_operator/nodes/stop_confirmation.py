@@ -12,6 +12,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
+from policy_core.errors import RobotError
+from policy_inference.messages.statuses import require_usable
 from policy_inference.nodes import qos
 from robot_operator.nodes.found import DRIVER, POLICY_NODE, find_namespace, full, publishing, seen
 from robot_operator.nodes.stop import EstopButton
@@ -48,6 +50,8 @@ class StopConfirmation:
         }
         self._kinds: dict[str, str] = {}
         self._statuses: dict[str, Any] = {}
+        self._refused: dict[str, str] = {}
+        """By node, why its newest status could not be used."""
         self._clients: dict[str, Any] = {}
         self._answers: dict[str, Any] = {}
         self._executor = SingleThreadedExecutor(context=node.context)
@@ -113,7 +117,8 @@ class StopConfirmation:
             )
         raise OperatorError(
             f"{self._action}: expected all nodes to stop within {timeout_s:g} s, still waiting "
-            f"for {', '.join(self._missing()) or 'other nodes'}; press the hardware e-stop"
+            f"for {', '.join(map(self._describe, self._missing())) or 'other nodes'}; press the "
+            "hardware e-stop"
         )
 
     def close(self) -> None:
@@ -123,6 +128,10 @@ class StopConfirmation:
         return sorted(
             name for name in {*self._kinds, *self._named.values()} if not self._has_obeyed(name)
         )
+
+    def _describe(self, name: str) -> str:
+        """Return a node's name and, if its status cannot be used, why."""
+        return f"{name} (status: {self._refused[name]})" if name in self._refused else name
 
     def _without_robot(self) -> list[str]:
         """Return the policy nodes whose commands have no known subscriber."""
@@ -161,10 +170,20 @@ class StopConfirmation:
     def _meet(self, kind: str, name: str) -> None:
         self._kinds[name] = kind
         self._node.create_subscription(
-            _TYPES[kind], f"{name}/status", partial(self._statuses.__setitem__, name), qos.STATUS
+            _TYPES[kind], f"{name}/status", partial(self._on_status, name), qos.STATUS
         )
         if kind == POLICY_NODE or not self._estop:  # a driver receives an e-stop on the topic
             self._clients[name] = self._node.create_client(Trigger, f"{name}/{self._action}")
+
+    def _on_status(self, name: str, status: PolicyStatus | RobotStatus) -> None:
+        try:
+            require_usable(status)
+        except RobotError as error:
+            self._statuses.pop(name, None)
+            self._refused[name] = str(error)
+        else:
+            self._statuses[name] = status
+            self._refused.pop(name, None)
 
     def _has_obeyed(self, name: str) -> bool:
         status = self._statuses.get(name)

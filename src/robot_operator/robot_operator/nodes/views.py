@@ -5,8 +5,8 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from policy_msgs.msg import JointCommand, PolicyStatus, RobotStatus
@@ -41,21 +41,35 @@ class Seen:
     driver: RobotStatus | None = None
     driver_ns: int = 0
     battery: BatteryState | None = None
+    refused: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    """By kind, why the newest unusable status was refused, and its receipt time."""
     served: bool = False
     """True if the services of the policy node are available."""
 
     @property
     def unfollowed(self) -> str:
         """Reason why the robot does not follow the policy node; empty if it may."""
-        if self.driver is None:
+        driver = self.driver  # another thread may replace it
+        if driver is None:
             return _GONE if self.driver_ns else ""
-        if self.driver.state == RobotStatus.FOLLOWING:
+        if driver.state == RobotStatus.FOLLOWING:
             return ""
-        return f"the driver is in {STATES[self.driver.state]}: {self.driver.reason}"
+        return f"the driver is in {STATES[driver.state]}: {driver.reason}"
+
+    def refuse(self, kind: str, reason: str) -> bool:
+        """Keep why a status was refused; return whether this begins a series of refusals."""
+        begins = kind not in self.refused
+        self.refused = {**self.refused, kind: (reason, time.monotonic_ns())}
+        return begins
 
     def forget(self, before_ns: int) -> list[str]:
         """Drop the statuses received before this time; return their kinds."""
         gone = []
+        self.refused = {
+            kind: (reason, at_ns)
+            for kind, (reason, at_ns) in self.refused.items()
+            if at_ns >= before_ns
+        }
         if self.policy is not None and self.policy_ns < before_ns:
             self.policy = None
             gone.append("policy")
@@ -123,6 +137,7 @@ def make_view(
     lines += battery_lines(seen.battery) if seen.battery is not None else []
     if policy is not None:
         lines = [("reason", policy.reason), *lines, *_policy_lines(policy)]
+    lines = [*((f"{kind} status", reason) for kind, (reason, _) in seen.refused.items()), *lines]
     if rivals:
         lines.insert(
             0, ("cmd_vel", f"other nodes publish velocity commands too: {', '.join(rivals)}")

@@ -169,6 +169,14 @@ def test_a_pose_of_the_arm_that_is_none_is_not_answered(hand: Hand, wrong: str) 
     assert hand.pose[0] > 0.1
 
 
+def test_a_guide_for_other_joints_is_ignored(hand: Hand) -> None:
+    hand.takes_over()
+    count = len(hand.poses)
+    hand.guide = JointCommand(names=["hip"], position=[0.5], stiffness=[1.0], valid_for=VALID_FOR)
+    hand.until(lambda: len(hand.poses) > count + 10, "answers")
+    assert hand.pose == hand.arm
+
+
 def test_a_velocity_that_is_not_finite_moves_nothing(hand: Hand) -> None:
     hand.takes_over()
     hand.velocity = Twist()

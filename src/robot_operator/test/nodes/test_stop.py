@@ -68,7 +68,8 @@ class World:
         node = self.node("some_driver", namespace)
         status = RobotStatus(state=RobotStatus.FOLLOWING, reason="follows")
         publisher = node.create_publisher(RobotStatus, "~/status", _LATCHED)
-        publisher.publish(status)
+        self.publish_driver = partial(publisher.publish, status)
+        self.publish_driver()
 
         def press(_: Bool) -> None:
             status.state = RobotStatus.DAMPING
@@ -213,6 +214,13 @@ def deaf_driver(world: World) -> None:
     )
 
 
+def driver_with_uneven_lists(world: World) -> None:
+    world.policy("joint_policy_node")
+    status = world.driver()
+    status.joint_names, status.temperature_c = ["hip", "knee"], [40.0]
+    world.publish_driver()
+
+
 def policy_that_runs_on(world: World) -> None:
     world.node("joint_policy_node").create_publisher(PolicyStatus, "~/status", _LATCHED).publish(
         PolicyStatus(mode=JointCommand.MODE_RUN)
@@ -226,12 +234,13 @@ def policy_that_runs_on(world: World) -> None:
     [
         (policy_and_driver, "damp --timeout 30", 0, "/joint_policy_node"),
         (policy_that_runs_on, "damp --timeout 3", 1, "waiting"),
+        (driver_with_uneven_lists, "damp --timeout 3", 1, "temperature_c"),
         pytest.param(deaf_driver, "estop --timeout 3", 1, "hardware", marks=pytest.mark.slow),
         pytest.param(
             World.resting_driver, "damp --timeout 30", 0, "/some_driver", marks=pytest.mark.slow
         ),
     ],
-    ids=["obeyed", "runs on", "deaf driver", "no policy"],
+    ids=["obeyed", "runs on", "uneven lists", "deaf driver", "no policy"],
 )
 def test_whether_all_have_obeyed_is_said_with_what_is_missing(
     empty_domain: World, there: Callable[[World], object], words: str, status: int, said: str

@@ -53,6 +53,7 @@ _HAPPENED = {
     LeaderMoment.SUCCEEDED: "has reached the cube",
     LeaderMoment.FAILED: "has not reached the cube",
 }
+_CUBE_SIZE = 3
 _REPEAT_S = 0.05
 _REST_NS = NS_PER_S // 2
 """Pause after a demonstration, during which other nodes end their episodes."""
@@ -84,6 +85,7 @@ class ArmLeaderNode(PeerGuard, Node):
         )
         self._repeats = self._get("repeat") and not self._get("follow_marks") and not guided
         self._guide: JointCommand | None = None
+        self._guide_rad: Array = SO101.home_rad.copy()
         self._guided_rad: Array = SO101.home_rad.copy()
         self._in_hand = False
         self._next = self.create_client(Trigger, "arm_sim_node/next_episode")
@@ -118,12 +120,31 @@ class ArmLeaderNode(PeerGuard, Node):
         """Do nothing: the node records nothing."""
 
     def _on_cube(self, message: Float32MultiArray) -> None:
-        self._cube = np.array(message.data, dtype=np.float64)
+        if len(message.data) == _CUBE_SIZE and np.isfinite(message.data).all():
+            self._cube = np.array(message.data, dtype=np.float64)
+
+    def _read_pose(
+        self, topic: str, names: Sequence[str], position: Sequence[float]
+    ) -> Array | None:
+        """Return a pose in the order of the arm's joints, rad; log and return None if unusable."""
+        by_name = dict(zip(names, position, strict=False))
+        pose = np.array([by_name.get(name, np.nan) for name in SO101.joint_names])
+        if len(names) != len(position) or not np.isfinite(pose).all():
+            self.get_logger().error(
+                f"{topic} refused: expected a finite position for each of "
+                f"{', '.join(SO101.joint_names)}, found {len(position)} positions for "
+                f"{', '.join(names) or 'no joint'}",
+                throttle_duration_sec=1.0,
+            )
+            return None
+        return pose
 
     def _on_arm(self, message: JointState) -> None:
         """Answer a pose of the arm with the leader's pose."""
-        place = [message.name.index(name) for name in SO101.joint_names]
-        now_ns, joint_pos = nanoseconds(message.header.stamp), np.array(message.position)[place]
+        joint_pos = self._read_pose("joint_states", message.name, message.position)
+        if joint_pos is None:
+            return
+        now_ns = nanoseconds(message.header.stamp)
         try:
             moment = self._leader.look(now_ns, joint_pos, self._cube)
         except SimError as error:
@@ -142,13 +163,16 @@ class ArmLeaderNode(PeerGuard, Node):
             self._begin_again()
 
     def _on_guide(self, message: JointCommand) -> None:
-        self._guide = message
+        pose = self._read_pose("leader/joint_command", message.names, message.position)
+        if pose is not None:
+            self._guide, self._guide_rad = message, pose
 
     def _on_arm_guided(self, message: JointState) -> None:
         """Answer a pose of the arm with the pose of a leader moved by motors or by hand."""
+        joint_pos = self._read_pose("joint_states", message.name, message.position)
+        if joint_pos is None:
+            return
         now_ns, guide = nanoseconds(message.header.stamp), self._guide
-        place = [message.name.index(name) for name in SO101.joint_names]
-        joint_pos = np.array(message.position)[place]
         held, self._in_hand = self._in_hand, guide is not None and not any(guide.stiffness)
         if self._in_hand:
             if not held:
@@ -159,8 +183,7 @@ class ArmLeaderNode(PeerGuard, Node):
                 self.get_logger().error(f"{error}; the leader stays where it is")
             self._guided_rad = self._leader.target()
         elif guide is not None:
-            order = [guide.names.index(name) for name in SO101.joint_names]
-            self._guided_rad = np.array(guide.position)[order]
+            self._guided_rad = self._guide_rad
         self._pose.header.stamp = message.header.stamp
         self._pose.position = array("d", self._guided_rad)
         self._poses.publish(self._pose)

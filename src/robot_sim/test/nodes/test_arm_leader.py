@@ -82,6 +82,24 @@ def test_a_leader_that_drives_demonstrates_and_marks_it_and_begins_again_elsewhe
     assert np.linalg.norm(np.subtract(first, last)) > 0.01
 
 
+@pytest.mark.parametrize("wrong", [{"name": ["pan"]}, {"position": [0.0]}])
+def test_leader_outlives_a_pose_of_another_robot(
+    led_arms: LedStage, wrong: dict[str, list[Any]]
+) -> None:
+    led_arms.lead(seed=7, drive=True)
+    pose = {"name": list(SO101.joint_names), "position": [0.0] * len(SO101.joint_names)}
+    poses = led_arms.listener.create_publisher(JointState, "joint_states", _DEEP)
+    led_arms.until(lambda: led_arms.poses, "an answer")
+
+    def is_refused() -> bool:
+        poses.publish(JointState(**{**pose, **wrong}))
+        return "joint_states refused" in led_arms.log
+
+    led_arms.until(is_refused, "the refusal")
+    count = len(led_arms.poses)
+    led_arms.until(lambda: len(led_arms.poses) > count + 5, "more answers")
+
+
 def test_leader_s_pose_is_what_the_arm_is_sent_with_the_stamp_of_the_arm_s_own(
     led_arms: LedStage,
 ) -> None:

@@ -445,6 +445,7 @@ class FlightRecording:
         for name, whole in (
             *((name, len(info.inputs)) for name in ("ages_s", "measured_times_ns", "repeats")),
             *([("target", len(info.joints))] if len(message.target) else []),
+            ("request_times_ns", len(message.requests)),
         ):
             if (count := len(getattr(message, name))) != whole:
                 raise self._problem(message, f"{plural(whole, 'value')} in {name}", str(count))

@@ -339,6 +339,10 @@ SPOILT_MESSAGES: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "only the limit of the tilt": ("flight_info", only_limit("max_tilt_rad")),
     "ticks go back": ("policy_tick", lambda tick: replaced(tick=100 - tick.tick)(tick)),
     "short state": ("policy_tick", shorter("state")),
+    "request without its time": (
+        "policy_tick",
+        replaced(requests=["stand"], request_times_ns=np.zeros(0, np.int64)),
+    ),
     "other shape": ("policy_tick", flat_tensors),
     "cut tensors": ("policy_tick", cut_tensors),
     "RUN without numbers": ("policy_tick", replaced(inputs=[], outputs=[], target=np.zeros(0))),
