@@ -13,27 +13,15 @@ from std_msgs.msg import Bool
 
 from policy_core.errors import RobotError
 from policy_inference.nodes import qos
-from policy_inference.nodes.sampling import decoder_for
+from policy_inference.nodes.sampling import decoder_for, find_other_types
 
 _LOOK_EVERY_S = 0.1
 
 
-def listen_to_estop(node: Node, press: Callable[[], object]) -> Callable[[], None]:
-    """Subscribe to `estop`.
+class EstopTopic:
+    """Subscribes to `estop` with two readers that match every publisher of std_msgs/Bool.
 
-    Args:
-        node: Node that subscribes.
-        press: Called for each `True`, and for each unreadable message, since it came from an
-            e-stop. `False` is ignored, since an unpressed button sends it repeatedly.
-
-    Returns:
-        Function that ends the subscriptions.
-    """
-    return _EstopTopic(node, press).close
-
-
-class _EstopTopic:
-    """Two readers that together match every publisher, and a third for past presses.
+    A third reader receives past presses.
 
     A transient local reader does not match a volatile publisher, whose node then warns about
     incompatible QoS, as if its presses were not received. So the third reader exists only while
@@ -42,6 +30,13 @@ class _EstopTopic:
     """
 
     def __init__(self, node: Node, press: Callable[[], object]) -> None:
+        """Subscribe.
+
+        Args:
+            node: Node that subscribes.
+            press: Called for each `True`, and for each unreadable message, since it came from an
+                e-stop. `False` is ignored, since an unpressed button sends it repeatedly.
+        """
         self._node, self._press = node, press
         self._topic = node.resolve_topic_name("estop")
         self._decode = decoder_for(Bool)
@@ -51,6 +46,12 @@ class _EstopTopic:
             _LOOK_EVERY_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
         self._look()
+
+    @property
+    def problem(self) -> str:
+        """The publishers of other types, which ROS 2 does not connect; "" if there are none."""
+        others = find_other_types(self._node, self._topic, Bool)
+        return f"estop: {others}: not received; make them publish that type" if others else ""
 
     def close(self) -> None:
         self._node.destroy_timer(self._timer)

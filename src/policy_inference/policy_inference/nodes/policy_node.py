@@ -49,7 +49,7 @@ from policy_inference.nodes.control_loop import (
     TimerPacer,
     TriggerPacer,
 )
-from policy_inference.nodes.estop import listen_to_estop
+from policy_inference.nodes.estop import EstopTopic
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.loading import STOPS, LoadService, has_trials, open_policy
 from policy_inference.nodes.outputs import encoder_plan, open_output
@@ -226,7 +226,7 @@ class PolicyNode(LifecycleBase):
             self.loop,
             self._pacer,
             self.observer,
-            self._senders_problem,
+            self._topics_problem,
         )
         self._closers.callback(self.reporter.close)
         # Not by a timer of the executor, which would wake up in the middle of ticks.
@@ -312,7 +312,8 @@ class PolicyNode(LifecycleBase):
             service = self.create_service(Trigger, f"~/{name}", handler, qos_profile=qos.REQUESTS)
             self._closers.callback(self.destroy_service, service)
         self._closers.callback(AuthorityRequests(self, self._set_authority, self.report).close)
-        self._closers.callback(listen_to_estop(self, lambda: self._estop("topic")))
+        self._estop_topic = EstopTopic(self, lambda: self._estop("topic"))
+        self._closers.callback(self._estop_topic.close)
 
     def _takeover_requests(self) -> Mapping[str, Callable[[], None]]:
         from policy_core.members.chunk.takeover import HAND_BACK, TAKE_OVER, TakeoverRequests
@@ -448,7 +449,7 @@ class PolicyNode(LifecycleBase):
         problems = self.reporter.problems()
         if self._output.publisher.get_subscription_count() == 0:
             problems.append(f"{self._output.publisher.topic_name} has no subscriber")
-        return [*problems, *filter(None, [self._senders_problem(), self._twins_problem()])]
+        return [*problems, *filter(None, [self._topics_problem(), self._twins_problem()])]
 
     def _twins_problem(self) -> str:
         """Return a message if other nodes have the same name; "" otherwise.
@@ -465,6 +466,10 @@ class PolicyNode(LifecycleBase):
             "each request reaches all of them; give the others a different name or namespace; a "
             "killed process stays listed for about 20 s"
         )
+
+    def _topics_problem(self) -> str:
+        """Return who else sends commands, and e-stops that are not received; "" if none."""
+        return "; ".join(filter(None, [self._senders_problem(), self._estop_topic.problem]))
 
     def _senders_problem(self) -> str:
         """Return the other nodes that send commands to the robot; "" if there are none."""

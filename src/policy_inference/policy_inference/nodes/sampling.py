@@ -18,7 +18,13 @@ from rclpy.serialization import deserialize_message
 from policy_core.errors import RobotError
 from policy_inference.messages.wire import Decode, make_decoder
 from policy_inference.nodes import qos
-from policy_inference.nodes.rclpy_gaps import MessageWaitSet, never_called, take_message
+from policy_inference.nodes.rclpy_gaps import (
+    UNNAMED,
+    MessageWaitSet,
+    full_name,
+    never_called,
+    take_message,
+)
 from policy_inference.nodes.rclpy_gaps import SampleGroup as SampleGroup  # for users of this module
 
 M = TypeVar("M")
@@ -100,6 +106,10 @@ class Sampled(Generic[M]):
     def publishers(self) -> int:
         return int(self._node.count_publishers(self.resolved_topic))
 
+    def other_types(self) -> str:
+        """Return the publishers of other types on the topic; see `find_other_types`."""
+        return find_other_types(self._node, self.resolved_topic, self._message)
+
     def close(self) -> None:
         self._node.destroy_subscription(self.subscription)
 
@@ -117,6 +127,27 @@ class Arrivals:
         """Return the inputs that have a message available; wait at most this long for one."""
         ready = self._wait_set.wait(self._handles, max(0, timeout_ns))
         return [self._by_pointer[pointer] for pointer in ready]
+
+
+def find_other_types(node: Node, topic: str, message: type[Any]) -> str:
+    """Return which publishers of a topic have another type than its reader; "" if none has.
+
+    ROS 2 does not connect them, without a message on either side.
+
+    Args:
+        node: Node that reads the topic.
+        topic: Full topic name.
+        message: Type of the reader.
+    """
+    expected = _type_name(message)
+    others = sorted(
+        {
+            info.topic_type + ("" if info.node_name in UNNAMED else f" from {full_name(info)}")
+            for info in node.get_publishers_info_by_topic(topic)
+            if info.topic_type != expected
+        }
+    )
+    return f"expected publishers of {expected}, found {', '.join(others)}" if others else ""
 
 
 def decoder_for(message: type[Any], *, whole: bool = False) -> Decode:

@@ -18,7 +18,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from std_msgs.msg import Header
 
-from policy_core.bundle.state_fields import COMMAND
+from policy_core.bundle.state_fields import COMMAND, TWIST_STAMPED
 from policy_core.bundle.store import RevocationWatch
 from policy_core.control.controller import ControllerStatus
 from policy_core.guard.bounds import Rule
@@ -216,7 +216,7 @@ class StatusReporter:
         loop: ControlLoop | NativeLoop,
         pacer: Pacer,
         observer: TickObserver,
-        senders_problem: Callable[[], str],
+        topics_problem: Callable[[], str],
     ) -> None:
         """Create the publishers.
 
@@ -227,11 +227,11 @@ class StatusReporter:
             loop: Loop that ticks the policy.
             pacer: Pacer with the tick clock.
             observer: Tick observer.
-            senders_problem: Returns the other nodes that command the robot; empty if there are
-                none.
+            topics_problem: Returns the other nodes that command the robot, and publishers of an
+                e-stop that is not received; empty if there are none.
         """
         self._node, self._policy, self._topics, self._loop = node, policy, topics, loop
-        self._pacer, self._observer, self._senders_problem = pacer, observer, senders_problem
+        self._pacer, self._observer, self._topics_problem = pacer, observer, topics_problem
         self._status = node.create_publisher(PolicyStatus, "~/status", qos.STATUS)
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", qos.DIAGNOSTICS)
         self._warned: set[str] = set()
@@ -268,13 +268,13 @@ class StatusReporter:
         self._counted: tuple[int, int] | None = None
         self._rate_hz = 0.0
         self._slow = False
-        self._silent = self._senders = self._busy = ""
+        self._silent = self._shared = self._busy = ""
         self._health.start()
 
     def report(self) -> None:
         snapshot = self._policy.controller.snapshot()
         self._silent = self._silence()
-        self._look_at_senders()
+        self._look_at_shared_topics()
         self._look_at_lateness(snapshot)
         self._measure_rate()
         self._health.update(snapshot)
@@ -307,6 +307,11 @@ class StatusReporter:
             for name, sampled in self._topics.items()
             if self._is_needed(name) and (count := sampled.publishers()) != 1
         ]
+        problems += [
+            f"{name}: {text}"
+            for name, sampled in self._topics.items()
+            if self._is_needed(name) and (text := self._type_problem(name, sampled))
+        ]
         return [*filter(None, [self._silence(), self._policy.problem]), *problems]
 
     def _silence(self) -> str:
@@ -323,10 +328,10 @@ class StatusReporter:
         self._node.destroy_publisher(self._status)
         self._node.destroy_publisher(self._diagnostics)
 
-    def _look_at_senders(self) -> None:
-        before, self._senders = self._senders, self._senders_problem()
-        if self._senders and not before:
-            self._node.get_logger().error(self._senders)
+    def _look_at_shared_topics(self) -> None:
+        before, self._shared = self._shared, self._topics_problem()
+        if self._shared and self._shared != before:
+            self._node.get_logger().error(self._shared)
 
     def _look_at_lateness(self, snapshot: ControllerStatus) -> None:
         """Check whether the machine delays ticks; while a fault is latched, keep the old report."""
@@ -370,7 +375,7 @@ class StatusReporter:
     def _compose(self, snapshot: ControllerStatus) -> PolicyStatus:
         policy, loop = self._policy, self._loop
         bundle, latency = policy.bundle, policy.latency.summary()
-        problems = [self._busy, self._silent, self._senders, self._health.revoked]
+        problems = [self._busy, self._silent, self._shared, self._health.revoked]
         status = PolicyStatus(
             stamp=self._node.get_clock().now().to_msg(),
             mode=int(snapshot.mode),
@@ -408,6 +413,7 @@ class StatusReporter:
             age_ns, publishers = entry.age_ns(now_ns), sampled.publishers()
             text = entry.describe(now_ns) if entry.is_stale(now_ns) else entry.problem
             text = text or self._policy.input_problem(name)
+            text = "; ".join(filter(None, [text, self._type_problem(name, sampled)]))
             if publishers > 1 or (publishers == 0 and self._is_needed(name)):
                 text = "; ".join(filter(None, [text, f"{publishers} publishers"]))
             if text and not text.startswith(name):
@@ -423,6 +429,16 @@ class StatusReporter:
                 )
             )
         return found
+
+    def _type_problem(self, name: str, sampled: Sampled[Any]) -> str:
+        """Return the publishers of an input that ROS 2 does not connect, with the remedy."""
+        if not (others := sampled.other_types()):
+            return ""
+        remedy = "stop them, or remap their topic"
+        if name == COMMAND:
+            value = "false" if sampled.type_name == TWIST_STAMPED else "true"
+            remedy += f"; if they are right, set stamped_command to {value}"
+        return f"{others}: not received; {remedy}"
 
     def _is_needed(self, name: str) -> bool:
         """Return True if the policy always needs an input; a command or a leader may be silent."""
@@ -470,7 +486,7 @@ class StatusReporter:
                 "rate not reached" if self._slow else "",
             ]
             level, text = DiagnosticStatus.WARN, "; ".join(filter(None, reasons))
-        if status.latched or status.mode == Mode.HOLD or self._senders:
+        if status.latched or status.mode == Mode.HOLD or self._shared:
             level, text = DiagnosticStatus.ERROR, "; ".join([status.reason, *odd])
         values = {
             **dict(diagnostic_values(POLICY, status)),

@@ -11,11 +11,12 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Bool
+from std_msgs.msg import Bool, Empty
 
 from policy_core.interfaces import Mode
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
+from testkit.publisher_elsewhere import is_known, publisher_elsewhere
 from testkit.ros_time import stamp
 from testkit.wording import check_wording
 
@@ -154,6 +155,15 @@ class TestEstop:
         lockstep.reported(lambda status: status.latched, "the e-stop")
         check_wording(lockstep.hears("estop: expected"))
 
+    def test_publisher_of_another_type_is_named_and_no_motion_is_granted(
+        self, lockstep_node: JointPolicyNode, lockstep: Robot
+    ) -> None:
+        with publisher_elsewhere(Empty, "estop"):
+            lockstep.until(lambda: is_known(lockstep_node, "estop"), "the button")
+            lockstep.tick()
+            lockstep.refusal("stand")
+            assert "std_msgs/msg/Empty from /elsewhere" in lockstep.newest().reason
+
     @pytest.mark.usefixtures("python_models")
     def test_damps_while_a_tick_hangs_in_the_backend(
         self, lockstep: Robot, monkeypatch: pytest.MonkeyPatch
@@ -200,6 +210,19 @@ def test_stamped_command_reaches_the_policy_until_it_is_repeated_or_old(
         lambda: again() and counters(partner.statuses[-1])["stale_command"] == 1,
         "the command to fade",
     )
+
+
+def test_command_of_another_type_is_named_with_the_parameter(
+    lockstep_node: JointPolicyNode, lockstep: Robot
+) -> None:
+    assert status_of_input(lockstep.newest(), "cmd_vel").ok
+    lockstep.node.destroy_publisher(lockstep.cmd_vel)
+    with publisher_elsewhere(TwistStamped, "cmd_vel"):
+        lockstep.until(lambda: is_known(lockstep_node, "cmd_vel"), "the publisher")
+        lockstep.until(lambda: lockstep_node.count_publishers("cmd_vel") == 1, "it alone")
+        assert not status_of_input(lockstep.newest(), "cmd_vel").ok
+        check_wording(status_of_input(lockstep.newest(), "cmd_vel").text)
+        lockstep.runs()
 
 
 @pytest.mark.parametrize(

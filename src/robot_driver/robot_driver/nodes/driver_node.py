@@ -25,7 +25,7 @@ from std_srvs.srv import Trigger
 from policy_core.errors import RobotError
 from policy_inference.machine.scheduling import RealTime, list_threads, set_realtime_priority
 from policy_inference.nodes import qos
-from policy_inference.nodes.estop import listen_to_estop
+from policy_inference.nodes.estop import EstopTopic
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.parameters import REALTIME, ParameterTable, Spec
 from robot_driver.following import rest_mode_name
@@ -189,7 +189,8 @@ class DriverNode(LifecycleBase):
             self.destroy_service,
             self.create_service(Trigger, "~/reset", self._on_reset, qos_profile=qos.REQUESTS),
         )
-        self._closers.callback(listen_to_estop(self, self._gate.press))
+        self._estop_topic = EstopTopic(self, self._gate.press)
+        self._closers.callback(self._estop_topic.close)
         timer = self.create_timer(
             1.0 / values["status_rate_hz"],
             self._report,
@@ -294,9 +295,8 @@ class DriverNode(LifecycleBase):
         return self._gate.take(self._misfits())
 
     def _misfits(self) -> list[str]:
-        """Return why the current sender cannot drive this robot; empty if it can."""
-        problem = self._commands.fit_problem()
-        return [problem] if problem else []
+        """Return why the current sender cannot drive this robot, and e-stops not received."""
+        return [*filter(None, [self._commands.fit_problem(), self._estop_topic.problem])]
 
     def _look_at_senders(self) -> None:
         self._gate.see_senders(self._commands.senders_problem())

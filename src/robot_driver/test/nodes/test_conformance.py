@@ -17,12 +17,14 @@ from typing import Any
 import numpy as np
 import pytest
 from policy_msgs.msg import JointCommand, RobotStatus
+from std_msgs.msg import Empty
 
 from robot_driver.interfaces import COMMAND_FIELDS, MODE_HOLD_MEASURED, POSITION
 from robot_driver.testing.case import COMMANDED, GIVEN_BACK, OTHER, DriverCase, RobotDouble
 from robot_driver.testing.conformance import DriverConformance, DriverTimes
 from robot_driver.testing.fixtures import DriverFixtures, frames_since
 from robot_driver.testing.stage import DEEP, DriverProcess, Stage, what_was_heard
+from testkit.publisher_elsewhere import publisher_elsewhere
 from testkit.wording import check_wording
 
 from ..holding_arm import FIGURES, JOINTS
@@ -170,6 +172,20 @@ class TestNode(DriverFixtures):
         assert not answer.result().success
         assert reason in answer.result().message
         # a publisher that has gone is not an obstacle
+        listening.may_be_taken()
+
+    def test_control_is_refused_while_an_estop_has_another_type(
+        self, listening: DriverProcess
+    ) -> None:
+        with publisher_elsewhere(Empty, f"/{listening.name}/estop"):
+            listening.reports(
+                lambda status: any("std_msgs/msg/Empty" in each for each in status.obstacles),
+                "the e-stop that is not received",
+            )
+            answer = listening.asked("take_control")
+            listening.sends_until(answer.done, "an answer to take_control")
+            assert not answer.result().success
+            assert "std_msgs/msg/Empty" in answer.result().message
         listening.may_be_taken()
 
 
