@@ -1278,7 +1278,8 @@ NB_MODULE(policy_core_native, m) {
       .def_prop_ro("thread_id", [](NativeLoop& n) { return n.loop().thread_id(); })
       .def_prop_ro("ticks", [](NativeLoop& n) { return n.loop().ticks(); })
       .def_prop_ro("missed", [](NativeLoop& n) { return n.loop().missed(); })
-      .def_prop_ro("ticked_ns", [](NativeLoop& n) { return n.loop().ticked_ns(); });
+      .def_prop_ro("ticked_ns", [](NativeLoop& n) { return n.loop().ticked_ns(); })
+      .def_prop_ro("began_ns", [](NativeLoop& n) { return n.loop().began_ns(); });
   // Same as `policy_core.estimation.velocity_estimator.VelocityEstimator`, from the part
   // `estimation` of a plan.
   nb::class_<VelocityEstimator>(m, "VelocityEstimator")

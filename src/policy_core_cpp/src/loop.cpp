@@ -102,7 +102,10 @@ void Loop::run() noexcept {
     } else {
       // At the latest a period after the deadline: a dead input must not stop the guard.
       const bool has_arrived = trigger_.wait_set && arrives(deadline_ns_ + period_ns_);
-      tick(due(has_arrived));
+      const auto tick_due = due(has_arrived);
+      began_ns_.store(tick_due.now_ns, std::memory_order_relaxed);
+      tick(tick_due);
+      began_ns_.store(0, std::memory_order_relaxed);
     }
   }
   ended_ = true;

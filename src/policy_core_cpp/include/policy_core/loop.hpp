@@ -80,6 +80,8 @@ class Loop {
   std::int64_t missed() const noexcept { return missed_.load(std::memory_order_relaxed); }
   /// When the last tick ended, on the steady clock.
   std::int64_t ticked_ns() const noexcept { return ticked_ns_.load(std::memory_order_relaxed); }
+  /// When the tick in progress began, on the steady clock; 0 between ticks.
+  std::int64_t began_ns() const noexcept { return began_ns_.load(std::memory_order_relaxed); }
 
  private:
   void run() noexcept;
@@ -109,7 +111,8 @@ class Loop {
   bool is_safe_known_ = false;
   sem_t ticked_;
   std::atomic<bool> stop_{false}, ended_{true};
-  std::atomic<std::int64_t> thread_id_{0}, ticks_{0}, missed_{0}, ticked_ns_{0};
+  std::atomic<std::int64_t> thread_id_{0}, ticks_{0}, missed_{0}, ticked_ns_{0},
+      began_ns_{0};
   std::thread thread_;
 };
 

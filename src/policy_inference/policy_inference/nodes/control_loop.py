@@ -217,6 +217,7 @@ class SimulatedPacer(Pacer):
         return max(0, self._now_ns)
 
 
+_WATCH_S = 0.05
 _TICK_WITHIN_S = 0.5
 _AFTER_FAILURE_S = 0.02
 """Pause after a failure, so that repeated failures do not keep a core busy."""
@@ -224,8 +225,12 @@ _LATENESS_KEPT_NS = 2_000_000_000
 _FULL_COLLECTION_CALLS = 300
 
 
-class Loop:
+class Loop(ABC):
     """Common parts of the Python and C++ loops: lateness, waiting for a tick."""
+
+    @abstractmethod
+    def tick_s(self) -> float:
+        """Return for how long the tick in progress has been running, s; 0 between ticks."""
 
     def __init__(self) -> None:
         self._stop, self._ticked = threading.Event(), threading.Event()
@@ -280,6 +285,7 @@ class ControlLoop(Loop):
         self._thread: threading.Thread | None = None
         # The outermost of three locks, see "Locks" in docs/architecture.md.
         self._at_work = threading.RLock()
+        self._began_ns: int | None = None
         self.ticks = self.missed = 0
 
     def start(self) -> None:
@@ -328,6 +334,10 @@ class ControlLoop(Loop):
         """
         return (time.monotonic_ns() - self._ended_ns) * 1e-9
 
+    def tick_s(self) -> float:
+        began_ns = self._began_ns
+        return 0.0 if began_ns is None else (time.monotonic_ns() - began_ns) * 1e-9
+
     @property
     def thread_id(self) -> int:
         """Kernel ID of the control thread, once it has been started."""
@@ -348,8 +358,12 @@ class ControlLoop(Loop):
             self.ticks += not tick.repeated
             self.missed += tick.missed
             self._note_lateness(tick.now_ns, tick.late_ns)
-            with self._at_work:
-                self._tick(tick)
+            self._began_ns = time.monotonic_ns()
+            try:
+                with self._at_work:
+                    self._tick(tick)
+            finally:
+                self._began_ns = None
             self._ended_ns = time.monotonic_ns()
             self._ticked.set()
 
@@ -404,6 +418,36 @@ class BetweenTicks:
             wait_s = ended_s - time.monotonic()
             if ticked:
                 wait_s += self._period_s - self._tick_s / 2.0
+
+
+class TickWatch:
+    """Looks at the tick in progress 20 times a second, on its own thread, since a tick may hang."""
+
+    def __init__(self, loop: Loop, look: Callable[[float], None]) -> None:
+        """Create a stopped watch.
+
+        Args:
+            loop: The loop with the ticks.
+            look: Called with the duration so far of a tick in progress, s; must not raise.
+        """
+        self._loop, self._look = loop, look
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._serve, name="tick watch", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _serve(self) -> None:
+        while not self._stop.wait(_WATCH_S):
+            if (tick_s := self._loop.tick_s()) > 0.0:
+                self._look(tick_s)
 
 
 _LOCK_TIMEOUT_NS = 500_000_000
@@ -550,6 +594,10 @@ class NativeLoop(Loop):
 
     def silent_s(self) -> float:
         return (time.monotonic_ns() - int(self._loop.ticked_ns)) * 1e-9
+
+    def tick_s(self) -> float:
+        began_ns = int(self._loop.began_ns)
+        return (time.monotonic_ns() - began_ns) * 1e-9 if began_ns else 0.0
 
     @property
     def thread_id(self) -> int:

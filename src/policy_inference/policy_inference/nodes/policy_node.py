@@ -46,6 +46,7 @@ from policy_inference.nodes.control_loop import (
     NativeLoop,
     Pacer,
     SimulatedPacer,
+    TickWatch,
     TimerPacer,
     TriggerPacer,
 )
@@ -66,6 +67,8 @@ if TYPE_CHECKING:  # not needed by a node without takeovers
     from policy_inference.nodes.chunks import TakeoverReports
 
 _LEAVING_TIMES = 3
+_SIMULATED_TICK_S = 10.0
+"""Time after which a tick in simulated time counts as hanging; the machine may be slow."""
 _NOT_ACTIVE = "the node is not active; activate it first"
 _ACKNOWLEDGED_WITHIN = Duration(seconds=1.0)
 _REPORTED_WITHIN_S = 1.0
@@ -216,6 +219,7 @@ class PolicyNode(LifecycleBase):
         self.loop: ControlLoop | NativeLoop = self._native_loop(values) or ControlLoop(
             self._pacer, self.tick, self._failed
         )
+        self._watch = TickWatch(self.loop, self._look_at_tick)
         self.observer = TickObservers()
         self._closers.callback(lambda: self.observer.close())
         self._attach_observers(policy, group, values)
@@ -487,9 +491,30 @@ class PolicyNode(LifecycleBase):
     def _remember_estop(self) -> None:
         self._estop_pressed = self.controller.estop_pressed
 
+    def _look_at_tick(self, tick_s: float) -> None:
+        """Press the e-stop if a tick in motion has not returned within the guard's longest gap.
+
+        The next tick would latch a fault for such a gap, but it may never come: a model may contain
+        a loop.
+        """
+        controller = self.controller
+        simulated = isinstance(self._pacer, SimulatedPacer)
+        limit_s = _SIMULATED_TICK_S if simulated else controller.limits.longest_gap_ns * 1e-9
+        if tick_s <= limit_s or controller.mode is Mode.DAMP or controller.estop_pressed:
+            return
+        reason = (
+            f"a tick has not returned within {limit_s:.1f} s: the model or its back end hangs; "
+            "restart the process"
+        )
+        self._press_estop(reason)
+        self.get_logger().error(f"estop: {reason}")
+
     def _estop(self, source: str) -> Mode:
+        return self._press_estop(f"pressed by {source}")
+
+    def _press_estop(self, reason: str) -> Mode:
         repeated = self.controller.estop_pressed
-        targets = self.controller.estop(f"pressed by {source}")
+        targets = self.controller.estop(reason)
         if self.running and not repeated:
             self._publish(targets)
         return Mode.DAMP
@@ -518,6 +543,7 @@ class PolicyNode(LifecycleBase):
         self.reporter.start()
         self.observer.start()
         self.loop.start()
+        self._watch.start()
         self._reports.start()
         self.apply_realtime()
 
@@ -601,6 +627,7 @@ class PolicyNode(LifecycleBase):
     def stop(self) -> None:
         """Stop the loop, then send the fault command until it is acknowledged."""
         self._load_service.abandon(STOPS)
+        self._watch.stop()
         if self.loop.stop():
             self.controller.stop(STOPS)
         else:

@@ -64,6 +64,45 @@ def save_recurrent(file: Path, inputs: int, outputs: int) -> Path:
     )
 
 
+def save_endless(file: Path, inputs: int, outputs: int) -> Path:
+    """Save ``actions = obs @ weights``, computed in a loop without an end while obs[0] > 0.05."""
+    value = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["goes_on"], ["goes_on_out"]),
+            helper.make_node("Identity", ["result"], ["result_out"]),
+        ],
+        "body",
+        [
+            value("turn", TensorProto.INT64, []),
+            value("goes_on", TensorProto.BOOL, []),
+            value("result", TensorProto.FLOAT, [1, outputs]),
+        ],
+        [
+            value("goes_on_out", TensorProto.BOOL, []),
+            value("result_out", TensorProto.FLOAT, [1, outputs]),
+        ],
+    )
+    nodes = [
+        helper.make_node("MatMul", ["obs", "w"], ["product"]),
+        helper.make_node("Gather", ["obs", "first"], ["column"], axis=1),
+        helper.make_node("Squeeze", ["column"], ["number"]),
+        helper.make_node("Greater", ["number", "limit"], ["begins"]),
+        helper.make_node("Loop", ["", "begins", "product"], ["actions"], body=body),
+    ]
+    return save(
+        file,
+        nodes,
+        {"obs": (1, inputs)},
+        {"actions": (1, outputs)},
+        constants={
+            "w": weights(inputs, outputs),
+            "first": np.array([0], np.int64),
+            "limit": np.float32(0.05),
+        },
+    )
+
+
 def save_sum(file: Path, inputs: Mapping[str, str], size: int) -> Path:
     """Save ``actions`` = sum of inputs [1, size] of the given numpy dtypes, as float32."""
     nodes = [

@@ -209,6 +209,15 @@ class Robot:
         if "imu/data" not in self.silent:
             self.send_imu()
 
+    def sends_in_real_time(self) -> None:
+        """Publish the sensors every 10 ms from now on, while the executor spins."""
+
+        def send() -> None:
+            self.now_ns = time.time_ns()
+            self.send()
+
+        self.node.create_timer(0.01, send)
+
     def send_clock(self) -> None:
         self._clock.publish(Clock(clock=stamp(self.now_ns)))
 

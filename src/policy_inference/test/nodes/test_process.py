@@ -16,9 +16,13 @@ import pytest
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 
+from policy_core.interfaces import Mode
+from policy_inference.kinds.opening import NATIVE, PYTHON
+from policy_inference.testing.models import save_endless
 from testkit.wording import check_wording
 
-from .harness import DEADLINE_S, Robot, is_damp, logged_in
+from .bundles import write_bundle
+from .harness import DEADLINE_S, Robot, counters, is_damp, logged_in
 from .opening_backends import register_opening
 
 pytestmark = pytest.mark.ros
@@ -83,6 +87,29 @@ def test_signals_end_a_running_policy_with_the_fault_command(
     assert is_damp(partner.commands[-1])
     assert not [each for each in logged_in(output) if each.level == "ERROR"]
     assert "Traceback" not in output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loop", [NATIVE, PYTHON])
+def test_model_that_never_returns_is_a_latched_fault(
+    start_node: Start, partner: Robot, tmp_path: Path, loop: str
+) -> None:
+    patient = {"safety.state_timeout_s": 1.0, "safety.damp_after_s": 1.0}
+    bundle = write_bundle(tmp_path / "endless", patient, save_endless)
+    process = start_node(f"bundle:={bundle}", f"realtime.loop:={loop}")
+    partner.sends_in_real_time()
+    partner.until(lambda: partner.ask("stand").success, "STAND")
+    partner.until(lambda: partner.commands[-1].mode == Mode.READY, "READY")
+    partner.request("run")
+    partner.until(lambda: partner.commands[-1].mode == Mode.RUN, "RUN")
+    partner.ang_vel = 0.1  # enters the model's loop
+    status = partner.reported(lambda status: status.latched, "the fault")
+    assert status.mode == Mode.DAMP
+    assert is_damp(partner.commands[-1])
+    assert counters(status)["estop"] == 0  # no tick has counted it
+    check_wording(status.reason.partition(";")[0])
+    process.terminate()
+    assert "a tick hangs" in process.communicate(timeout=DEADLINE_S)[0]
 
 
 def thread_priorities(process: int) -> list[tuple[int, int]]:
