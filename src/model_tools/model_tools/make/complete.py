@@ -7,8 +7,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
+import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,9 @@ from model_tools.errors import ToolError
 from model_tools.files.arrays import write_arrays
 from model_tools.files.baked import baked_normaliser
 from model_tools.files.contract_text import DRAFT_LINE, set_section
+from model_tools.files.control_flow import count_control_flow, require_bounded_turns
 from model_tools.files.file_types import refuse_checkpoint
-from model_tools.files.onnx_model import read_onnx
+from model_tools.files.onnx_model import OnnxModel, read_onnx
 from model_tools.files.outputs import copy_folder, new_file, new_folder
 from model_tools.files.row_files import read_rows, save_rows
 from model_tools.files.terms import counts_ticks
@@ -31,6 +33,7 @@ from model_tools.make.parity import (
     drop_nominal,
     drop_reports_of_others,
     is_proven,
+    longest_run_s,
     replayed_rows,
 )
 from model_tools.make.unrecorded import drawn_rows
@@ -38,13 +41,14 @@ from policy_core.bundle.bundle import CONTRACT_FILE, JointBundle, file_entry
 from policy_core.bundle.contract import JointContract
 from policy_core.bundle.load import load_bundle, parse_contract
 from policy_core.bundle.schema import load_yaml, read_bytes
-from policy_core.errors import BundleError
+from policy_core.errors import BundleError, plural
 from policy_inference.comparison.rows import Rows, evenly
 from policy_inference.kinds.joint import JointKind
 from policy_inference.kinds.parity import check_opening
 
 REFERENCE, FEWEST_GOLDEN = "onnx", 16
 Measure = Callable[[JointBundle], MeasuredRuns]
+_log = logging.getLogger("model_tools")
 GOLDEN_FILE, GOLDEN_ROWS = "golden.npz", 256
 
 
@@ -161,7 +165,9 @@ def _take_model(model: Path, folder: Path) -> None:
 def complete(folder: Path, completion: Completion) -> None:
     """Write golden rows and nominal figures into an unfinished bundle."""
     bundle = load_bundle(folder, kind=JointBundle)
-    _refuse_double_normalisation(bundle)
+    model = read_onnx(bundle.artifact(REFERENCE)[1])
+    require_bounded_turns(model)
+    _refuse_double_normalisation(bundle, model)
     wanted = completion.rows_output
     with new_file(wanted, force=completion.force) if wanted else nullcontext() as rows_file:
         # The contract's limits are the only guard during the measurement.
@@ -180,8 +186,11 @@ def complete(folder: Path, completion: Completion) -> None:
             if rows_file is not None:
                 save_rows([run.rows for run in measured.runs], bundle.contract, rows_file)
     whole = load_bundle(folder, kind=JointBundle)
-    replayed_rows(whole, JointKind().golden_rows(whole))
+    rows = JointKind().golden_rows(whole)
+    replayed_rows(whole, rows)
     check_opening(whole, REFERENCE)
+    if operators := count_control_flow(model):
+        _declare_control_flow(whole, operators, rows)
     _forget_questions(folder / CONTRACT_FILE)
 
 
@@ -191,10 +200,22 @@ def _forget_questions(contract: Path) -> None:
     contract.write_text("".join(line for line in lines if line.rstrip() != DRAFT_LINE), "utf-8")
 
 
-def _refuse_double_normalisation(bundle: JointBundle) -> None:
+def _declare_control_flow(bundle: JointBundle, operators: Mapping[str, int], rows: Rows) -> None:
+    """Write the control-flow operators and the longest run of the golden rows to the contract."""
+    names = ", ".join(f"{count} {name}" for name, count in operators.items())
+    text = f"{names}; longest of {plural(len(rows), 'golden row')}: "
+    text += f"{1e3 * longest_run_s(bundle, rows):.2f} ms"
+    artifact = bundle.contract.model.artifacts[REFERENCE]
+    declared = dataclasses.replace(artifact, control_flow=text)
+    _set(bundle.path, f"model.artifacts.{REFERENCE}", declared)
+    _log.warning(
+        "model.artifacts.%s.control_flow: %s; other inputs may take longer", REFERENCE, text
+    )
+
+
+def _refuse_double_normalisation(bundle: JointBundle, model: OnnxModel) -> None:
     """Raise if the model normalizes what the contract has already normalized."""
-    _, file = bundle.artifact(REFERENCE)
-    if bundle.statistics and (inside := baked_normaliser(read_onnx(file))):
+    if bundle.statistics and (inside := baked_normaliser(model)):
         raise ToolError(
             f"{CONTRACT_FILE}: expected one normalization, found two: {inside} in the model and "
             f"statistics of {', '.join(bundle.statistics)} in the contract; remove `normalisation` "

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,6 +178,22 @@ def replayed_rows(bundle: JointBundle, rows: Rows) -> Rows:
         inputs={name: played[name] for name in model.inputs},
         outputs={name: played[name] for name in model.outputs},
     )
+
+
+def longest_run_s(bundle: JointBundle, rows: Rows) -> float:
+    """Return the duration of the longest run of the model over these rows, s."""
+    backend, _ = open_backend(bundle, ["onnx"])
+    longest_s = 0.0
+    try:
+        for row in range(len(rows)):
+            for name, array in rows.inputs.items():
+                backend.inputs[name][...] = array[row].reshape(backend.inputs[name].shape)
+            began_s = time.perf_counter()
+            backend.run()
+            longest_s = max(longest_s, time.perf_counter() - began_s)
+    finally:
+        backend.close()
+    return longest_s
 
 
 def _worst(bundle: JointBundle, name: str, found: Tensor, said: Tensor) -> str:

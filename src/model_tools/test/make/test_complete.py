@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from model_tools.errors import ToolError
 from model_tools.files.arrays import write_arrays
@@ -221,6 +221,53 @@ def test_a_rollout_shows_what_the_contract_says_of_it_wrongly(
 ) -> None:
     with refusal(ToolError):
         from_rollout(contract_with(contract_copy, *changes), kept_rows, tmp_path / "whole")
+
+
+def put_in_loop(contract: Path, model: Path, turns: int | None) -> Path:
+    """Write the model with its result passed through a loop; the contract has its hash.
+
+    Args:
+        contract: Folder of the contract.
+        model: File to write.
+        turns: Turns of the loop; None for as many as an input says.
+    """
+    proto, value = onnx.load(str(WEIGHTS)), helper.make_tensor_value_info
+    graph, (result,) = proto.graph, [output.name for output in proto.graph.output]
+    for node in graph.node:
+        node.output[:] = [f"{name}_before" if name == result else name for name in node.output]
+    flag, number = (TensorProto.BOOL, ()), (TensorProto.FLOAT, (1, 12))
+    body = helper.make_graph(
+        [helper.make_node("Identity", [name], [f"{name}_out"]) for name in ("goes_on", "carried")],
+        "body",
+        [value("turn", TensorProto.INT64, ()), value("goes_on", *flag), value("carried", *number)],
+        [value("goes_on_out", *flag), value("carried_out", *number)],
+    )
+    inputs = ["" if turns is None else "turns", "", f"{result}_before"]
+    graph.node.append(helper.make_node("Loop", inputs, [result], body=body))
+    graph.initializer.append(numpy_helper.from_array(np.array(turns or 0, np.int64), "turns"))
+    onnx.save(proto, str(model))
+    reword(contract / "policy.yaml", (sha256_file(WEIGHTS), sha256_file(model)))
+    return model
+
+
+def test_control_flow_is_declared_with_the_longest_run_of_the_golden_rows(
+    contract_copy: Path, tmp_path: Path
+) -> None:
+    model = put_in_loop(contract_copy, tmp_path / "loop.onnx", 2)
+    bundle = make_bundle(contract_copy, model, tmp_path / "made")
+    declared = bundle.contract.model.artifacts["onnx"].control_flow
+    assert declared is not None
+    assert declared.startswith("1 Loop; longest of 256 golden rows: ")
+
+
+def test_a_loop_without_a_constant_number_of_turns_is_refused(
+    contract_copy: Path, tmp_path: Path
+) -> None:
+    model = put_in_loop(contract_copy, tmp_path / "endless.onnx", None)
+    with pytest.raises(ToolError) as error:
+        make_bundle(contract_copy, model, tmp_path / "made")
+    assert "Loop: expected a constant number of turns" in str(error.value)
+    assert not (tmp_path / "made").exists()
 
 
 def test_without_a_run_golden_rows_are_drawn_and_always_the_same(

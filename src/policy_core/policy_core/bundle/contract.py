@@ -529,6 +529,11 @@ class Artifact:
         "on every processor, sums of signed ones saturate on x86 without VNNI",
         default=None,
     )
+    control_flow: str | None = entry(
+        "control-flow operators (If, Loop, Scan) in an ONNX model, on which its duration depends, "
+        "and the longest run of the golden rows",
+        default=None,
+    )
     calibration: Calibration | None = entry("rows with which the file was calibrated", default=None)
     url: str | None = entry("URL at which the file is published", default=None)
 

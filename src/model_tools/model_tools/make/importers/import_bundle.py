@@ -13,6 +13,7 @@ import onnx
 
 from model_tools.errors import ToolError
 from model_tools.files.onnx_model import DYNAMIC
+from model_tools.files.control_flow import require_bounded_turns
 from model_tools.files.outputs import new_folder
 from model_tools.make.complete import DRAWN, Completion, complete
 from model_tools.make.importers import (
@@ -111,6 +112,7 @@ def make_draft(request: ImportRequest) -> Draft:
     for key in request.dropped:
         drop(draft, key)
     draft.complete()
+    require_bounded_turns(draft.model)
     _check(draft)
     return draft
 

@@ -20,6 +20,7 @@ from model_tools.files.baked import (
     is_same,
     span,
 )
+from model_tools.files.control_flow import count_control_flow, require_bounded_turns
 from model_tools.files.foreign import Node, read_json
 from model_tools.files.onnx_model import OnnxModel, read_onnx
 from model_tools.make.importers.draft import (
@@ -243,6 +244,7 @@ def _suspect_joint_policy(
     model = models.get(("model", "onnx"))
     if model is None:
         return
+    _check_control_flow(contract, model, report)
     statistics = any(o.normalisation for o in contract.observations.values())
     normaliser = baked_normaliser(model)
     if normaliser and (statistics or (path / _STATISTICS).is_file()):
@@ -268,6 +270,22 @@ def _describe_velocity(contract: JointContract, report: InspectionReport) -> Non
             f"{key}: expected estimator or measured, found none: state whether the robot measures "
             "its velocity; if not, `model_tools import --estimator` describes its legs "
             "(docs/estimation.md)"
+        )
+
+
+def _check_control_flow(
+    contract: JointContract, model: OnnxModel, report: InspectionReport
+) -> None:
+    """Refuse a loop that may not end; note control flow that the contract does not declare."""
+    try:
+        require_bounded_turns(model)
+    except ToolError as error:
+        report.refuse(str(error))
+    operators = count_control_flow(model)
+    if operators and contract.model.artifacts["onnx"].control_flow is None:
+        report.suspect(
+            f"artifact onnx: {', '.join(operators)} make the duration depend on the input, and the "
+            "contract has no control_flow; `model_tools complete` measures and declares it"
         )
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from model_tools.errors import ToolError
 from model_tools.files.baked import baked_actions, baked_normaliser
+from model_tools.files.control_flow import require_bounded_turns
 from model_tools.files.onnx_model import DYNAMIC, OnnxModel, read_onnx
 from model_tools.make.checkpoints import require_torch
 from model_tools.prove.inspect.inspection import InspectionReport
@@ -54,6 +56,10 @@ def inspect_onnx(path: Path) -> InspectionReport:
             "model does not cover and the runtime refuses; import merges them, and so does "
             f"{merge_command(model.path)}"
         )
+    try:
+        require_bounded_turns(model)
+    except ToolError as error:
+        report.refuse(str(error))
     if domains := sorted({node.domain for node in graph.node} - set(_DOMAINS)):
         report.suspect(f"operators of {', '.join(domains)}, which runtimes do not support")
     if normaliser := baked_normaliser(model):
