@@ -12,8 +12,8 @@ from typing import Protocol
 import onnx
 
 from model_tools.errors import ToolError
-from model_tools.files.onnx_model import DYNAMIC
 from model_tools.files.control_flow import require_bounded_turns
+from model_tools.files.onnx_model import DYNAMIC
 from model_tools.files.outputs import new_folder
 from model_tools.make.complete import DRAWN, Completion, complete
 from model_tools.make.importers import (
