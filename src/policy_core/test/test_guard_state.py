@@ -109,6 +109,23 @@ def test_hold_longer_than_damp_after_damps_and_latches(strider: Robot) -> None:
     assert_latched(strider, Rule.HELD_TOO_LONG)
 
 
+@pytest.mark.parametrize("cause", ["stale", "error"])
+def test_the_time_of_the_tick_decides_how_long_a_hold_has_lasted(
+    strider: Robot, cause: str
+) -> None:
+    strider.read_after_ns = 5_000  # recordings do not contain this
+    silent = BOTH if cause == "stale" else ()
+    if cause == "stale":
+        silence_inputs(strider, STALE_AFTER)
+    else:
+        strider.backend.during_run = fail
+    for _ in range(6):  # at the sixth tick, HOLD has lasted exactly as long as it may
+        strider.tick(silent=silent)
+    assert strider.is_in(Mode.HOLD)
+    strider.tick(silent=silent)
+    assert strider.count(Rule.HELD_TOO_LONG) == 1
+
+
 GROUND = "perception/ground"
 PROBLEM = "elevation map: expected an age of at most 0.5 s, found 0.80 s"
 SEES = [{"term": "joint_pos"}, {"term": "height_scan", "topic": GROUND, "scan": SCAN}]

@@ -158,7 +158,7 @@ Targets* Controller::step(std::int64_t now_ns, std::int64_t deadline_ns,
   for (std::size_t i = 0; i < inputs_.size(); ++i) {
     const auto& input = inputs_[i];
     if (!input.stops_all() || !input.is_stale(now_ns)) continue;
-    return hold(now_ns, stale_rule(input), stale_reason(input, i, now_ns));
+    return hold(now_ns, now_ns, stale_rule(input), stale_reason(input, i, now_ns));
   }
   if (const double tilt = tilt_beyond(); tilt > 0.0) {
     return latch(Rule::kAttitude, because(Code::kTilt, tilt));
@@ -181,19 +181,19 @@ Targets* Controller::run_policy(std::int64_t now_ns, std::int64_t deadline_ns) n
     asked_(asked_context_,
            answer == Policy::Answer::kFinite || answer == Policy::Answer::kNotFinite);
   }
+  const auto ended_ns = end_ns(now_ns, deadline_ns);
   if (answer == Policy::Answer::kError) {
-    return hold(now_ns, Rule::kInferenceError, policy_->failure());
+    return hold(now_ns, ended_ns, Rule::kInferenceError, policy_->failure());
   }
   if (answer == Policy::Answer::kNoTarget) {
-    return hold(now_ns, Rule::kNoTarget, policy_->failure());
+    return hold(now_ns, ended_ns, Rule::kNoTarget, policy_->failure());
   }
   if (answer == Policy::Answer::kNotFinite) {
     return latch(Rule::kNotFinite, because(Code::kModelOutput));
   }
-  const auto late_ns = now() - deadline_ns;
-  if (late_ns > 0) {
-    const auto reason = because(Code::kLate, static_cast<double>(late_ns) * 1e-6);
-    return hold(now_ns, Rule::kInferenceLate, reason);
+  if (ended_ns > deadline_ns) {
+    const auto reason = because(Code::kLate, static_cast<double>(ended_ns - deadline_ns) * 1e-6);
+    return hold(now_ns, ended_ns, Rule::kInferenceLate, reason);
   }
   if (mode_ == Mode::kHold) resume(now_ns);
   const auto acted = update_run(now_ns);
@@ -251,7 +251,14 @@ Targets* Controller::take(Motion motion) noexcept {
   return &targets;
 }
 
-Targets* Controller::hold(std::int64_t now_ns, Rule rule, const Reason& reason) noexcept {
+// Only the tick's time is recorded, so nothing else may decide unless the policy is late.
+std::int64_t Controller::end_ns(std::int64_t now_ns, std::int64_t deadline_ns) const noexcept {
+  const auto ended_ns = now();
+  return ended_ns > deadline_ns ? ended_ns : now_ns;
+}
+
+Targets* Controller::hold(std::int64_t now_ns, std::int64_t ended_ns, Rule rule,
+                          const Reason& reason) noexcept {
   if (mode_ != Mode::kHold) {
     count(rule);
     held_mode_ = mode_;
@@ -264,8 +271,7 @@ Targets* Controller::hold(std::int64_t now_ns, Rule rule, const Reason& reason) 
     std::copy(last.block().begin(), last.block().end(), held_.block().begin());
     enter(Mode::kHold, reason);
   }
-  // Read from the clock, since the failed inference may itself have taken that long.
-  if (std::max(now_ns, now()) - hold_began_ns_ > damp_after_ns_) {
+  if (ended_ns - hold_began_ns_ > damp_after_ns_) {
     return latch(Rule::kHeldTooLong, reason);
   }
   return &held_;

@@ -318,7 +318,7 @@ class Controller(Stateful):
         if names := self._fitness.not_finite():
             return self._latch(Rule.NOT_FINITE, names)
         if too_old := self._fitness.stale(now_ns):
-            return self._hold(now_ns, *too_old)
+            return self._hold(now_ns, now_ns, *too_old)
         if tilt := self._fitness.tilted():
             return self._latch(Rule.ATTITUDE, tilt)
         if self.mode is Mode.HOLD and self._held_mode is not Mode.RUN:
@@ -336,14 +336,17 @@ class Controller(Stateful):
         try:
             finite = self._run.infer()
         except BackendError as error:
-            return self._hold(now_ns, Rule.INFERENCE_ERROR, str(error))
+            ended_ns = self._end_ns(now_ns, deadline_ns)
+            return self._hold(now_ns, ended_ns, Rule.INFERENCE_ERROR, str(error))
         except NoTargetError as error:
-            return self._hold(now_ns, Rule.NO_TARGET, str(error))
+            ended_ns = self._end_ns(now_ns, deadline_ns)
+            return self._hold(now_ns, ended_ns, Rule.NO_TARGET, str(error))
         if not finite:
             return self._latch(Rule.NOT_FINITE, words.MODEL_OUTPUT)
-        late_ns = self._clock() - deadline_ns
-        if late_ns > 0:
-            return self._hold(now_ns, Rule.INFERENCE_LATE, words.LATE.format(a=late_ns * 1e-6))
+        ended_ns = self._end_ns(now_ns, deadline_ns)
+        if ended_ns > deadline_ns:
+            reason = words.LATE.format(a=(ended_ns - deadline_ns) * 1e-6)
+            return self._hold(now_ns, ended_ns, Rule.INFERENCE_LATE, reason)
         if self.mode is Mode.HOLD:
             self._resume(now_ns)
         acted = self._run.update(now_ns)
@@ -365,8 +368,19 @@ class Controller(Stateful):
         targets.mode = self.mode
         return targets
 
-    def _hold(self, now_ns: int, rule: Rule, reason: str) -> JointTargets | None:
-        """Keep commanding the last targets, or enter DAMP if that has lasted too long."""
+    def _end_ns(self, now_ns: int, deadline_ns: int) -> int:
+        """Return the tick's time, or when the policy returned if that is after the deadline.
+
+        Only the tick's time is recorded, so nothing else may decide unless the policy is late.
+        """
+        ended_ns = self._clock()
+        return ended_ns if ended_ns > deadline_ns else now_ns
+
+    def _hold(self, now_ns: int, ended_ns: int, rule: Rule, reason: str) -> JointTargets | None:
+        """Keep commanding the last targets, or enter DAMP if that has lasted too long.
+
+        `ended_ns` is the time up to which HOLD has lasted, see `_end_ns`.
+        """
         if self.mode is not Mode.HOLD:
             self._count(rule)
             self._held_mode, self._hold_began_ns, self._held_until_ns = self.mode, now_ns, now_ns
@@ -375,8 +389,7 @@ class Controller(Stateful):
             last = self._motions.get(self._commanded_by, self._safe.targets)
             self._held.block[:] = last.block
             self._enter(Mode.HOLD, reason)
-        # Read from the clock, since the failed inference may itself have taken that long.
-        if max(now_ns, self._clock()) - self._hold_began_ns > self.limits.damp_after_ns:
+        if ended_ns - self._hold_began_ns > self.limits.damp_after_ns:
             return self._latch(Rule.HELD_TOO_LONG, reason)
         return self._held
 

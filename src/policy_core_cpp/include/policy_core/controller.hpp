@@ -172,7 +172,9 @@ class Controller {
   Targets* run_policy(std::int64_t now_ns, std::int64_t deadline_ns) noexcept;
   Rules update_run(std::int64_t now_ns) noexcept;
   Targets* take(Motion motion) noexcept;
-  Targets* hold(std::int64_t now_ns, Rule rule, const Reason& reason) noexcept;
+  std::int64_t end_ns(std::int64_t now_ns, std::int64_t deadline_ns) const noexcept;
+  Targets* hold(std::int64_t now_ns, std::int64_t ended_ns, Rule rule,
+                const Reason& reason) noexcept;
   Targets* latch(Rule rule, const Reason& reason) noexcept;
   void resume(std::int64_t now_ns) noexcept;
   void pause(std::int64_t now_ns) noexcept;

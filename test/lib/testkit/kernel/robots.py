@@ -88,12 +88,14 @@ class Robot:
         self.contract = contract_of(changes)
         self.backend = ScriptedBackend(self.contract)
         self.now_ns = 1_000_000_000
+        self.read_after_ns = 0
+        """Time from the beginning of a tick until the controller reads its clock."""
         limits = limits_in_force(self.contract, stricter_limits or StricterLimits())
         self.controller = joint_controller(
             bundle_of(self.contract),
             self.backend,
             limits,
-            lambda: self.now_ns,
+            lambda: self.now_ns + self.read_after_ns,
             make=maker({"": self.backend}),
         )
         self.sensed: dict[str, Sequence[float]] = {

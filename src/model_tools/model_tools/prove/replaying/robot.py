@@ -299,8 +299,10 @@ class ReplayedRobot:
         controller, clock = self.controller, self.clock
         clock.press = self._fault(tick)
         clock.now_ns = tick.policy_ns or tick.time_ns
-        deadline_ns = tick.time_ns + self._period_ns
-        clock.late_ns = self._late_ns(tick, deadline_ns)
+        clock.late_ns = self._late_ns(tick)
+        # The deadline is not recorded. A late policy returns at the earliest time that can be late,
+        # so that a HOLD lasts no longer here than on the robot.
+        deadline_ns = clock.now_ns if clock.late_ns else tick.time_ns + self._period_ns
         self.policy.state.begin_tick(lambda flat: self._write_state(tick, flat))
         self.targets = controller.tick(tick.time_ns, deadline_ns)
         if tick.command_mode is Mode.DAMP and tick.mode is not Mode.DAMP:
@@ -320,7 +322,7 @@ class ReplayedRobot:
                 f"that this policy observes: {', '.join(missing)}"
             )
 
-    def _late_ns(self, tick: RecordedTick, deadline_ns: int) -> int | None:
+    def _late_ns(self, tick: RecordedTick) -> int | None:
         """Return the time at which the policy was ready, if after the deadline; else None."""
         if tick.reason:
             self._held_late = tick.reason.endswith(_LATE)
@@ -328,7 +330,7 @@ class ReplayedRobot:
             return None
         too_long = tick.rule is Rule.HELD_TOO_LONG
         late = tick.mode is Mode.HOLD and bool(tick.outputs) if tick.ran else self._held_late
-        return deadline_ns + (_LONG_NS if too_long else 1) if late or too_long else None
+        return self.clock.now_ns + (_LONG_NS if too_long else 1) if late or too_long else None
 
     def _fault(self, tick: RecordedTick) -> Callable[[], object] | None:
         """Report faults from outside the controller to it: e-stop, clock, driver or defect.

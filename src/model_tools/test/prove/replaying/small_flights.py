@@ -57,6 +57,10 @@ class SmallFlight:
         limits = limits_in_force(tiny_policy.contract, stricter_limits or StricterLimits())
         tap, backend, self.controller = self._open(tiny_policy, limits)
         self._stops = False
+        self.begins_late_ns = 0
+        """Delay of each tick after its deadline."""
+        self.read_after_ns = 0
+        """Time from the beginning of a tick until the controller reads its clock."""
         self._period_ns, self._types = tiny_policy.contract.period_ns, message_types()
         self._make = SensorMessages(self._types)
         self._flight = make_flight(
@@ -82,7 +86,7 @@ class SmallFlight:
         """Return the time; a controller reads it once the policy has run."""
         if self._stops:
             self.controller.estop("pressed")
-        return self.clock_ns
+        return self.clock_ns + self.read_after_ns
 
     @property
     def ticks(self) -> int:
@@ -117,7 +121,8 @@ class SmallFlight:
         The e-stop is `pressed` when the tick has ended and nothing is sent yet, or it `stops`
         while the policy runs. A `torn` message of the joints ends in the middle.
         """
-        now_ns = self.clock_ns = self.now_ns
+        now_ns = self.clock_ns = self.now_ns + self.begins_late_ns
+        deadline_ns = self.now_ns + self._period_ns
         self._stops = stops
         seen = {} if silent else self._sensed(now_ns, nan=nan, tilt_rad=tilt_rad)
         if velocity is not None:
@@ -129,8 +134,8 @@ class SmallFlight:
                 self._read(name, seen[name])
                 entry.accept(now_ns, None if name == TWIST.name else now_ns, now_ns)
         if late:
-            self.clock_ns = now_ns + self._period_ns + 1
-        targets = self.controller.tick(now_ns, now_ns + self._period_ns)
+            self.clock_ns = deadline_ns + 1
+        targets = self.controller.tick(now_ns, deadline_ns)
         self._stops = False
         if pressed:
             targets = self.controller.estop("pressed")

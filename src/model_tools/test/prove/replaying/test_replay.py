@@ -137,6 +137,35 @@ def test_holding_and_late_answers_are_computed_again(
 
 
 @SOME_OR_EACH
+def test_a_hold_that_becomes_a_fault_is_computed_again(
+    tmp_path: Path, tiny_policy: JointBundle, states: str
+) -> None:
+    flight = SmallFlight(tiny_policy, state_every=11)
+    flight.read_after_ns = 5_000
+    flight.stand_and_run(20)
+    flight.go_on(20, silent=True)  # HOLD may last exactly five ticks
+    found = replayed_from_states(flight.save(tmp_path / "flown"), states)
+    assert found.flight.trip is not None
+    assert found.flight.trip.reason.startswith("held_too_long: joint_states")
+
+
+@SOME_OR_EACH
+def test_late_answers_whose_deadlines_were_near_are_computed_again(
+    tmp_path: Path, tiny_policy: JointBundle, states: str
+) -> None:
+    """A tick that begins late has a deadline before the next period has passed."""
+    flight = SmallFlight(tiny_policy, state_every=11)
+    flight.stand_and_run(20)
+    flight.begins_late_ns = 100_000
+    flight.tick(late=True)
+    flight.begins_late_ns = 300_000
+    flight.go_on(4, late=True)
+    flight.go_on(5)
+    found = replayed_from_states(flight.save(tmp_path / "flown"), states)
+    assert [edge.mode.name for edge in found.flight.edges][-2:] == ["HOLD", "RUN"]
+
+
+@SOME_OR_EACH
 def test_messages_that_cannot_be_read_are_replayed_as_the_robot_met_them(
     tmp_path: Path, tiny_policy: JointBundle, states: str
 ) -> None:
