@@ -91,7 +91,13 @@ def _demonstrate(given: argparse.Namespace) -> DemoOutcome:
         backend=reported.backend,
         fallback=reported.fallback,
         table=table(metrics, reported),
-        failure=verdict(metrics, reported, lockstep=given.lockstep, robot=robot),
+        failure=verdict(
+            metrics,
+            reported,
+            lockstep=given.lockstep,
+            robot=robot,
+            emulated=given.robot in EMULATED,
+        ),
         draw=lambda: draw_walk(shown(trace), given.output, robot),
     )
 
@@ -337,7 +343,12 @@ def _error(value: float, unit: str) -> str:
 
 
 def verdict(
-    metrics: WalkMetrics, reported: ReportedTiming, *, lockstep: bool, robot: LeggedRobot = LITE3
+    metrics: WalkMetrics,
+    reported: ReportedTiming,
+    *,
+    lockstep: bool,
+    robot: LeggedRobot = LITE3,
+    emulated: bool = False,
 ) -> str | None:
     """Judge a walk on flat ground.
 
@@ -347,6 +358,7 @@ def verdict(
         lockstep: True if simulated time waited for the policy node, so a busy machine had no
             effect.
         robot: The robot that walked.
+        emulated: True if an emulator was the robot, which cannot run in lockstep.
 
     Returns:
         None for a good walk: the policy ran to the end, the robot neither fell nor tilted by more
@@ -360,7 +372,7 @@ def verdict(
     if reported.ticks_missed and not lockstep:
         causes.append(
             f"{reported.ticks_missed} ticks were missed, so this machine may be too busy for "
-            "real time: try --lockstep"
+            f"real time: {'stop other programs' if emulated else 'try --lockstep'}"
         )
     elif not reported.left_run or reported.reason.startswith(_SIGNS_OF_A_WRONG_CONTRACT):
         causes.append("check joint order, term order and scales of the contract")

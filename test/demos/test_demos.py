@@ -26,7 +26,7 @@ from examples.demos.runner import (
     start_estimator,
     start_node,
 )
-from examples.demos.walk import ReportedTiming, measured, summarise, table, walked
+from examples.demos.walk import ReportedTiming, measured, summarise, table, verdict, walked
 from robot_sim.errors import SimError
 from robot_sim.figures import LITE3
 from robot_sim.trace import Trace
@@ -121,6 +121,16 @@ def test_a_robot_that_is_down_when_the_policy_begins_has_fallen(standing_trace: 
     pos_world = standing_trace.pos_world.copy()
     pos_world[:, 2] = 0.05
     assert measured(dataclasses.replace(standing_trace, pos_world=pos_world), REPORTED).falls == 1
+
+
+@pytest.mark.parametrize("emulated", [False, True])
+def test_lockstep_is_advised_only_where_it_is_accepted(
+    standing_trace: Trace, emulated: bool
+) -> None:
+    metrics = measured(sunk(standing_trace), dataclasses.replace(REPORTED, left_run=True))
+    failure = verdict(metrics, REPORTED, lockstep=False, emulated=emulated)
+    assert failure is not None
+    assert ("--lockstep" in failure) is not emulated
 
 
 def test_a_walk_without_run_is_an_error(standing_trace: Trace) -> None:

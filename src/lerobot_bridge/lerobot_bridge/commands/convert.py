@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import logging
+import math
 import os
 import re
 import sys
@@ -31,7 +32,9 @@ from model_tools.errors import ToolError
 from policy_store.command_line import CommandResult
 
 LEROBOTS = ("0.4.4", "0.6.1")
-"""LeRobot versions whose dataset writer is tested: the newest for Python 3.11 and for 3.12."""
+"""LeRobot versions whose dataset writer is tested: the newest for Python 3.11 and for 3.12. Later
+patch versions are accepted as well, since what is written is checked.
+"""
 CODECS = ("h264", "hevc", "libsvtav1")
 """Video codecs that LeRobot writes on any machine."""
 _log = logging.getLogger("lerobot_bridge")
@@ -139,8 +142,17 @@ def require_lerobot() -> None:
             f"{sys.executable}: expected LeRobot (to write the dataset), found no such package; "
             f"{remedy}"
         ) from error
-    if ".".join(re.findall(r"\d+", version)[:3]) not in LEROBOTS:
+    *minor, patch = _numbers(version)
+    tested = {tuple(minor): patch for *minor, patch in map(_numbers, LEROBOTS)}
+    if patch < tested.get(tuple(minor), math.inf):
         raise ToolError(
             f"{sys.executable}: expected LeRobot {' or '.join(LEROBOTS)} (the versions that this "
-            f"command supports), found {version}; {remedy}"
+            f"command supports) or a later patch version of these, found {version}; {remedy}"
         )
+
+
+def _numbers(version: str) -> tuple[int, int, int]:
+    """Return the first three numbers of a version."""
+    numbers = [int(number) for number in re.findall(r"\d+", version)[:3]]
+    major, minor, patch = [*numbers, 0, 0, 0][:3]
+    return major, minor, patch

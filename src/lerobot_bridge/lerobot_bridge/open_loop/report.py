@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lerobot_bridge.open_loop.figures import PredictionErrors
+from lerobot_bridge.open_loop.figures import Lag, PredictionErrors
 from lerobot_bridge.open_loop.predict import Predicted
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.contract import Artifact
@@ -189,7 +189,7 @@ def _sentences(found: Replayed) -> list[str]:
         said[0] += f"; left out: {found.left_out} frames in which a person drove"
     if lag is None:
         said.append("no joint moves by more than 0.05 rad: errors and delays mean little")
-    elif lag.error > _CLEARLY * lag.error_unshifted or lag.frames == 0:
+    elif not _is_shifted(lag):
         said.append(
             "predicted actions are neither early nor late: mean error "
             f"{_number(lag.error_unshifted)} standard deviations of the actions"
@@ -201,7 +201,10 @@ def _sentences(found: Replayed) -> list[str]:
             f"({abs(lag.frames) / fps:.3g} s): mean error {_number(lag.error)} instead of "
             f"{_number(lag.error_unshifted)} standard deviations of the actions"
         )
-    if lag is not None and lag.error >= lag.error_of_mean:
+    # by the error that the sentence before states
+    if lag is not None and (
+        (lag.error if _is_shifted(lag) else lag.error_unshifted) >= lag.error_of_mean
+    ):
         said.append(
             "the predicted actions do not follow the recorded ones: the constant mean of the "
             f"recorded actions would have an error of {_number(lag.error_of_mean)}; are cameras "
@@ -210,6 +213,10 @@ def _sentences(found: Replayed) -> list[str]:
     if any(math.isnan(one.correlation) for one in found.all.joints):
         said.append(_UNMEASURED)
     return said
+
+
+def _is_shifted(lag: Lag) -> bool:
+    return lag.frames != 0 and lag.error <= _CLEARLY * lag.error_unshifted
 
 
 def _number(value: float) -> str:

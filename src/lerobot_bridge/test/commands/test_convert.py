@@ -36,7 +36,16 @@ def test_without_lerobot_it_says_how_to_get_it(
 
 @pytest.mark.parametrize(
     ("version", "fits"),
-    [("0.4.3", False), ("0.4.4.post1", True), ("0.5.0rc1", False), ("0.6.1", True)],
+    [
+        ("0.4.3", False),
+        ("0.4.4.post1", True),
+        ("0.4.10", True),
+        ("0.5.0rc1", False),
+        ("0.6.0", False),
+        ("0.6.1", True),
+        ("0.6.2", True),
+        ("0.7.1", False),
+    ],
 )
 def test_a_lerobot_whose_writer_is_unknown_is_refused_by_its_version(
     version: str, fits: bool, monkeypatch: pytest.MonkeyPatch

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`lerobot_bridge replay`: what it predicts, refuses, shows and writes."""
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable
@@ -13,8 +14,9 @@ import numpy as np
 import pytest
 
 from lerobot_bridge.cli import main
-from lerobot_bridge.open_loop.figures import measure
+from lerobot_bridge.open_loop.figures import Lag, measure
 from lerobot_bridge.open_loop.predict import Predicted
+from lerobot_bridge.open_loop.report import Replayed, open_loop_report
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import ChunkContract
 from policy_core.bundle.load import load_bundle
@@ -337,6 +339,40 @@ def test_a_delay_is_found_over_all_episodes(three_joint_contract: ChunkContract,
     assert found.frames == lag
     assert found.error == pytest.approx(0.0, abs=1e-12)
     assert (found.error_unshifted > 0.01) is (lag != 0)
+
+
+@pytest.mark.parametrize(
+    ("lag", "follows"),
+    [
+        (Lag(frames=3, error=0.9, error_unshifted=1.0, error_of_mean=0.95), False),
+        (Lag(frames=3, error=0.5, error_unshifted=1.0, error_of_mean=0.95), True),
+        (Lag(frames=0, error=0.9, error_unshifted=0.9, error_of_mean=0.95), True),
+    ],
+    ids=["not shifted", "shifted", "in time"],
+)
+def test_the_stated_error_is_compared_with_that_of_the_mean(
+    tmp_path: Path, lag: Lag, follows: bool
+) -> None:
+    bundle = load_bundle(write_chunk_bundle(tmp_path / "bundle"), kind=ChunkBundle)
+    where: Any = SimpleNamespace(index=0, length=FRAMES, tasks=())
+    one = dataclasses.replace(episode(course(), course()), episode=where)
+    figures = dataclasses.replace(measure(bundle.contract, [one]), lag=lag)
+    report = open_loop_report(
+        Replayed(
+            dataset=tmp_path,
+            bundle=bundle,
+            backend="onnx",
+            artifacts=[],
+            every=4,
+            episodes=[one],
+            each=[figures],
+            all=figures,
+            left_out=0,
+        )
+    )
+    sentences = [part for part in report.parts if isinstance(part, str)]
+    assert any("do not follow the recorded ones" in text for text in sentences) is not follows
+    check_wording(sentences)
 
 
 def test_the_trembling_of_a_robot_that_rests_has_no_delay(
