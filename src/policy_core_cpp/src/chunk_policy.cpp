@@ -226,7 +226,9 @@ ChunkPolicy::Answer ChunkPolicy::nothing() noexcept {
   } else if (executed_.empty()) {
     failure_ = because(Code::kFirstAwaited);
   } else {
-    failure_ = because(Code::kNoStepLeft, milliseconds(took_ns_));
+    const auto waited_ns = is_under_way_ ? now_ns_ - under_way_.asked_ns : 0;
+    // The inference under way may already take longer than the last one did.
+    failure_ = because(Code::kNoStepLeft, milliseconds(std::max(waited_ns, took_ns_)));
   }
   return answer;
 }

@@ -178,6 +178,19 @@ def test_inference_that_takes_longer_than_the_steps_says_so_and_goes_on() -> Non
     np.testing.assert_allclose(found, [0.02, 0.02, 0.1 + 0.01, 0.1 + 0.02], atol=1e-7)
 
 
+def test_an_inference_that_hangs_is_named_by_the_time_that_it_has_taken_so_far(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arm = arm_of("asynchronous", simulated_latency_s=0.1, steps=3, fade_s=0.0)
+    arm.follow(1 + 3)
+    monkeypatch.setattr(arm.tap, "take", lambda now_ns: None)
+    while not arm.is_in(Mode.DAMP):
+        arm.tick()
+    assert arm.count(Rule.HELD_TOO_LONG) == 1
+    (taken_ms,) = numbers_in(arm.reason)
+    assert taken_ms * MS > arm.limits.damp_after_ns > 100 * MS
+
+
 def test_a_chunk_whose_steps_have_passed_when_it_comes_is_named_as_late() -> None:
     arm = arm_of("asynchronous", simulated_latency_s=0.1, steps=3, refill_threshold=1.0, fade_s=0.0)
     arm.follow(1 + 2)  # the first chunk; the second one is requested

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ METADATA = "metadata.yaml"
 _LARGEST_METADATA_BYTES = 1 << 23
 _STORAGES = {".mcap": "mcap", ".db3": "sqlite3"}
 _COMPRESSED = ".zstd"
+_NO_STORAGE = re.compile(r"^\s+storage_identifier:\s*(''|\"\"|)\s*$", re.MULTILINE)
 _STAMPED = ("std_msgs/msg/Header", "builtin_interfaces/msg/Time")
 
 
@@ -75,9 +77,11 @@ class Bag:
         if path.is_dir() and not (path / METADATA).is_file():
             raise ToolError(
                 f"{path}: expected a recording (a folder with {METADATA} and its .mcap or .db3 "
-                f"files), found no {METADATA}; `ros2 bag reindex {path}` writes it"
+                f"files), found no {METADATA}; `ros2 bag reindex -s {_storage_of(path)} {path}` "
+                "writes it"
             )
         _require_harmless(path)
+        _require_storage(path)
         self.path = path
         # Recordings from Humble and earlier releases do not contain their type definitions.
         known = get_typestore(Stores.ROS2_HUMBLE)
@@ -88,8 +92,7 @@ class Bag:
                 name: BagTopic(type=topic.msgtype or "several types", count=topic.msgcount)
                 for name, topic in reader.topics.items()
             }
-        kinds = {Path(file.name.removesuffix(_COMPRESSED)).suffix for file in storage_files(path)}
-        self.storage = ", ".join(_STORAGES[suffix] for suffix in sorted(kinds))
+        self.storage = ", ".join(_storages(path))
 
     def messages(self, topic: str) -> Iterator[tuple[int, Any]]:
         """Yield each message on a topic with its log time (ns), in log order, as (time, message).
@@ -228,10 +231,32 @@ def _require_harmless(path: Path) -> None:
             raise _broken(file, "not a regular file")
 
 
+def _require_storage(path: Path) -> None:
+    """Reject a recording whose metadata lacks the format, as `ros2 bag reindex` without -s does."""
+    file = path / METADATA
+    if path.is_dir() and _NO_STORAGE.search(file.read_text("utf-8", "replace")):
+        storage = _storage_of(path)
+        raise ToolError(
+            f"{file}: storage_identifier: expected {storage}, found ''; `ros2 bag reindex -s "
+            f"{storage} {path}` writes it"
+        )
+
+
+def _storages(path: Path) -> list[str]:
+    """Return the formats of a recording's files."""
+    kinds = {Path(file.name.removesuffix(_COMPRESSED)).suffix for file in storage_files(path)}
+    return [_STORAGES[suffix] for suffix in sorted(kinds)]
+
+
+def _storage_of(path: Path) -> str:
+    """Return the format of a recording's files; mcap, the default, if it has none."""
+    return next(iter(_storages(path)), "mcap")
+
+
 def _broken(path: Path, found: str) -> ToolError:
     return ToolError(
         f"{path}: expected a complete rosbag2 recording, found a damaged one ({found}); `ros2 bag "
-        "reindex` or `mcap recover` may save what is left"
+        f"reindex -s {_storage_of(path)}` or `mcap recover` may save what is left"
     )
 
 

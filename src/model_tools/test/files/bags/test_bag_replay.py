@@ -236,6 +236,19 @@ def test_what_is_cut_off_is_refused(
             read_rows(path, tiny)
 
 
+@pytest.mark.parametrize("empty", ["''", '""', ""])
+def test_metadata_without_the_format_names_the_command_that_writes_it(
+    tmp_path: Path, empty: str
+) -> None:
+    folder = write_bag(tmp_path / "bag", joint_states(every(10, 1000, 1200)))
+    storage = Bag(folder).storage
+    reword(
+        folder / "metadata.yaml", (f"storage_identifier: {storage}", f"storage_identifier: {empty}")
+    )
+    with refusal(ToolError):
+        Bag(folder)
+
+
 @pytest.mark.parametrize(
     "metadata", [None, "", "rosbag2_bagfile_information: {version: 9}", "a: ["]
 )

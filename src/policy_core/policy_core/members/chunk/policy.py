@@ -309,7 +309,11 @@ class ChunkPolicy(Stateful):
             return NoTargetError(str(failure))
         if not self._executed:
             return NoTargetError(words.FIRST_AWAITED)
-        return NoTargetError(words.NO_STEP_LEFT.format(a=self._took_ns * 1e-6))
+        request = self._under_way
+        waited_ns = 0 if request is None else self._now_ns - request.asked_ns
+        # the inference under way may already take longer than the last one did
+        taken_ns = max(waited_ns, self._took_ns)
+        return NoTargetError(words.NO_STEP_LEFT.format(a=taken_ns * 1e-6))
 
 
 def _error_saved(
