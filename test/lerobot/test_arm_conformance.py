@@ -131,6 +131,7 @@ class HeardBus(ServoBus):
 
 class TestConformance(DriverConformance):
     case = DriverCase(
+        lost_counter=None,
         command=["lerobot_arm_driver"],
         node="lerobot_arm_driver",
         robot=ServoDouble,

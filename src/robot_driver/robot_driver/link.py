@@ -148,6 +148,8 @@ class Link(Generic[StateT]):
         """Return the datagrams to send now, in this order."""
         if self.phase is DriverPhase.TAKING:
             self._watch_preparation(now_ns)
+        elif self.phase is not DriverPhase.LISTENING and (reason := self._robot.taken_back()):
+            self._lose_control(f"{self._robot.host} has taken back control: {reason}", now_ns)
         elif self.phase in _IN_CONTROL:
             self._watch_control(now_ns)
         elif self.phase is DriverPhase.RELEASING:
@@ -306,6 +308,14 @@ class Link(Generic[StateT]):
         self._outbox += self._robot.give_back()
         self._enter(DriverPhase.LISTENING, f"control was given back: {reason}", now_ns)
         self._answer(RELEASE, success=given_back)
+
+    def _lose_control(self, reason: str, now_ns: int) -> None:
+        """Stop sending at once, because the robot is no longer under control."""
+        if not self._acknowledgement.known:
+            self._answer(TAKE, reason)
+        self._outbox.clear()
+        self._enter(DriverPhase.LISTENING, reason, now_ns)
+        self._answer(RELEASE, success=reason)
 
     def _watch_lowering(self, now_ns: int) -> None:
         """Bring the robot to rest if it can no longer be lowered; the time at rest then starts."""

@@ -174,7 +174,19 @@ class RobotInterface(ABC, Generic[StateT]):
         return []
 
     def fault(self) -> str:
-        """Return why a robot under control must come to rest at once, or an empty string."""
+        """Return why a robot under control must come to rest at once, or an empty string.
+
+        The driver keeps control, and goes on sending frames.
+        """
+        return ""
+
+    def taken_back(self) -> str:
+        """Return why the robot is no longer under control, as a sentence, or an empty string.
+
+        For a robot that takes control back by itself, such as at a button of its remote control,
+        and says so in its state. The driver then sends it nothing more, not even `give_back`.
+        Called from `take` on, so allow the robot the time to obey.
+        """
         return ""
 
     def warning(self) -> str:

@@ -20,6 +20,7 @@ from robot_driver.interfaces import (
     MODE_DAMP,
     MODE_HOLD_MEASURED,
     POSITION,
+    RELEASE,
     STIFFNESS,
     DriverError,
     DriverPhase,
@@ -59,8 +60,9 @@ def arm_wire_command(
 class Bench:
     """A link in explicit time, with an arm that stands where it is put."""
 
-    def __init__(self) -> None:
-        self.link = Link(HoldingArm(ArmSettings(command_rate_hz=100.0)), 0)
+    def __init__(self, arm_type: type[HoldingArm] = HoldingArm) -> None:
+        self.arm = arm_type(ArmSettings(command_rate_hz=100.0))
+        self.link = Link(self.arm, 0)
         self.position = MEASURED
         self.now_ms = 0
         self.sent: list[bytes] = []
@@ -94,6 +96,45 @@ class Bench:
         self.link.take((), self.now_ms * MS)
         self.step()
         self.run(0.6)
+
+
+class SelfWilledArm(HoldingArm):
+    """An arm that takes control back once there is a reason."""
+
+    reason = ""
+
+    def taken_back(self) -> str:
+        return self.reason
+
+
+@pytest.mark.parametrize(
+    "phase", [DriverPhase.FOLLOWING, DriverPhase.DAMPING, DriverPhase.RELEASING]
+)
+def test_robot_that_takes_control_back_is_sent_nothing_more(phase: DriverPhase) -> None:
+    bench = Bench(SelfWilledArm)
+    assert isinstance(bench.arm, SelfWilledArm)
+    bench.take()
+    bench.link.answer_delivered()
+    bench.command(MODE_HOLD_MEASURED, MEASURED)
+    if phase is DriverPhase.DAMPING:
+        bench.link.damp("requested", bench.now_ms * MS)
+    elif phase is DriverPhase.RELEASING:
+        bench.link.release("requested", bench.now_ms * MS)
+    bench.step()
+    assert bench.phase() is phase
+    count = len(bench.sent)
+    bench.arm.reason = "its button was pressed"
+    bench.run(1.0)
+    assert bench.phase() is DriverPhase.LISTENING
+    assert len(bench.sent) == count
+    check_wording(bench.link.reason)
+    answer = bench.link.report(bench.now_ms * MS).answer
+    assert answer is not None
+    assert (answer.request, answer.success) == (RELEASE, True)
+    bench.link.answer_delivered()
+    bench.arm.reason = ""
+    bench.take()
+    assert bench.phase() is DriverPhase.DAMPING
 
 
 def test_control_is_taken_at_once_where_nothing_has_to_be_prepared() -> None:

@@ -59,6 +59,7 @@ class MyRobotState(NamedTuple):
     """The content of a LowState, in SI units; arrays are float64."""
 
     tick: int
+    number: int
     joint_pos: F64
     joint_vel: F64
     joint_effort: F64
@@ -82,6 +83,7 @@ def read_state(data: bytes) -> MyRobotState:
     w, x, y, z = message.orientation_wxyz.astype(np.float64)
     return MyRobotState(
         tick=message.tick_ms,
+        number=message.number,
         joint_pos=np.radians(message.angle_deg, dtype=np.float64),
         joint_vel=np.radians(message.speed_deg_s, dtype=np.float64),
         joint_effort=message.torque_nm.astype(np.float64),
@@ -93,11 +95,15 @@ def read_state(data: bytes) -> MyRobotState:
 
 
 class MyRobotReception(StateReception[MyRobotState]):
-    """Accepts states that are newer than the last, finite, possible, and from a working IMU."""
+    """Accepts states that are newer than the last, finite, possible, and from a working IMU.
+
+    In `counts`, `missed` is the number of messages that never arrived.
+    """
 
     def __init__(self, settings: MyRobotSettings) -> None:
         """Start without a state."""
-        super().__init__(settings, ["unreadable", "not_finite", "old", "implausible", "frozen_imu"])
+        rejected = ["unreadable", "not_finite", "old", "implausible", "frozen_imu"]
+        super().__init__(settings, ["missed", *rejected])
         self._topic = settings.state_topic
         self._bounds = StateBounds(FIGURES, [("angular velocity", 50.0), ("acceleration", 200.0)])
 
@@ -107,16 +113,20 @@ class MyRobotReception(StateReception[MyRobotState]):
             state = read_state(data)
         except Exception as error:  # noqa: BLE001  # which one depends on the byte that is wrong
             return self.reject("unreadable", str(error))
-        moving = (state.joint_pos, state.joint_vel, state.joint_effort, *state[5:])
+        imu = (state.quat_xyzw, state.ang_vel, state.lin_acc)
+        moving = (state.joint_pos, state.joint_vel, state.joint_effort, *imu)
         if not all(np.isfinite(values).all() for values in moving):
             return self.reject("not_finite")
+        before = self.state if self.fresh(now_ns) else None
         older = self.state is not None and state.tick <= self.state.tick
-        if older and self.fresh(now_ns):
+        if before is not None and older:
             return self.reject("old")
         if problem := self._bounds.implausible(state, state.ang_vel, state.lin_acc):
             return self.reject("implausible", problem)
-        if self.imu_stands_still(np.concatenate(state[5:]).tobytes(), now_ns):
+        if self.imu_stands_still(np.concatenate(imu).tobytes(), now_ns):
             return self.reject("frozen_imu")
+        if before is not None:
+            self.counts["missed"] += state.number - before.number - 1
         self.restarted = older
         return self.accept(state, now_ns)
 

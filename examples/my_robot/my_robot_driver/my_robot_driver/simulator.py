@@ -39,7 +39,7 @@ class Simulator(Node):
         self._world = World()
         self._order = [self._world.joint_names.index(name) for name in JOINT_NAMES]
         self._noise = np.random.default_rng(0)
-        self._begin_s, self._done = time.monotonic(), 0
+        self._begin_s, self._done, self._number = time.monotonic(), 0, 0
         self._states = self.create_publisher(LowState, "/my_robot/low_state", 1)
         self.create_subscription(LowCommand, "/my_robot/low_command", self._obey, 1)
         self.create_timer(1.0 / STATE_RATE_HZ, self._go_on)
@@ -76,7 +76,9 @@ class Simulator(Node):
     def _state(self) -> LowState:
         sensors, order = self._world.sense(), self._order
         x, y, z, w = sensors.quat_xyzw
+        self._number += 1
         return LowState(
+            number=self._number,
             tick_ms=sensors.time_ns // 1_000_000,
             angle_deg=np.degrees(sensors.joint_pos[order]).astype(np.float32),
             speed_deg_s=np.degrees(sensors.joint_vel[order]).astype(np.float32),

@@ -31,6 +31,7 @@ class MyRobotDouble(RobotDouble):
         super().__init__(JOINTS, FOLDED_RAD)
         self._name = f"/double_{next(NUMBERS)}"
         self._begin_s = self._next_s = time.monotonic()
+        self._number = 0
         self._heard_s, self._controlled = 0.0, False
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -43,7 +44,7 @@ class MyRobotDouble(RobotDouble):
         self._thread.start()
 
     def restart(self) -> None:
-        self._begin_s, self._controlled = self._next_s, False
+        self._begin_s, self._number, self._controlled = self._next_s, 0, False
 
     def close(self) -> None:
         self._ending.set()
@@ -71,10 +72,12 @@ class MyRobotDouble(RobotDouble):
     def _send(self) -> None:
         if time.monotonic() - self._heard_s > WATCHDOG_S:
             self._controlled = False
+        self._number += 1
         if (sensed := self.sense()) is not None:
             x, y, z, w = sensed.quat_xyzw
             self._states.publish(
                 LowState(
+                    number=self._number,
                     tick_ms=round(1000 * (self._next_s - self._begin_s)),
                     angle_deg=np.degrees(sensed.joint_pos).astype(np.float32),
                     speed_deg_s=np.degrees(sensed.joint_vel).astype(np.float32),
@@ -109,6 +112,7 @@ CASE = DriverCase(
     node="my_robot_driver",
     robot=MyRobotDouble,
     figures=FIGURES,
+    lost_counter="missed",
     # A busy machine may hold up the double for a while.
     parameters={"state_timeout_s": 0.5, "joint_state_rate_hz": 200.0},
     joint_state_rate_hz=200.0,

@@ -141,6 +141,7 @@ class Host(RobotDouble):
 
 
 CASE = DriverCase(
+    lost_counter="missed",
     command=["lite3_driver"],
     node="lite3_driver",
     robot=Host,

@@ -90,6 +90,8 @@ class RobotDouble(ABC):
         heard: Received frames, in order.
         sent_ns: Times at which states were sent (system clock), keyed by the state's `moved_s`.
         silent: True to send no states.
+        loses: Number of states that do not reach the driver, from the next one on.
+        lost: Number of states that did not reach the driver since the start.
         moved_s: Time since the robot began to move away from the pose, to which it returns at
             MOTION_S; 0 at rest.
     """
@@ -101,6 +103,7 @@ class RobotDouble(ABC):
         self.heard: list[Heard] = []
         self.sent_ns: dict[float, list[int]] = {}
         self.silent = False
+        self.loses = self.lost = 0
         self.moved_s = 0.0
         self._noises = 0
 
@@ -124,6 +127,10 @@ class RobotDouble(ABC):
     def sense(self) -> Sensed | None:
         """Return the current sensor values, to be sent at once; None if nothing is to be sent."""
         if self.silent:
+            return None
+        if self.loses > 0:
+            self.loses -= 1
+            self.lost += 1
             return None
         moved_s, self._noises = self.moved_s, (self._noises + 1) % _NOISES
         sensed = self.sensed(moved_s)
@@ -203,6 +210,10 @@ class DriverCase:
     parameters: Mapping[str, object] = field(default_factory=dict)
     """Node parameters that make the start checks pass for a robot lying on a desk, and allow a busy
     machine to delay the double for a while (`state_timeout_s`: 0.5).
+    """
+    lost_counter: str | None
+    """Name of the counter in the status's `details` that shows states of the robot that never
+    arrived; None if the robot does not number its states.
     """
     joint_state_rate_hz: float = 500.0
     """Rate of `joint_states` with these parameters; the double sends at least as often."""

@@ -3,11 +3,13 @@
 """Tests for a driver in control: followed and refused commands, and reasons to come to rest."""
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from policy_msgs.msg import RobotStatus
+import pytest
+from policy_msgs.msg import JointCommand, RobotStatus
 
 from robot_driver.interfaces import (
     COMMAND_FIELDS,
@@ -27,6 +29,9 @@ from robot_driver.testing.stage import FOLLOWED_RAD, LONGEST_VALID_S, DriverProc
 
 _COMMANDS = 3
 _RESTING = 20
+_SHORT_VALID_S, _LONGER, _TRIES = 0.2, 1.5, 3
+"""A validity such as policies use, and the factor by which a command may be followed longer."""
+_TOLERANCE = 1e-3
 _TAKEN, _FRAMES = 10, 100
 """Number of commands sent, and then of frames received, after which a command counts as lost."""
 
@@ -52,23 +57,86 @@ class FollowingConformance(DriverFixtures):
         self._nothing_ends_the_rest(listening)
         listening.follows()
 
-    def test_command_that_expires_brings_to_rest_and_is_latched(
-        self, in_control: DriverProcess
-    ) -> None:
+    def test_each_frame_has_the_values_of_one_command(self, in_control: DriverProcess) -> None:
+        """Commands that differ in all values follow each other faster than the frames."""
         in_control.follows()
-        place, most = len(in_control.robot.heard), 2.0 * LONGEST_VALID_S * self.case.command_rate_hz
+        robot, fields = in_control.robot, self.case.command_fields
+        last = _values_of(in_control.command(), robot.joint_names)
+        commands = [*(_distinct(in_control, turn) for turn in range(_COMMANDS)), last]
+        place, arrays = len(robot.heard), itertools.cycle(commands[:-1])
 
-        def followed() -> int:
-            frames = frames_since(in_control, place)
-            return sum(not each.rests for each in frames if each.what == COMMANDED)
+        def act() -> bool:
+            if in_control.status.state != RobotStatus.FOLLOWING:
+                in_control.send_rest()
+                return False
+            in_control.send(**_arrays_of(in_control, next(arrays)))
+            return len(frames_since(in_control, place)) > _FRAMES
 
-        # count frames, not time: a busy machine sends fewer, but none after the expiry
-        in_control.until(
-            lambda: in_control.status.state == RobotStatus.DAMPING or followed() > most, "DAMPING"
+        in_control.until(act, "frames that follow commands")
+        columns = [COMMAND_FIELDS.index(field) for field in fields]
+        tolerance = np.full(len(COMMAND_FIELDS), _TOLERANCE)
+        tolerance[POSITION] = self.case.tolerance_rad
+
+        def is_of(values: F64, command: F64) -> bool:
+            excess = np.abs(values - command) - tolerance - _TOLERANCE * np.abs(command)
+            return bool((excess[:, columns] <= 0.0).all())
+
+        mixed = [
+            each.values
+            for each in frames_since(in_control, place)
+            if each.values is not None
+            and not each.rests
+            and not any(is_of(each.values, command) for command in commands)
+        ]
+        assert not mixed, (
+            f"{len(mixed)} frames are of no command that was sent: their values are of several "
+            f"commands; the first one ({', '.join(COMMAND_FIELDS)}):\n{mixed[0]}"
         )
-        assert followed() <= most, (
-            f"the command does not expire: {followed()} frames followed the last one, which was "
-            f"valid for {LONGEST_VALID_S} s, expected at most {LONGEST_VALID_S} s of frames"
+
+    @pytest.mark.parametrize("valid_for_s", [LONGEST_VALID_S, _SHORT_VALID_S])
+    def test_command_that_expires_brings_to_rest_and_is_latched(
+        self, in_control: DriverProcess, valid_for_s: float
+    ) -> None:
+        robot, rate_hz = in_control.robot, self.case.command_rate_hz
+        most = math.ceil(_LONGER * valid_for_s * rate_hz)
+        # no other command has these positions
+        position = 0.5 * (robot.pose + in_control.followed_pose)
+
+        def followed_s() -> list[float]:
+            """Return the times of the frames that follow the command."""
+            frames = frames_since(in_control, place)
+            return [
+                each.at_s for each in frames if not each.rests and in_control.is_at(each, position)
+            ]
+
+        def has_expired() -> bool:
+            return robot.heard[-1].rests and any(
+                status.state == RobotStatus.DAMPING and "expired" in status.reason
+                for status in in_control.statuses[since:]
+            )
+
+        lasted_s = math.inf
+        for _ in range(_TRIES):
+            in_control.follows()
+            place, since = len(robot.heard), len(in_control.statuses)
+            in_control.send(position=position.tolist(), valid_for_s=valid_for_s)
+            in_control.until(
+                lambda: has_expired() or len(followed_s()) > most, "the end of a command"
+            )
+            # a busy machine sends fewer frames, but none after the expiry
+            times_s = followed_s()
+            assert len(times_s) <= most, (
+                f"the command does not expire: {len(times_s)} frames followed it, which was valid "
+                f"for {valid_for_s} s, expected at most {most} at {rate_hz:g} Hz"
+            )
+            if times_s:
+                lasted_s = min(lasted_s, times_s[-1] - times_s[0])
+            # a busy machine delays some frames, but not each time
+            if lasted_s <= _LONGER * valid_for_s:
+                break
+        assert lasted_s <= _LONGER * valid_for_s, (
+            f"the command expires too late: it was followed for {lasted_s:.2f} s, and was valid "
+            f"for {valid_for_s} s"
         )
         in_control.rests("expired")
         self._nothing_ends_the_rest(in_control)
@@ -123,11 +191,7 @@ class FollowingConformance(DriverFixtures):
 
     def _arrived(self, driver: DriverProcess, values: F64, turn: int) -> F64:
         """Send a command until the robot receives its values; return those received last [n, 5]."""
-        arrays = dict(zip(COMMAND_FIELDS, values.T.tolist(), strict=True))
-        arrays |= {
-            "names": list(driver.robot.joint_names),
-            "effort_limit": driver.figures.largest_torque_nm.tolist(),
-        }
+        arrays = _arrays_of(driver, values)
         # a sender may list the joints in any order
         arrays = {field: row[:: -1 if turn % 2 else 1] for field, row in arrays.items()}
         newest = np.zeros_like(values)
@@ -200,6 +264,21 @@ class FollowingConformance(DriverFixtures):
 
         driver.until(act, "frames to the robot")
         assert all(each.rests for each in frames_since(driver, place))
+
+
+def _arrays_of(driver: DriverProcess, values: F64) -> dict[str, list[Any]]:
+    """Return the fields of a command with these values [n, 5]."""
+    return {
+        **dict(zip(COMMAND_FIELDS, values.T.tolist(), strict=True)),
+        "names": list(driver.robot.joint_names),
+        "effort_limit": driver.figures.largest_torque_nm.tolist(),
+    }
+
+
+def _values_of(command: JointCommand, joint_names: Sequence[str]) -> F64:
+    """Return the values [n, 5] of a command, in the order of these joints."""
+    rows = [command.names.index(name) for name in joint_names]
+    return np.array([getattr(command, field) for field in COMMAND_FIELDS]).T[rows]
 
 
 def _distinct(driver: DriverProcess, turn: int) -> F64:

@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 
 DRIVER_INVARIANTS: Mapping[str, str] = {
     "driver_phases_in_order": "Control is requested, taken with the robot at rest, and given back "
-    "after the robot has been brought to rest or lowered; no phase is skipped.",
+    "after the robot has been brought to rest or lowered; no phase is skipped, unless the robot "
+    "takes control back.",
     "driver_changes_have_reasons": "Each driver status states a reason.",
     "nothing_sent_unasked": "The drives receive nothing before control is requested, or while "
     "the robot's own controller is preparing or lowering the robot.",
@@ -294,8 +295,11 @@ class LinkWatch:
         # Requests between two steps may pass through more than one phase.
         ways = _AFTER[before]
         ways = ways | {after for way in ways for after in _AFTER[way]}
+        is_taken_back = phase is DriverPhase.LISTENING and bool(self._robot.taken_back())
+        if is_taken_back and before is not DriverPhase.TAKING:
+            ways = {phase}
         yield "driver_phases_in_order", phase in ways, f"{before.name} to {phase.name}"
-        if (before, phase) == (DriverPhase.RELEASING, DriverPhase.LISTENING):
+        if (before, phase) == (DriverPhase.RELEASING, DriverPhase.LISTENING) and not is_taken_back:
             lasted_s = (now_ns - self._since_ns) / NS_PER_S
             yield "rest_lasts", lasted_s >= self._figures.rest_s, f"{lasted_s:.3f} s"
         if before is DriverPhase.TAKING:

@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests of a driver without control: it publishes states, sends nothing, and may refuse control."""
 
+import math
 import time
+from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +15,7 @@ from policy_msgs.msg import JointCommand
 from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Bool
 
-from robot_driver.interfaces import F64
+from robot_driver.interfaces import F64, NS_PER_S
 from robot_driver.testing.case import MOTION_S, Sensed
 from robot_driver.testing.differences import UNITS, differences
 from robot_driver.testing.fixtures import TWO_SENDERS, DriverFixtures, stamps_ns
@@ -21,6 +24,9 @@ from robot_driver.testing.stage import DEEP, LATCHED, DriverProcess, Stage
 
 _MESSAGES = 200
 _STEP_S, _LONGEST_STEP_S = 0.03, 0.1
+_LOST, _TRIES = 5, 3
+_ROUNDING = 0.05
+"""Share by which a robot's rate may seem higher than it is."""
 _AXES = {"ang_vel": ("angular velocity", "rad/s", 1e-3), "lin_acc": ("acceleration", "m/s^2", 0.02)}
 """Name, unit and tolerance of each IMU quantity, by field of `Sensed`."""
 
@@ -123,9 +129,7 @@ class ListeningConformance(DriverFixtures):
         assert np.linalg.norm(quat, axis=1) == pytest.approx(1.0, abs=1e-3)
         assert messages[0].header.frame_id
         expected = np.array([each.sensed.quat_xyzw for each in shown])
-        # a rotation has two quaternions
-        found = np.array(quat) * np.sign(np.sum(np.array(quat) * expected, axis=1))[:, np.newaxis]
-        problems = _rotations(found, expected)
+        problems = rotation_problems(np.array(quat), expected)
         for field, (quantity, unit, tolerance) in _AXES.items():
             name = "angular_velocity" if field == "ang_vel" else "linear_acceleration"
             vectors = [getattr(each, name) for each in messages]
@@ -154,16 +158,78 @@ class ListeningConformance(DriverFixtures):
         )
 
     def test_joint_states_are_not_frames_behind(self, shown: list[ShownStep]) -> None:
-        stamps = stamps_ns([each.joints for each in shown])
-        later = [
-            sum(sent_ns <= stamp for sent_ns in each.sent_ns) - 1
-            for each, stamp in zip(shown, stamps, strict=True)
-        ]
-        # a busy machine delays some of them, but not all
-        assert min(later) <= 0, (
-            f"joint_states show what the robot sent {min(later)} frames before, expected the frame "
+        behind = count_frames_behind(shown, self.case.joint_state_rate_hz)
+        assert behind <= 0, (
+            f"joint_states show what the robot sent {behind} frames before, expected the frame "
             "that has just been received"
         )
+
+    def test_each_state_is_published_once(self, listening: DriverProcess, stage: Stage) -> None:
+        """The last state before a silence differs from those before, so it can be counted."""
+        robot, found = listening.robot, list[JointState]()
+        moved_s = 1.5 * _STEP_S
+        before = len(robot.sent_ns.get(moved_s, ()))
+        topic = f"/{listening.name}/joint_states"
+        subscription = stage.node.create_subscription(JointState, topic, found.append, DEEP)
+        listening.until(lambda: found, "joint_states")
+        robot.moved_s = moved_s
+        listening.until(
+            lambda: len(robot.sent_ns.get(moved_s, ())) > before, "a state that differs"
+        )
+        self._silence(listening)
+        sent = len(robot.sent_ns[moved_s]) - before
+        robot.moved_s, robot.silent = 0.0, False
+        stage.node.destroy_subscription(subscription)
+        rest = dict(zip(robot.joint_names, robot.sensed(0.0).joint_pos, strict=True))
+        moved = [
+            message
+            for message in found
+            if np.abs(np.subtract(message.position, [rest[name] for name in message.name])).max()
+            > self.case.tolerance_rad
+        ]
+        assert len(moved) <= sent, (
+            f"joint_states show the robot's last state {len(moved)} times, with new stamps, "
+            f"expected at most {sent} times, as often as the robot sent it"
+        )
+
+    def test_lost_states_are_counted(self, listening: DriverProcess) -> None:
+        counter = self.case.lost_counter
+        if counter is None:
+            pytest.skip("the robot does not number its states")
+        robot = listening.robot
+        assert counter in listening.details, (
+            f"lost_counter: expected an entry of the status's `details`, found `{counter}`, and "
+            f"{', '.join(listening.details)}"
+        )
+
+        def count() -> tuple[int, int]:
+            """Return the number of states that were sent or lost, and of those in the counters."""
+            self._silence(listening)
+            details = listening.details
+            sent = sum(map(len, robot.sent_ns.values())) + robot.lost
+            robot.silent = False
+            return sent, int(details["received"]) + int(details[counter])
+
+        found = list[tuple[int, int]]()
+        # a busy machine may be too late to count, but not each time
+        while len(found) < _TRIES and not (found and found[-1][1] <= 0):
+            sent, counted = count()
+            listening.may_be_taken()
+            robot.loses = _LOST
+            listening.until(lambda: robot.loses == 0, "states that are lost")
+            listening.may_be_taken()
+            sent_then, counted_then = count()
+            found.append((sent_then - sent, sent_then - sent - (counted_then - counted)))
+        states, missing = found[-1]
+        assert missing <= 0, (
+            f"of {states} states, {_LOST} of which were lost on the way, {missing} are neither in "
+            f"`received` nor in `{counter}`"
+        )
+
+    def _silence(self, driver: DriverProcess) -> None:
+        """Stop the robot's states, and wait until the driver has had none for a second."""
+        driver.robot.silent = True
+        driver.reports(lambda status: status.state_rate_hz == 0.0, "a robot that sends nothing")
 
     def test_stamps_rise(self, listening: DriverProcess, stage: Stage) -> None:
         found = stage.collected(JointState, f"/{listening.name}/joint_states", _MESSAGES)
@@ -246,17 +312,42 @@ def _shows(
     )
 
 
-def _rotations(found: F64, expected: F64) -> list[str]:
+def count_frames_behind(shown: Sequence[ShownStep], joint_state_rate_hz: float) -> int:
+    """Return by how many of the robot's frames joint states are late; 0 or less: by none.
+
+    Args:
+        shown: What a driver published for each step of a motion.
+        joint_state_rate_hz: Rate of the joint states. A robot may send more often: the driver then
+            leaves out frames, those that show a step first as well.
+    """
+    sent_ns = sorted(chain.from_iterable(each.sent_ns for each in shown))
+    robot_hz = (len(sent_ns) - 1) * NS_PER_S / max(1, sent_ns[-1] - sent_ns[0])
+    left_out = max(0, math.ceil(robot_hz / joint_state_rate_hz - _ROUNDING) - 1)
+    stamps = stamps_ns([each.joints for each in shown])
+    later = [
+        sum(sent_ns <= stamp for sent_ns in each.sent_ns) - 1
+        for each, stamp in zip(shown, stamps, strict=True)
+    ]
+    # a busy machine delays some of them, but not all
+    return min(later) - left_out
+
+
+def rotation_problems(found: F64, expected: F64) -> list[str]:
     """Return the errors in quaternions [k, 4] (x, y, z, w; body to world), as sentences.
 
     Recognizes two common mistakes, which also give valid rotations: w first, and the inverse.
     """
+    # A rotation has two quaternions. Of one that is perpendicular to the expected one, either.
+    found = np.where(np.sum(found * expected, axis=1) < 0.0, -1.0, 1.0)[:, np.newaxis] * found
+    problems = differences(
+        "orientation", "", tuple("xyzw"), found, expected, tolerance=2e-3, others={}
+    )
     mistakes = {
         "has w first, expected x, y, z, w": expected[:, [3, 0, 1, 2]],
         "is from the world to the body, expected from the body to the world": expected
         * np.array([-1.0, -1.0, -1.0, 1.0]),
     }
     for text, values in mistakes.items():
-        if np.allclose(np.abs(np.sum(found * values, axis=1)), 1.0, atol=1e-6):
+        if problems and np.allclose(np.abs(np.sum(found * values, axis=1)), 1.0, atol=1e-6):
             return [f"orientation {text}"]
-    return differences("orientation", "", tuple("xyzw"), found, expected, tolerance=2e-3, others={})
+    return problems

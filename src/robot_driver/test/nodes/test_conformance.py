@@ -101,6 +101,7 @@ CASE = DriverCase(
     node="arm_driver",
     robot=ArmDouble,
     figures=FIGURES,
+    lost_counter=None,
     parameters={"state_timeout_s": 0.5},
     joint_state_rate_hz=100.0,
     command_rate_hz=100.0,

@@ -182,6 +182,7 @@ def case(model: UnitreeFigures, command: str, **parameters: object) -> DriverCas
         node=command,
         robot=lambda: UnitreeDouble(model),
         figures=model.figures,
+        lost_counter="missed",
         # A robot that a busy machine holds up is waited for; its remote is not pressed.
         parameters={"remote_required": False, "state_timeout_s": 0.5, **parameters},
     )
