@@ -175,6 +175,7 @@ class ChaosDriver(DriverNode, VirtualNode):
             self, topics, {"joint_state_rate_hz": rate_hz, "imu_rate_hz": rate_hz}
         )
         self._commands: Any = SimpleNamespace(fit_problem=str, senders_problem=str)
+        self._estop_topic: Any = SimpleNamespace(problem="")
         self._status: Any = SimpleNamespace(
             phase=DriverPhase.LISTENING, update=self._tell, publish=lambda: None
         )

@@ -34,6 +34,7 @@ using policy_msgs::srv::SwitchState;
 using std_srvs::srv::Trigger;
 using Texts = std::vector<std::string>;
 
+constexpr auto kWatchEvery = std::chrono::milliseconds(50);
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr const char* kNotActive = "the controller is not active; activate it first";
 /// The e-stop, and the velocity command if the policy accepts one.
@@ -218,6 +219,9 @@ void PolicyController::listen() {
   serve("estop", press, false);
   estop_ = std::make_unique<EstopTopic>(
       node, [hosted = hosted_] { hosted->press_estop("pressed by topic"); });
+  watch_ = node->create_wall_timer(kWatchEvery, [hosted = hosted_] {
+    hosted->policy.look_at_tick(hosted->simulated_ns >= 0);
+  });
   if (hosted_->policy.facts().takes_command) listen_to_commands();
   listen_to_perceived();
   if (!hosted_->policy.facts().actions.empty()) listen_to_chunks();
@@ -368,6 +372,7 @@ void PolicyController::close() {
   subscriptions_.clear();
   estop_.reset();
   timer_.reset();
+  watch_.reset();
   *is_configured_ = false;
   if (hosted_ && hosted_->reporter) hosted_->reporter->log();
   // A chained controller may have pressed it.

@@ -31,6 +31,8 @@ using std::int64_t;
 constexpr auto kLookEvery = std::chrono::microseconds(100);
 constexpr auto kLongestRequest = std::chrono::milliseconds(500);
 constexpr double kSilentS = 1.0;
+/// In simulated time, the machine may be slow.
+constexpr int64_t kLongestSimulatedTickNs = 10'000'000'000;
 constexpr const char* kHangs = "a tick has not returned; the back end hangs";
 // Same as in `policy_inference.messages.readers`.
 constexpr const char* kLabel = "contract:";
@@ -98,6 +100,7 @@ PolicyUpdate::PolicyUpdate(const std::string& plan, policy_core::ReadClock clock
       words_(plan_),
       pace_(facts_.period_ns),
       longest_wait_ns_(Part(plan_).count("limits.state_timeout_ns")),
+      longest_tick_ns_(longest_wait_ns_ + Part(plan_).count("limits.damp_after_ns")),
       command_(facts_.joints.size()),
       safe_(facts_.joints.size()),
       edges_(256),
@@ -312,7 +315,9 @@ void PolicyUpdate::tick(int64_t now_ns, int64_t ros_now_ns) noexcept {
   }
   sample_velocity(now_ns, ros_now_ns);
   sample_perceived(now_ns, ros_now_ns);
+  tick_began_ns_.store(began.time_since_epoch().count());
   const auto& result = controller_.tick(now_ns, pace_.deadline_ns());
+  tick_began_ns_.store(0);
   command(result.targets);
   note_safe();
   ++ticks_;
@@ -648,6 +653,18 @@ void PolicyUpdate::press_estop(const std::string& why) {
 
 void PolicyUpdate::press_estop() noexcept {
   if (!estop_pressed()) controller_.press_estop(chained_text_);
+}
+
+void PolicyUpdate::look_at_tick(bool is_simulated) {
+  const auto began_ns = tick_began_ns_.load();
+  if (!began_ns || mode() == Mode::kDamp) return;
+  const auto limit_ns = is_simulated ? kLongestSimulatedTickNs : longest_tick_ns_;
+  if (std::chrono::steady_clock::now().time_since_epoch().count() - began_ns <= limit_ns) return;
+  std::array<char, 128> why;
+  std::snprintf(why.data(), why.size(),
+                "a tick has not returned within %.1f s: the model hangs; restart the process",
+                policy_core::seconds(limit_ns));
+  press_estop(why.data());
 }
 
 void PolicyUpdate::make_words() {

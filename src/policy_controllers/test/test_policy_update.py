@@ -115,6 +115,12 @@ class Pair:
             self.command = self.compared_update(velocity, late_ns)
         return self.command
 
+    def program_update(self) -> Command:
+        """Update the program alone; the twin is of no more use."""
+        self.set_time(self.program.now_ns + self.update_ns)
+        self.shake()
+        return self.program.update(self.values)
+
     def compared_update(self, velocity: Sequence[float] | None = None, late_ns: int = 0) -> Command:
         found = self.program.update(self.values, velocity, late_ns)
         expected = self.twin.update(self.values, velocity, late_ns)
@@ -503,6 +509,18 @@ def test_a_fault_is_answered_in_the_update_that_finds_it(pair_of: Callable[..., 
     assert pair.command.mode == Mode.DAMP
     assert pair.check_status()["latched"] == "True"
     assert "not_finite" in pair.twin.rules
+
+
+def test_a_model_that_does_not_return_is_a_latched_fault(pair_of: Callable[..., Pair]) -> None:
+    pair = pair_of()
+    pair.run()
+    program = pair.program
+    with program.hanging():
+        commands = [pair.program_update() for _ in range(20)]
+    assert commands[-1].mode == Mode.DAMP
+    status = program.status()
+    assert (status["mode"], status["latched"]) == ("DAMP", "True")
+    check_wording(status["reason"])
 
 
 def test_the_e_stop_acts_between_two_ticks_and_a_reset_ends_it(

@@ -5,6 +5,8 @@
 // input, with their time; test_policy_update.py is the manager. COUNTED: groups of one counter.
 // Ends with 1 where a plan is refused, and with 3 where an update allocates, less what the models do.
 
+#include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -175,8 +177,37 @@ std::string ask(PolicyUpdate& policy, const std::string& what) {
 /// Runs of models, by their contexts; a runtime may allocate.
 std::map<void*, long (*)(void*)> runs;
 
+/// Looks at ticks in a thread of its own; the next run of a model hangs until the e-stop is pressed.
+class Watch {
+ public:
+  explicit Watch(PolicyUpdate& policy) : policy_(policy), thread_([this] {
+    while (!ends_.load()) {
+      policy_.look_at_tick(false);
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }) {}
+  ~Watch() {
+    ends_ = true;
+    thread_.join();
+  }
+  void hang() const {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (!policy_.estop_pressed() && std::chrono::steady_clock::now() < end) {
+      std::this_thread::yield();
+    }
+  }
+
+ private:
+  PolicyUpdate& policy_;
+  std::atomic<bool> ends_{false};
+  std::thread thread_;
+};
+
+std::optional<Watch> watch;
+
 long run_uncounted(void* context) {
   const bool counted = std::exchange(counting, false);
+  if (watch) watch->hang();
   const auto status = runs.at(context)(context);
   counting = counted;
   return status;
@@ -259,9 +290,13 @@ int main(int count, char** arguments) try {
       case 't':
         others.emplace(policy);
         break;
+      case 'g':
+        watch.emplace(policy);
+        break;
       case 'f':
         keeper.reset();
         others.reset();
+        watch.reset();
         break;
       case 'w':
         answer(status_of(policy));

@@ -177,6 +177,13 @@ class Program:
         self._send("f")
 
     @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Have each run of a model hang until the e-stop is pressed; look at ticks meanwhile."""
+        self._send("g")
+        yield
+        self._send("f")
+
+    @contextmanager
     def asked_by_others(self) -> Iterator[None]:
         """Have another thread ask, report and command all the time."""
         self._send("t")

@@ -103,7 +103,7 @@ class PolicyController : public controller_interface::ChainableControllerInterfa
   std::vector<rclcpp::ServiceBase::SharedPtr> services_;
   std::vector<rclcpp::SubscriptionBase::SharedPtr> subscriptions_;
   std::unique_ptr<EstopTopic> estop_;
-  rclcpp::TimerBase::SharedPtr timer_;
+  rclcpp::TimerBase::SharedPtr timer_, watch_;
 };
 
 }  // namespace policy_controllers

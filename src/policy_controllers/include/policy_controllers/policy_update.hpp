@@ -159,6 +159,9 @@ class PolicyUpdate {
   void press_estop(const std::string& why);
   /// For a chained controller; call it on the thread of `update`.
   void press_estop() noexcept;
+  /// Presses the e-stop if a tick in motion takes longer than the guard's longest gap between two
+  /// ticks: a model may contain a loop without an end. Call it often, not on the thread of `update`.
+  void look_at_tick(bool is_simulated);
   bool estop_pressed() const noexcept { return controller_.estop_pressed(); }
   /// The mode; after a press of the e-stop, DAMP even before the next tick.
   policy_core::Mode mode() const noexcept {
@@ -253,7 +256,7 @@ class PolicyUpdate {
   policy_core::Controller controller_;
   policy_core::Words words_;
   Pace pace_;
-  std::int64_t longest_wait_ns_;
+  std::int64_t longest_wait_ns_, longest_tick_ns_;
   policy_core::Time silence_ns_;
   std::optional<std::size_t> command_input_;
 
@@ -280,6 +283,8 @@ class PolicyUpdate {
   std::atomic<policy_core::Mode> mode_{policy_core::Mode::kDamp};
   std::atomic<bool> is_started_{false}, is_latched_{false};
   std::atomic<std::int64_t> waited_{0};
+  /// When the tick in progress began, on the steady clock; 0 between ticks.
+  std::atomic<std::int64_t> tick_began_ns_{0};
   Queue<policy_core::Edge> edges_;
   Queue<policy_core::Refusal> refusals_;
   Queue<policy_core::Controller::Problems> not_standing_;
