@@ -9,6 +9,8 @@
 #include <rclcpp_lifecycle/lifecycle_node.hpp>
 #include <std_msgs/msg/bool.hpp>
 
+#include "policy_controllers/other_types.hpp"
+
 namespace policy_controllers {
 namespace {
 
@@ -31,18 +33,21 @@ rclcpp::SubscriptionBase::SharedPtr subscribe(Node& node, const rclcpp::QoS& qos
   return node.create_subscription<std_msgs::msg::Bool>("estop", qos, hear, options);
 }
 
-/// Receives presses that were published before it existed; subscribed as long as the topic has a
-/// transient local publisher.
+/// Receives presses that were published before it existed, subscribed as long as the topic has a
+/// transient local publisher; and sees publishers of other types.
 struct Latched {
   std::weak_ptr<Node> node;
   rclcpp::CallbackGroup::SharedPtr group;
   std::function<void()> press;
+  std::function<void(const std::string&)> warn;
   std::string topic;
   rclcpp::SubscriptionBase::SharedPtr subscription;
 
   void look() {
     const auto alive = node.lock();
     if (!alive) return;
+    const auto others = find_other_types(*alive, topic, "std_msgs/msg/Bool");
+    warn(others.empty() ? "" : "estop: " + others + ": not received; make them publish that type");
     const auto publishers = alive->get_publishers_info_by_topic(topic);
     const bool is_kept = std::any_of(publishers.begin(), publishers.end(), [](const auto& each) {
       return each.qos_profile().durability() == rclcpp::DurabilityPolicy::TransientLocal;
@@ -57,12 +62,13 @@ struct Latched {
 
 }  // namespace
 
-EstopTopic::EstopTopic(const Node::SharedPtr& node, const std::function<void()>& press)
+EstopTopic::EstopTopic(const Node::SharedPtr& node, const std::function<void()>& press,
+                       const std::function<void(const std::string&)>& warn)
     : group_(node->create_callback_group(rclcpp::CallbackGroupType::MutuallyExclusive)),
       subscriptions_{subscribe(*node, rclcpp::QoS(10).reliable(), group_, press),
                      subscribe(*node, rclcpp::QoS(10).best_effort(), group_, press)} {
   const auto latched = std::make_shared<Latched>(
-      Latched{node, group_, press, subscriptions_[0]->get_topic_name(), nullptr});
+      Latched{node, group_, press, warn, subscriptions_[0]->get_topic_name(), nullptr});
   latched->look();
   timer_ = node->create_wall_timer(kLookEvery, [latched] { latched->look(); }, group_);
 }

@@ -207,8 +207,15 @@ void PolicyController::configure() {
 
 void PolicyController::listen() {
   const auto node = get_node();
-  serve("stand", [](Hosted& hosted) { return hosted.policy.stand(); }, true);
-  serve("run", [](Hosted& hosted) { return hosted.policy.run(); }, true);
+  // An e-stop that is not received must not be relied upon.
+  const auto unless_warned = [](std::string (PolicyUpdate::*request)()) {
+    return [request](Hosted& hosted) {
+      const auto warning = hosted.reporter->warning();
+      return warning.empty() ? (hosted.policy.*request)() : warning;
+    };
+  };
+  serve("stand", unless_warned(&PolicyUpdate::stand), true);
+  serve("run", unless_warned(&PolicyUpdate::run), true);
   serve("damp", [](Hosted& hosted) { return hosted.policy.damp(); }, true);
   // If a fault deactivates the controller, reset it before it is activated again.
   serve("reset", [](Hosted& hosted) { return hosted.reset(); }, false);
@@ -218,7 +225,8 @@ void PolicyController::listen() {
   };
   serve("estop", press, false);
   estop_ = std::make_unique<EstopTopic>(
-      node, [hosted = hosted_] { hosted->press_estop("pressed by topic"); });
+      node, [hosted = hosted_] { hosted->press_estop("pressed by topic"); },
+      [hosted = hosted_](const std::string& problem) { hosted->reporter->warn(problem); });
   watch_ = node->create_wall_timer(kWatchEvery, [hosted = hosted_] {
     hosted->policy.look_at_tick(hosted->simulated_ns >= 0);
   });

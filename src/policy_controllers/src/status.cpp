@@ -7,6 +7,8 @@
 #include <limits>
 #include <utility>
 
+#include "policy_controllers/other_types.hpp"
+
 namespace policy_controllers {
 namespace {
 
@@ -20,6 +22,18 @@ diagnostic_msgs::msg::KeyValue key_value(const std::string& key, const std::stri
   pair.key = key;
   pair.value = value;
   return pair;
+}
+
+/// Returns what to add to the text of `cmd_vel`: the publishers that ROS 2 does not connect, with the
+/// remedy.
+std::string other_commands(const rclcpp_lifecycle::LifecycleNode& node, const std::string& text) {
+  const bool is_stamped = node.get_parameter("stamped_command").as_bool();
+  const std::string type = is_stamped ? "TwistStamped" : "Twist";
+  const auto others = find_other_types(node, "cmd_vel", "geometry_msgs/msg/" + type);
+  if (others.empty()) return "";
+  return (text.empty() ? "cmd_vel: " : "; ") + others +
+         ": not received; stop them, or remap their topic; if they are right, set stamped_command "
+         "to " + (is_stamped ? "false" : "true");
 }
 
 }  // namespace
@@ -49,6 +63,17 @@ void StatusReporter::log() {
   }
 }
 
+void StatusReporter::warn(const std::string& warning) {
+  const std::lock_guard lock(mutex_);
+  if (warning != warning_ && !warning.empty()) RCLCPP_ERROR(logger_, "%s", warning.c_str());
+  warning_ = warning;
+}
+
+std::string StatusReporter::warning() {
+  const std::lock_guard lock(mutex_);
+  return warning_;
+}
+
 void StatusReporter::report() {
   log();
   const auto node = node_.lock();
@@ -63,6 +88,7 @@ void StatusReporter::report() {
   status.latched = report.latched;
   status.authority = report.authority;
   status.reason = policy_.reason(report);
+  if (!warning_.empty()) status.reason += (status.reason.empty() ? "" : "; ") + warning_;
   status.bundle = facts.path;
   status.bundle_name = facts.name;
   status.bundle_version = facts.version;
@@ -130,6 +156,7 @@ void StatusReporter::fill_inputs(PolicyStatus& status, const Report& report) {
     input.publishers =
         is_command && node ? static_cast<std::uint32_t>(node->count_publishers(each.name)) : 1;
     input.text = policy_.problem(each);
+    if (is_command && node) input.text += other_commands(*node, input.text);
     input.ok = input.text.empty();
   }
 }

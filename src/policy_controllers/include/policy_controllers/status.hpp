@@ -30,6 +30,9 @@ class StatusReporter {
   /// Callable from any thread except that of the updates.
   void report();
   void log();
+  /// Sets what the status adds to the reason, such as an e-stop that is not received; empty: nothing.
+  void warn(const std::string& warning);
+  std::string warning();
 
  private:
   void measure_rate(const Report& report);
@@ -46,6 +49,7 @@ class StatusReporter {
   std::deque<std::int64_t> durations_ns_;
   std::optional<std::pair<std::int64_t, std::int64_t>> counted_;
   double rate_hz_ = 0.0;
+  std::string warning_;
 };
 
 }  // namespace policy_controllers
