@@ -23,12 +23,13 @@ _POSITIONS = "that commands positions"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialGate:
-    """Gate: a quantity of the running robot that ends the trial when it exceeds its limit."""
+    """Gate: a quantity of the running robot that ends the trial when it exceeds its limit.
+
+    A key that `trial.yaml` leaves out keeps the default of its gate.
+    """
 
     limit: float = entry("highest acceptable value", minimum=0)
-    after_s: float = entry(
-        "RUN time of the trial after which the gate is checked, s", default=5.0, minimum=0
-    )
+    after_s: float = entry("RUN time of the trial after which the gate is checked, s", minimum=0)
 
 
 def _trial_gate(
@@ -39,7 +40,7 @@ def _trial_gate(
     Args:
         about: Description of the quantity.
         limit: Default limit.
-        after_s: Default of `TrialGate.after_s`.
+        after_s: Default time before the first check.
         needs: Property that a policy must have for the gate to be judged.
         clock: True if the quantity reflects the machine's real-time performance, so it is not
             checked in simulated time.

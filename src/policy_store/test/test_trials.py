@@ -233,6 +233,20 @@ def test_trial_that_is_not_valid_changes_nothing(root: Path, trial: Path, text: 
     assert newest_trial(root / NAME) is None
 
 
+@pytest.mark.parametrize(
+    ("gate", "limit", "after_s"),
+    [("{limit: 0.3}", 0.3, 10.0), ("{after_s: 3}", 0.05, 3.0)],
+)
+def test_gate_keeps_the_default_of_a_key_that_is_left_out(
+    root: Path, make_version: MakeVersion, trial: Path, gate: str, limit: float, after_s: float
+) -> None:
+    trial.write_text(f"run_time_s: 60\ngates: {{hold_share: {gate}}}\n")
+    assert tool("install", make_version("1.3.0"), "--trial", trial, "--root", root) == 0
+    found = latest_trial(root).settings.gates.hold_share
+    assert found is not None
+    assert (found.limit, found.after_s) == (limit, after_s)
+
+
 def test_trial_needs_another_version_a_whole_way_back_and_a_known_user(
     root: Path, trial: Path
 ) -> None:

@@ -128,8 +128,11 @@ class Reader:
         if self.problems:
             raise BundleError(*self.problems)
 
-    def section(self, cls: Any, value: object, key: str = "") -> Any:
-        """Return a mapping as an instance of the dataclass `cls`; None if it is invalid."""
+    def section(self, cls: Any, value: object, key: str = "", default: object = None) -> Any:
+        """Return a mapping as an instance of the dataclass `cls`; None if it is invalid.
+
+        Missing keys get the values that they have in `default`, an instance of the class, if any.
+        """
         if not isinstance(value, Mapping):
             # A wrong file may hold secrets, so its content is not shown.
             found = value if key else Found(_KINDS.get(type(value), "another value"))
@@ -144,10 +147,14 @@ class Reader:
         hints, before, values = _hints(cls), len(self.problems), {}
         for name, field in fields.items():
             raw, where = value.get(name, _MISSING), _join(key, name)
-            if raw is _MISSING:
+            if raw is _MISSING and default is not None:
+                values[name] = getattr(default, name)
+            elif raw is _MISSING:
                 if not _has_default(field):
                     wanted = _wanted(hints[name], field.metadata.get("doc", ""))
                     self.problem(where, wanted, Found("nothing"))
+            elif _is_section(field.default) and isinstance(raw, Mapping):
+                values[name] = self.section(type(field.default), raw, where, field.default)
             else:
                 values[name] = self.value(hints[name], raw, where, field.metadata)
         return cls(**values) if len(self.problems) == before else None
@@ -331,6 +338,8 @@ def _object_schema(cls: Any) -> dict[str, Any]:
             **_make_schema(hints[field.name], field.metadata),
             "description": field.metadata["doc"],
         }
+        if _is_section(field.default):
+            _require_nothing(properties[field.name])
         if not _has_default(field):
             required.append(field.name)
     return {
@@ -359,6 +368,17 @@ def _has_default(field: "dataclasses.Field[Any]") -> bool:
     return (
         field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
     )
+
+
+def _is_section(default: object) -> bool:
+    return dataclasses.is_dataclass(default) and not isinstance(default, type)
+
+
+def _require_nothing(schema: dict[str, Any]) -> None:
+    """Make the keys of a section optional, because its default has a value for each."""
+    for option in (schema, *schema.get("anyOf", ())):
+        if "required" in option:
+            option["required"] = []
 
 
 def _join(key: str, name: str) -> str:

@@ -199,7 +199,8 @@ def test_whole_file_is_read() -> None:
 
 def test_everything_wrong_is_said_at_once() -> None:
     found = setting_problems(
-        "run_time_s: 0\nlimts: {}\nlimits: {margin: -1}\ngates: {tilt: {limit: 1}, falls: {}}\n"
+        "run_time_s: 0\nlimts: {}\nlimits: {margin: -1}\n"
+        "gates: {tilt: {limit: 1}, falls: {limit: -1}}\n"
     )
     for key in ("run_time_s", "limts", "limits.margin", "gates.tilt", "gates.falls.limit"):
         assert any(f"trial.yaml: {key}:" in line for line in found), key
