@@ -27,6 +27,7 @@ from robot_sim.walk import walk
 from robot_sim.world import Sensors, WalkingWorld, World
 
 from ..e2e.limping import PAYLOAD_KG, SHIPPED, WALKING_MPS, limping_bundle
+from .stage_candidates import candidate, scaled_columns
 
 WALK = [(0.0, (0.0, 0.0, 0.0)), (5.0, (WALKING_MPS, 0.0, 0.0))]
 DURATION_S = 20.0
@@ -40,6 +41,8 @@ class Tried(ControlledPolicy):
 
     def __call__(self, sensors: Sensors, command: F64) -> DriveCommand:
         commanded = super().__call__(sensors, command)
+        vx, vy, _ = sensors.lin_vel_body.tolist()
+        self.trial.judge.velocity_mps = (vx, vy)
         if verdict := self.trial.observe(self.controller.latest_tick):
             with suppress(RefusedError):
                 self.controller.end_run(verdict, self.controller.stand)
@@ -110,3 +113,15 @@ def test_policy_that_limps_breaks_no_gate_without_payload(
     with tried(tmp_path, limping) as policy:
         assert stays_up(policy, 0.0)
         assert policy.trial.trial.state is TrialState.OPEN
+
+
+@pytest.mark.slow
+def test_policy_that_stands_when_commanded_to_walk_breaks_the_gate_of_motion(
+    tmp_path: Path,
+) -> None:
+    """Nothing else is wrong with it: no fall, no tilt, little torque."""
+    deaf = candidate(tmp_path / "deaf", model=scaled_columns(6, 9, 0.0))
+    with tried(tmp_path, load_bundle(deaf, kind=JointBundle)) as policy:
+        assert stays_up(policy, 0.0)
+        trial = policy.trial.trial
+        assert (trial.state, trial.gate) == (TrialState.FAILED, "motion_error_share")

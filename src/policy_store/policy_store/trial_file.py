@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from policy_core.bundle.contract import VelocityCommand
+from policy_core.bundle.contract import JointContract, VelocityCommand
 from policy_core.bundle.schema import Found, Reader, entry, json_schema, parse_yaml
 from policy_core.bundle.set_contract import HostedContract
 from policy_core.errors import BundleError, PolicyError
@@ -19,6 +19,7 @@ from policy_core.guard.limits import StricterLimits, limits_in_force
 _TILT = "with safety.max_tilt_rad"
 _VELOCITIES = "of kind joint that measures joint velocities"
 _POSITIONS = "that commands positions"
+_COMMANDED = "of kind joint with velocity_command"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +86,13 @@ class TrialGates:
         after_s=5.0,
         needs=_VELOCITIES,
     )
+    motion_error_share: TrialGate | None = _trial_gate(
+        "difference between commanded and measured motion as a share of the commanded motion, over "
+        "about 20 s: vx, vy and yaw rate with `odom`, otherwise only the yaw rate, from the IMU",
+        0.75,
+        after_s=10.0,
+        needs=_COMMANDED,
+    )
     latency_share: TrialGate | None = _trial_gate(
         "99th percentile of the tick duration, as a share of the period",
         0.9,
@@ -124,6 +132,8 @@ def not_applicable(contract: HostedContract, limits: StricterLimits) -> dict[str
         _TILT: tilts,
         _VELOCITIES: contract.measures_velocities,
         _POSITIONS: "position" in contract.commands,
+        # the members of a set need not follow the command
+        _COMMANDED: isinstance(contract, JointContract) and contract.velocity_command is not None,
     }
     needs = {field.name: field.metadata["needs"] for field in dataclasses.fields(TrialGates)}
     return {name: what for name, what in needs.items() if not has[what]}

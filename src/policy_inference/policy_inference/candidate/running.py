@@ -39,6 +39,17 @@ from policy_store.trial_record import (
 
 _MEAN_OVER_S = 5.0
 """Time constant of the exponential averages of the squared tracking error and torque."""
+_MOTION_OVER_S = 2.0
+"""Time constant of the averages of commanded and measured motion, which hide the gait and most of
+the robot's delay."""
+_FOLLOWING_OVER_S = 20.0
+"""Time constant of the averages of the squared motion and its error; long, because a good policy
+may fail to follow a single command under payload."""
+_YAW_ARM_M = 0.5
+"""Distance at which a yaw rate counts as a speed, about a robot's length."""
+_LEAST_MOTION_MPS = 0.3
+"""Commanded motion below which the error is a share of this speed: rest is judged, too, and many
+policies stand still at small commands."""
 _LATENCY_EVERY_TICKS = 50
 """Update interval of percentiles, in ticks; a percentile takes longer than all other figures."""
 
@@ -50,6 +61,8 @@ class TrialJudge:
         figures: Newest value for each active gate, in the unit stated in the gate's name.
         running: True if the policy is running, or is held during a run.
         temperature_c: Temperature, set by the caller; not finite if unknown.
+        velocity_mps: Velocity of the base, vx and vy in the body frame, set by the caller; not
+            finite if unknown.
     """
 
     def __init__(
@@ -79,6 +92,9 @@ class TrialJudge:
         state, joints = tick.state, contract.joints
         self._joint_pos, self._joint_vel = state["joint_pos"], state.get("joint_vel")
         self._gravity = state.get("gravity_body")
+        self._motion = CommandFollowing(
+            state.get("velocity_command"), state.get("ang_vel_body"), self._period_s
+        )
         self._effort_limit = joints.effort_limit
         kinds = contract.command_kinds
         self._posed = np.array([kinds.get(name) is Kind.POSITION for name in joints.names])
@@ -98,6 +114,7 @@ class TrialJudge:
         self.figures = dict.fromkeys(self._gates, 0.0)
         self.running = False
         self.temperature_c = math.nan
+        self.velocity_mps = UNKNOWN_VELOCITY
 
     @property
     def run_time_s(self) -> float:
@@ -134,8 +151,10 @@ class TrialJudge:
             self._hold_ticks += held
             if not held and tick.targets is not None:
                 self._measure(tick.targets)
+                self._motion.update(self.velocity_mps)
         else:
             self._has_sent = False
+            self._motion.rest()
         judged = goes_on or self.running
         self.running, self._last_ns = goes_on, tick.now_ns
         self._trip = tick.trip
@@ -185,6 +204,7 @@ class TrialJudge:
             "missed_ticks_share": (self._missed / (ticks + self._missed), ""),
             "tracking_error_rad": self._worst(self._tracking),
             "torque_share": self._worst(self._torque),
+            "motion_error_share": (self._motion.error_share, self._motion.measured),
         }
         if self._gravity is not None:
             found["tilt_rad"] = tilt_rad(self._gravity), ""
@@ -200,6 +220,61 @@ class TrialJudge:
     def _worst(self, squares: F64) -> tuple[float, str]:
         worst = int(squares.argmax())
         return math.sqrt(squares[worst]), self._names[worst]
+
+
+UNKNOWN_VELOCITY = (math.nan, math.nan)
+
+
+class CommandFollowing:
+    """Compares the commanded motion with the measured one, both averaged."""
+
+    def __init__(self, command: F64 | None, ang_vel_body: F64 | None, period_s: float) -> None:
+        """Start at rest.
+
+        Args:
+            command: State field with the commanded vx, vy and yaw rate; None if there is none.
+            ang_vel_body: State field with the angular velocity; None if it is not measured.
+            period_s: Period of a tick.
+        """
+        self._command, self._ang_vel = command, ang_vel_body
+        self._weight = min(1.0, period_s / _MOTION_OVER_S)
+        self._square_weight = min(1.0, period_s / _FOLLOWING_OVER_S)
+        self._wanted, self._error = [0.0] * 3, [0.0] * 3
+        self._wanted_square = self._error_square = 0.0
+        self._ticks = 0
+        self.measured = ""
+        """Source of the measured motion, for messages."""
+
+    @property
+    def error_share(self) -> float:
+        """Error as a share of the commanded motion, root mean squares over about 20 s."""
+        wanted = math.sqrt(self._wanted_square)
+        return math.sqrt(self._error_square) / max(wanted, _LEAST_MOTION_MPS)
+
+    def rest(self) -> None:
+        """Forget the averages of the motion, because the policy does not move the robot."""
+        self._wanted, self._error = [0.0] * 3, [0.0] * 3
+
+    def update(self, velocity_mps: tuple[float, float]) -> None:
+        """Add a tick; an axis that is not measured counts neither as commanded nor as an error."""
+        if self._command is None:
+            return
+        vx, vy, yaw_rate = self._command.tolist()
+        yaw_speed = math.nan if self._ang_vel is None else _YAW_ARM_M * float(self._ang_vel[2])
+        has_odometry = all(map(math.isfinite, velocity_mps))
+        self.measured = "odom and IMU" if has_odometry else "yaw rate of the IMU, no odom"
+        axes = zip((vx, vy, _YAW_ARM_M * yaw_rate), (*velocity_mps, yaw_speed), strict=True)
+        for axis, (wanted, measured) in enumerate(axes):
+            is_measured = math.isfinite(measured)
+            error = measured - wanted if is_measured else 0.0
+            self._wanted[axis] += self._weight * (wanted * is_measured - self._wanted[axis])
+            self._error[axis] += self._weight * (error - self._error[axis])
+        for_wanted = sum(value * value for value in self._wanted)
+        for_error = sum(value * value for value in self._error)
+        self._ticks += 1
+        weight = max(self._square_weight, 1.0 / self._ticks)  # at first, the mean of all ticks
+        self._wanted_square += weight * (for_wanted - self._wanted_square)
+        self._error_square += weight * (for_error - self._error_square)
 
 
 _BEGUN_WITHIN_S = 0.5

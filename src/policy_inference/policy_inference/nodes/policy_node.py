@@ -180,6 +180,7 @@ class PolicyNode(LifecycleBase):
 
         self.observer.add(
             NodeTrial(
+                self,
                 policy,
                 lambda: (self.reporter.telemetry, self.driver.drives_c),
                 self._load,

@@ -9,18 +9,24 @@ The first exceeded gate latches the `trial` fault. The previous version is then 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
+from nav_msgs.msg import Odometry
 from policy_msgs.msg import PolicyStatus, TrialStatus
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.node import Node
 
+from policy_core.bundle.state_fields import ODOMETRY
 from policy_core.control.tick import RunVerdict, Tick
 from policy_core.errors import PolicyError
 from policy_core.interfaces import Mode
-from policy_inference.candidate.running import RunningTrial
+from policy_inference.candidate.running import UNKNOWN_VELOCITY, RunningTrial
 from policy_inference.kinds.opening import OpenedPolicy
 from policy_inference.machine.machine import number_in
+from policy_inference.nodes import qos
 from policy_inference.nodes.tick_observer import Prepared, TickObserver, do_nothing
 from policy_store.trial_record import (
     THIS_PROCESS,
@@ -34,11 +40,50 @@ _Trials = tuple[RunningTrial | None, VersionTrial | None]
 """The trial being judged, and the bundle's newest trial, for reports."""
 
 
+_ODOMETRY_AGE_S = 0.5
+"""Age, on the steady clock, from which odometry counts as unknown."""
+
+
+class OdometryWatch:
+    """Newest base velocity in `odom`, if any node publishes it."""
+
+    def __init__(self, node: Node) -> None:
+        """Subscribe."""
+        self._node = node
+        self._velocity_mps, self._received_s = UNKNOWN_VELOCITY, -math.inf
+        self._subscription: Any = None
+        try:
+            self._subscription = node.create_subscription(
+                Odometry,
+                ODOMETRY.name,
+                self._receive,
+                qos.SAMPLE,
+                callback_group=MutuallyExclusiveCallbackGroup(),
+            )
+        except Exception as error:  # noqa: BLE001  raised without permission, as under SROS 2
+            node.get_logger().warning(f"{ODOMETRY.name} is not received: {error}")
+
+    @property
+    def velocity_mps(self) -> tuple[float, float]:
+        """Velocity vx, vy in the body frame; not finite if unknown or too old."""
+        is_new = time.monotonic() - self._received_s < _ODOMETRY_AGE_S
+        return self._velocity_mps if is_new else UNKNOWN_VELOCITY
+
+    def close(self) -> None:
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+
+    def _receive(self, message: Odometry) -> None:
+        linear = message.twist.twist.linear
+        self._velocity_mps, self._received_s = (linear.x, linear.y), time.monotonic()
+
+
 class NodeTrial(TickObserver):
     """Judges the ticks of a node whose policy is on trial; for other policies, it only reports."""
 
     def __init__(
         self,
+        node: Node,
         policy: OpenedPolicy[Any],
         temperatures_c: Callable[[], tuple[Mapping[str, str], Sequence[float]]],
         load: Callable[[str, Callable[[str], None]], None],
@@ -48,6 +93,7 @@ class NodeTrial(TickObserver):
         """Judge this policy from the next tick on.
 
         Args:
+            node: Node that subscribes to the odometry during a trial.
             policy: The policy.
             temperatures_c: Returns the latest telemetry for the machine and the device, with the
                 unit in each key, and the drive temperatures, °C; NaN if unknown.
@@ -61,7 +107,10 @@ class NodeTrial(TickObserver):
             simulated_time,
         )
         self._back_problem, self._going_back = "", False
+        self._node = node
+        self._odometry: OdometryWatch | None = None
         self._running, self._newest = self.prepared(policy).part
+        self._watch_odometry()
 
     def prepared(self, policy: OpenedPolicy[Any]) -> Prepared[_Trials]:
         trial = policy.request.trial
@@ -82,6 +131,7 @@ class NodeTrial(TickObserver):
     def adopt(self, policy: OpenedPolicy[Any], prepared: Prepared[_Trials]) -> Callable[[], object]:
         before, contract = self._running, policy.bundle.contract
         self._running, self._newest = prepared.part
+        self._watch_odometry()
         if before is None:
             return do_nothing
         trial = before.trial
@@ -163,7 +213,11 @@ class NodeTrial(TickObserver):
         return nullcontext() if self._running is None else self._running.run(mode)
 
     def observe(self, tick: Tick) -> RunVerdict | None:
-        return None if self._running is None else self._running.observe(tick)
+        if self._running is None:
+            return None
+        if self._odometry is not None:
+            self._running.judge.velocity_mps = self._odometry.velocity_mps
+        return self._running.observe(tick)
 
     def log(self) -> None:
         """Check the temperature, and whether a different version must run; call between ticks.
@@ -206,8 +260,21 @@ class NodeTrial(TickObserver):
         return self._running is not None and self._running.writer.left_behind
 
     def close(self) -> None:
+        if self._odometry is not None:
+            self._odometry.close()
         if self._running is not None:
             self._running.close()
+
+    def _watch_odometry(self) -> None:
+        """Subscribe to the odometry while a gate needs it."""
+        running = self._running
+        gates = None if running is None else running.trial.settings.gates
+        is_needed = gates is not None and gates.motion_error_share is not None
+        if is_needed and self._odometry is None:
+            self._odometry = OdometryWatch(self._node)
+        elif not is_needed and self._odometry is not None:
+            self._odometry.close()
+            self._odometry = None
 
 
 def _highest_c(telemetry: Mapping[str, str], drives_c: Sequence[float]) -> float:

@@ -14,7 +14,7 @@ from policy_core.guard.bounds import Rule
 from policy_core.interfaces import JointTargets, Mode
 from policy_core.latency import LatencyWindow
 from policy_inference.candidate.gates import GateResult
-from policy_inference.candidate.running import TrialJudge
+from policy_inference.candidate.running import UNKNOWN_VELOCITY, TrialJudge
 from policy_store.trial_file import TrialGate, TrialGates, TrialSettings
 from testkit.kernel.contracts import DEFAULT, quat_xyzw
 from testkit.kernel.robots import PERIOD_NS, Robot
@@ -205,3 +205,41 @@ def test_figure_that_is_no_number_any_more_breaks_its_gate(off: float) -> None:
             robot.tick()
     assert robot.broken is not None
     json.dumps(robot.broken.value, allow_nan=False)  # it must go into the record
+
+
+SIDEWAYS, FORWARD, TURN = (0.0, 0.5, 0.0), (0.6, 0.0, 0.0), (0.0, 0.0, 0.8)
+REST, AT_REST = (0.0, 0.0, 0.0), (0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("command", "yaw_rate", "velocity_mps", "broken"),
+    [
+        (FORWARD, 0.0, AT_REST, True),
+        (SIDEWAYS, 0.6, AT_REST, True),
+        (REST, 0.0, (0.0, 0.4), True),
+        (SIDEWAYS, 0.6, UNKNOWN_VELOCITY, True),
+        (TURN, 0.0, UNKNOWN_VELOCITY, True),
+        (FORWARD, 0.1, (0.5, 0.05), False),
+        (TURN, 0.7, UNKNOWN_VELOCITY, False),
+        (REST, 0.0, AT_REST, False),
+        (FORWARD, 0.0, UNKNOWN_VELOCITY, False),  # the IMU alone does not show it
+    ],
+)
+def test_motion_that_does_not_follow_the_command_breaks_its_gate(
+    command: tuple[float, float, float],
+    yaw_rate: float,
+    velocity_mps: tuple[float, float],
+    broken: bool,
+) -> None:
+    gate = TrialGates().motion_error_share
+    assert gate is not None
+    robot = Tried("motion_error_share", gate.limit, gate.after_s)
+    robot.run(1)
+    robot.judge.velocity_mps = velocity_mps
+    while not robot.broken and robot.judge.run_time_s < 14.0:
+        robot.controller.command.set(command, robot.now_ns)
+        robot.tick(ang_vel_body=(0.0, 0.0, yaw_rate))
+    assert (robot.broken is not None) is broken
+    if robot.broken is not None:
+        assert robot.broken.figure == "motion_error_share"
+        check_wording(str(robot.broken))

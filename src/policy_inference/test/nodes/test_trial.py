@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from geometry_msgs.msg import Twist, Vector3
+from nav_msgs.msg import Odometry
 
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.store import CURRENT, TRIALS_FILE
@@ -215,3 +217,23 @@ def test_without_room_for_the_reason_the_version_before_runs_and_the_trial_is_no
     falls_back(on_trial)
     assert reported_trial(on_trial).state == "failed"
     on_trial.load_refusal("two_joints")
+
+
+@pytest.mark.slow
+def test_robot_that_does_not_walk_when_commanded_fails_the_trial(
+    run_trial: Activate, partner: Robot, two_versions: Path
+) -> None:
+    """Only `odom` shows it; the policy itself does not observe that topic."""
+    run_trial("run_time_s: 100\ngates: {motion_error_share: {limit: 0.5, after_s: 0.1}}")
+    odometry = partner.node.create_publisher(Odometry, "odom", 1)
+    partner.runs()
+
+    def is_stopped() -> bool:
+        partner.cmd_vel.publish(Twist(linear=Vector3(x=1.0)))
+        odometry.publish(Odometry())
+        return is_damp(partner.tick())
+
+    partner.until(is_stopped, "the fault command")
+    trial = awaits_state(partner, two_versions, TrialState.FAILED)
+    assert (trial.gate, trial.limit) == ("motion_error_share", 0.5)
+    check_wording(trial.reason.partition("(")[2])
