@@ -181,7 +181,7 @@ def _write_report(kind: str, path: Path) -> None:
     reports = _test_module("ship.release.conftest")
     release = reports.Candidate(work, work / "my_bundle", _BUNDLES / "lite3_walk", None)
     documents: dict[str, Callable[[], Any]] = {
-        "shadow": partial(release.shadow, max=[1e-5, 1e-5 if path.parent.name == "r1" else 2e-5]),
+        "shadow": partial(release.shadow, host=path.parent.name),
         "canary": partial(release.trial, name="lite3_walk"),
         "production": partial(release.fleet, r1="healthy"),
     }

@@ -233,6 +233,7 @@ def _values(found: ReplayedFlight) -> dict[str, Any]:
         "backend": info.backend,
         "runs_on": info.runs_on,
         "host": info.host,
+        "begins_ns": next(iter(found.recording.ticks())).stamp_ns,
         "settings": dict(info.settings),
         "ticks": len(found.flight.time_s),
         "seconds_by_mode": flight.seconds_by_mode,

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -40,6 +41,16 @@ _FAILED = ("failed", "not_finite")
 _TICKS = ("compared", "skipped", "lost", *_FAILED)
 _DISTANCES, _COURSE = ("max", "rms", "rms_steps"), ("moves", "gain", "correlation")
 _GOOD_TRIALS, _FAILED_TRIAL = ("passed", "kept"), "failed"
+
+
+class Origin(NamedTuple):
+    """Machine and run that a report is about; empty if the report does not state them."""
+
+    host: str = ""
+    run: str = ""
+
+
+_UNKNOWN = Origin()
 
 
 def read_report(release: Release, stage: StageName, robot: str, file: Path, shown: str) -> Judged:
@@ -97,7 +108,10 @@ def _shadow(release: Release, report: Node, robot: str, shown: str) -> Judged:
         _differences(shadow["contract_differences"]), release.accepted_differences
     )
     bad = [f"contract: {one}" for one in differ]
-    return {robot: _judged_shadow(release, backends, ticks, figures, shown, bad)}
+    origin = Origin(
+        host=report["host"].text(), run=f"flight from {report['begins_ns'].whole()} ns on"
+    )
+    return {robot: _judged_shadow(release, backends, ticks, figures, shown, bad, origin)}
 
 
 def _differences(found: Node) -> list[ContractDifference]:
@@ -168,10 +182,11 @@ def _judged_shadow(
     ticks: Mapping[str, float],
     figures: ShadowFigures | None,
     shown: str,
-    bad: Sequence[str] = (),
+    bad: Sequence[str],
+    origin: Origin,
 ) -> RobotEvidence:
     if figures is None:
-        return _evidence([], ["nothing was compared"], shown, {})
+        return _evidence([], ["nothing was compared"], shown, {}, origin)
     limits = release.stages.shadow or ShadowStage()
     judged, lacking = judge_shadow(figures, release.expected.get(backends), limits)
     shares = {
@@ -181,7 +196,7 @@ def _judged_shadow(
     }
     lacking += _too_short(shares, limits.min_minutes)
     bad = [*bad, *(str(one) for one in judged if not one.holds)]
-    return _evidence(bad, lacking, shown, shares)
+    return _evidence(bad, lacking, shown, shares, origin)
 
 
 def _canary(release: Release, report: Node, robot: str, shown: str) -> Judged:
@@ -191,11 +206,16 @@ def _canary(release: Release, report: Node, robot: str, shown: str) -> Judged:
         return {robot: _evidence([], ["no trial"], shown, {})}
     _require_bundle(release, report["bundle_sha256"])
     figures = {"minutes": report["run_time_s"].number() / 60.0}
+    origin = Origin(
+        host=report["host"].text(),
+        run=f"trial begun {report['begun_time'].text()}, {report['run_time_s'].number():g} s",
+    )
     if state in _GOOD_TRIALS:
-        return {robot: _evidence([], _too_short(figures, limits.min_minutes), shown, figures)}
+        lacking = _too_short(figures, limits.min_minutes)
+        return {robot: _evidence([], lacking, shown, figures, origin)}
     reason = ": ".join(filter(None, (f"trial {state}", report["reason"].text())))
     bad = [reason] if state == _FAILED_TRIAL else []
-    return {robot: _evidence(bad, [reason], shown, figures)}
+    return {robot: _evidence(bad, [reason], shown, figures, origin)}
 
 
 def _production(release: Release, report: Node, robot: str, shown: str) -> Judged:
@@ -237,7 +257,11 @@ _READERS: Mapping[StageName, Callable[[Release, Node, str, str], Judged]] = {
 
 
 def _evidence(
-    bad: Sequence[str], lacking: Sequence[str], report: str, figures: Mapping[str, float]
+    bad: Sequence[str],
+    lacking: Sequence[str],
+    report: str,
+    figures: Mapping[str, float],
+    origin: Origin = _UNKNOWN,
 ) -> RobotEvidence:
     health: Health = "bad" if bad else "not_enough" if lacking else "healthy"
     return RobotEvidence(
@@ -246,6 +270,8 @@ def _evidence(
         minutes=figures.get("minutes", 0.0),
         figures=dict(figures),
         report=report,
+        host=origin.host,
+        run=origin.run,
     )
 
 

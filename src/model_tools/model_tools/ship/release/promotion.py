@@ -114,6 +114,7 @@ def record(
         found = read_report(release, stage, robot, report, _name(report, file))
         sha256 = sha256_file(report)
         _refuse_replayed(sources, found, sha256, report)
+        _refuse_same_robot(release.evidence(stage) | robots, found, report)
         for name in found:
             sources.setdefault(name, []).append(sha256)
         robots |= found
@@ -150,6 +151,30 @@ def _refuse_replayed(
             raise ToolError(
                 f"{report}: expected a new report about {name}, found an earlier one "
                 "that is already recorded"
+            )
+
+
+def _refuse_same_robot(known: Judged, found: Judged, report: Path) -> None:
+    """Raise ToolError if a report is about the machine or the run of another robot's evidence.
+
+    Args:
+        known: Evidence of the stage so far.
+        found: Evidence of this report.
+        report: File of this report, for messages.
+    """
+    for name, evidence in found.items():
+        for other, its in known.items():
+            if other == name:
+                continue
+            if evidence.run and evidence.run == its.run:
+                problem = f"a report about the same {evidence.run}"
+            elif evidence.host and evidence.host == its.host:
+                problem = f"a report about the same host, {evidence.host}"
+            else:
+                continue
+            raise ToolError(
+                f"{report}: expected a report about another robot than {other}, found {problem}; "
+                f"record it for {other}, or give each robot its own host name and try it again"
             )
 
 

@@ -121,6 +121,8 @@ class RobotEvidence:
     minutes: float = entry("observed time, min", default=0.0, minimum=0)
     figures: dict[str, float] = entry("measured figures", default={})
     report: str = entry("report file, relative to the release")
+    host: str = entry("machine that the report is about; empty if not stated", default="")
+    run: str = entry("trial or flight that the report is about; empty if not stated", default="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

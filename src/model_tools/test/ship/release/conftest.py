@@ -76,6 +76,7 @@ class Candidate:
 
     def shadow(self, **divergence: Any) -> dict[str, Any]:
         """Return the part about the shadow of a replay: of an hour at 50 Hz."""
+        host = divergence.pop("host", "r1")
         ticks = {"compared": 180_000, "skipped": 7, "lost": 0, "failed": 0, "not_finite": 0}
         found = {
             "joints": ["hip", "knee"],
@@ -91,6 +92,8 @@ class Candidate:
         return {
             "bundle_sha256": self.sha256_before,
             "backend": "onnx",
+            "host": host,
+            "begins_ns": divergence.pop("begins_ns", int.from_bytes(host.encode(), "big")),
             "shadow": {
                 "bundle_sha256": self.sha256,
                 "backend": divergence.pop("backend", "onnx"),
@@ -107,6 +110,8 @@ class Candidate:
             "bundle_sha256": self.sha256,
             "run_time_s": 600.0,
             "reason": "",
+            "host": "r1",
+            "begun_time": "2026-03-14T09:15:02Z",
         } | other
 
     def fleet(self, **healths: str) -> dict[str, Any]:

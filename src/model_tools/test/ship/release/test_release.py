@@ -204,6 +204,30 @@ def test_report_proves_nothing_of_another_robot(proposal: Candidate) -> None:
     assert proposal.record("shadow", f"r1={copy}") == 0  # the same once more
 
 
+@pytest.mark.parametrize("stage", ["shadow", "canary"])
+@pytest.mark.parametrize("same", ["host", "run"])
+def test_one_robot_does_not_count_as_two(stage: str, same: str, proposal: Candidate) -> None:
+    """It is recorded as r1 and, later or with another name of the machine, as r2."""
+    bring_to(proposal, stage)
+    make = {"shadow": proposal.shadow, "canary": proposal.trial}[stage]
+    later: dict[str, Any] = {"begins_ns": 7} if stage == "shadow" else {"run_time_s": 700.0}
+    first = make()
+    other = make(**later) if same == "host" else make(host="r2", **first_run(first))
+    proposal.record_refused(
+        stage,
+        f"r1={proposal.report('first', first)}",
+        f"r2={proposal.report('other', other)}",
+    )
+    assert proposal.prove(stage, first) == 0
+    proposal.record_refused(stage, f"r2={proposal.report('other', other)}")
+    assert proposal.prove(stage, make(host="r2", **later), "r2") == 0
+
+
+def first_run(report: dict[str, Any]) -> dict[str, Any]:
+    """Return what makes another report one about the same flight; a trial is the same anyway."""
+    return {key: report[key] for key in ("begins_ns",) if key in report}
+
+
 def test_older_report_does_not_take_the_place_of_a_newer_one(proposal: Candidate) -> None:
     bring_to(proposal, "shadow")
     good = proposal.report("good", proposal.shadow())
