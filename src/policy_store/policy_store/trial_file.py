@@ -139,6 +139,13 @@ def not_applicable(contract: HostedContract, limits: StricterLimits) -> dict[str
     return {name: what for name, what in needs.items() if not has[what]}
 
 
+def unchecked_gates(settings: TrialSettings, contract: HostedContract) -> tuple[str, ...]:
+    """Return the gates that could be judged for a policy, but that `trial.yaml` sets to null."""
+    judged, absent = settings.gates.judged(), not_applicable(contract, settings.limits)
+    names = (field.name for field in dataclasses.fields(TrialGates))
+    return tuple(name for name in names if name not in judged and name not in absent)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialSettings:
     """Settings for the trial of a bundle version on a robot."""

@@ -22,7 +22,7 @@ import json
 import os
 import secrets
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timezone
@@ -106,6 +106,9 @@ class TrialLine:
     )
     version_before: str = entry("version in use when the trial began", default="")
     settings: TrialSettings | None = entry("content of the `trial.yaml`", default=None)
+    unchecked_gates: tuple[str, ...] = entry(
+        "gates that could be judged, but that the `trial.yaml` sets to null", default=()
+    )
     bundle_sha256: str = entry("SHA-256 of the `policy.yaml`", default="")
     trial_sha256: str = entry("SHA-256 of the `trial.yaml`", default="")
     runner: str | None = entry("process in which a RUN began", default=None)
@@ -286,16 +289,23 @@ def _begun(line: TrialLine, file: Path) -> VersionTrial:
     return VersionTrial(**values, file=file, begun_time=line.time)
 
 
-def put_on_record(model: Path, settings: TrialSettings, **values: str) -> VersionTrial:
+def put_on_record(
+    model: Path, settings: TrialSettings, *, unchecked_gates: Sequence[str] = (), **values: str
+) -> VersionTrial:
     """Append a trial's start to the record of the bundle in `ROOT/NAME`; return the trial.
 
     Args:
         model: Folder that has a record.
         settings: The trial's settings.
+        unchecked_gates: See `TrialLine`.
         values: `version`, `version_before`, `bundle_sha256`, `trial_sha256` of a `TrialLine`.
     """
     number = max((trial.trial for trial in read_trials(model)), default=0) + 1
-    begun: dict[str, object] = {**values, "settings": asdict(settings)}
+    begun: dict[str, object] = {
+        **values,
+        "settings": asdict(settings),
+        "unchecked_gates": list(unchecked_gates),
+    }
     append_event(model / TRIALS_FILE, number, TrialEvent.BEGUN, **begun)
     return read_trials(model)[-1]
 

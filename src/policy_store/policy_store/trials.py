@@ -26,7 +26,7 @@ from policy_core.safe_files import open_regular
 from policy_store.durable import FILE_MODE, locked, sync_folder, writing
 from policy_store.installed import check_version, model_folder, version_folder
 from policy_store.statements import refuse_revoked
-from policy_store.trial_file import settings_of_trial
+from policy_store.trial_file import settings_of_trial, unchecked_gates
 from policy_store.trial_record import (
     TrialEvent,
     TrialState,
@@ -87,6 +87,7 @@ def begin_trial(
         return put_on_record(
             model,
             settings,
+            unchecked_gates=unchecked_gates(settings, bundle.contract),
             version=version,
             version_before=current,
             bundle_sha256=bundle.sha256,
@@ -168,6 +169,7 @@ def trial_status(root: Path, name: str) -> dict[str, Any]:
         "host": socket.gethostname(),  # all other values may be equal on two robots
         "running": trial.runner is not None,
         "run_time_limit_s": trial.settings.run_time_s,
+        "unchecked_gates": list(trial.unchecked_gates),
         "counts": dict(trial.counts),
         "changed_time": trial.time,
         **{key: getattr(trial, key) for key in recorded},

@@ -247,6 +247,15 @@ def test_gate_keeps_the_default_of_a_key_that_is_left_out(
     assert (found.limit, found.after_s) == (limit, after_s)
 
 
+def test_status_names_the_gates_that_the_trial_leaves_out(
+    root: Path, make_version: MakeVersion, trial: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A gate that cannot be judged for the policy is not among them."""
+    trial.write_text("run_time_s: 60\ngates: {falls: null, temperature_c: null}\n")
+    assert tool("install", make_version("1.3.0"), "--trial", trial, "--root", root) == 0
+    assert trial_state(root, capsys)["unchecked_gates"] == ["temperature_c"]
+
+
 def test_trial_needs_another_version_a_whole_way_back_and_a_known_user(
     root: Path, trial: Path
 ) -> None:

@@ -211,11 +211,28 @@ def _canary(release: Release, report: Node, robot: str, shown: str) -> Judged:
         run=f"trial begun {report['begun_time'].text()}, {report['run_time_s'].number():g} s",
     )
     if state in _GOOD_TRIALS:
-        lacking = _too_short(figures, limits.min_minutes)
+        lacking = [
+            *_too_short(figures, limits.min_minutes),
+            *_unlike(release, report["version_before"].text()),
+            *(
+                f"gate {gate} was not checked; if that is intended, name it in "
+                "stages.canary.unchecked_gates of a new release"
+                for gate in report["unchecked_gates"].texts()
+                if gate not in limits.unchecked_gates
+            ),
+        ]
         return {robot: _evidence([], lacking, shown, figures, origin)}
     reason = ": ".join(filter(None, (f"trial {state}", report["reason"].text())))
     bad = [reason] if state == _FAILED_TRIAL else []
     return {robot: _evidence(bad, [reason], shown, figures, origin)}
+
+
+def _unlike(release: Release, version_before: str) -> list[str]:
+    """Return a reason if a trial would have gone back to a version other than the baseline."""
+    baseline = release.baseline
+    if baseline is None or version_before == baseline.version:
+        return []
+    return [f"the version in use was {version_before}, expected {baseline.version}, the baseline"]
 
 
 def _production(release: Release, report: Node, robot: str, shown: str) -> Judged:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from policy_core.bundle.load import load_bundle
 from policy_core.bundle.verified import sha256_file
 from testkit.store import MakeVersion, make_keys, tool
 from testkit.wording import check_wording
@@ -27,6 +28,7 @@ class Candidate:
         self.file = folder / "tiny.release.yaml"
         self.sha256 = sha256_file(bundle / "policy.yaml")
         self.sha256_before = sha256_file(baseline / "policy.yaml")
+        self.version_before = load_bundle(baseline).contract.version
         self._caplog = caplog
 
     def report(self, name: str, document: Any) -> Path:
@@ -111,6 +113,8 @@ class Candidate:
             "run_time_s": 600.0,
             "reason": "",
             "host": "r1",
+            "version_before": self.version_before,
+            "unchecked_gates": [],
             "begun_time": "2026-03-14T09:15:02Z",
         } | other
 

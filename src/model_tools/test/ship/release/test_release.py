@@ -255,6 +255,10 @@ def test_recording_of_another_policy_than_the_baseline_proves_nothing(proposal: 
         ({"state": "ended", "reason": "by a person"}, 4),
         ({"state": "failed", "reason": "tilt_rad 0.7, limit 0.5"}, 1),
         ({"state": "none"}, 4),
+        ({"run_time_s": 2.5}, 4),
+        ({"version_before": "0.9.0"}, 4),
+        ({"unchecked_gates": ["falls", "tilt_rad"]}, 4),
+        ({"state": "failed", "reason": "falls", "version_before": "0.9.0"}, 1),
     ],
 )
 def test_canary_is_what_the_trial_says(
@@ -262,6 +266,12 @@ def test_canary_is_what_the_trial_says(
 ) -> None:
     bring_to(proposal, "canary")
     assert proposal.prove("canary", proposal.trial(**trial)) == code
+
+
+def test_release_may_allow_trials_without_a_gate(proposal: Candidate) -> None:
+    canary = {"min_robots": 1, "min_minutes": 5.0, "unchecked_gates": ["temperature_c"]}
+    proposal.limit(simulation=None, shadow=None, canary=canary)
+    assert proposal.prove("canary", proposal.trial(unchecked_gates=["temperature_c"])) == 0
 
 
 @pytest.mark.parametrize(
