@@ -27,6 +27,7 @@ from model_tools.ship.release.release_file import (
     Release,
     RobotEvidence,
     ShadowStage,
+    SimulationStage,
     StageName,
 )
 from policy_core.bundle.contract_difference import ContractDifference, not_accepted
@@ -81,7 +82,10 @@ def _simulation(release: Release, report: Node, robot: str, shown: str) -> Judge
     compared, baseline = report.get("baseline_sha256"), release.baseline
     if baseline is not None and (compared is None or compared.text() != baseline.sha256):
         lacking.append(f"not compared with {baseline.version}, the baseline")
-    figures = {"checks": float(len(checks)), "failed": float(len(failed))}
+    walk_s, limits = report["walk_s"].number(), release.stages.simulation or SimulationStage()
+    if walk_s < limits.walk_s:
+        lacking.append(f"walks of {walk_s:g} s, expected {limits.walk_s:g} s")
+    figures = {"checks": float(len(checks)), "failed": float(len(failed)), "walk_s": walk_s}
     return {robot: _evidence(failed, lacking, shown, figures)}
 
 

@@ -64,6 +64,7 @@ def simulate(
     document = {
         "kind": SIMULATION_KIND,
         "ran": f"model_tools compare --closed-loop: {len(walks)} walks of {walk_s:g} s",
+        "walk_s": walk_s,
         "robot": robot.name,
         "backend": _BACKEND,
         "bundle_sha256": loaded.sha256,

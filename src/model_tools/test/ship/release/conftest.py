@@ -73,6 +73,7 @@ class Candidate:
             "kind": "release_simulation",
             "bundle_sha256": self.sha256,
             "baseline_sha256": self.sha256_before,
+            "walk_s": 20.0,
             "checks": [{"text": "walks cut short: 0", "holds": holds}],
         } | other
 

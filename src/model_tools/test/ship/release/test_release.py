@@ -87,6 +87,15 @@ def test_promotion_names_everything_that_is_missing(
     assert read_release(proposal.file).stage == "simulation"
 
 
+@pytest.mark.parametrize(("walk_s", "code"), [(20.0, 4), (599.0, 4), (600.0, 0), (601.0, 0)])
+def test_walks_shorter_than_the_release_requires_are_not_enough(
+    walk_s: float, code: int, proposal: Candidate
+) -> None:
+    reword(proposal.file, ("walk_s: 20.0", "walk_s: 600.0"))
+    assert proposal.prove("simulation", proposal.simulation(walk_s=walk_s)) == code
+    assert proposal.status()[0] == code
+
+
 def bring_to(proposal: Candidate, stage: str) -> None:
     before = release_file.STAGES[: release_file.STAGES.index(stage)]
     proposal.limit(**dict.fromkeys(before))
