@@ -86,7 +86,7 @@ def _new(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
         "file now"
     ]
     text += [
-        f"  contract: {one}; if intended, add it to accepted_differences"
+        f"  contract: {one}; if intended, add it to accepted_differences, or use `release accept`"
         for one in release.unaccepted
     ]
     return _result(output, release, *text)
@@ -160,6 +160,22 @@ def _promote(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
     release = promote(given.file, given.by)
     text = f"{release.name} {release.version} is in {release.stage}, approved by {given.by}"
+    return _result(given.file, release, text)
+
+
+def _add_accept(parser: argparse.ArgumentParser) -> None:
+    _add_file(parser)
+    parser.add_argument(
+        "key", nargs="+", help="contract key whose difference is intended, such as joints.damping"
+    )
+    parser.add_argument("--by", required=True, metavar="NAME", help="reviewer who accepts it")
+
+
+def _accept(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    from model_tools.ship.release.promotion import accept
+
+    release = accept(given.file, given.key, given.by)
+    text = f"{release.name} {release.version}: {', '.join(given.key)} accepted by {given.by}"
     return _result(given.file, release, text)
 
 
@@ -268,6 +284,12 @@ VERBS: dict[str, Verb] = {
         "    model_tools release record FILE shadow --evidence r1=replay.json",
         _add_record,
         _record,
+    ),
+    "release accept": ReleaseVerb(
+        "Accept differences between the bundle's contract and the baseline's.\n\n"
+        "    model_tools release accept FILE joints.damping --by 'A. Name'",
+        _add_accept,
+        _accept,
     ),
     "release promote": ReleaseVerb(
         "Start the next stage; a refusal lists everything that is missing.\n\n"

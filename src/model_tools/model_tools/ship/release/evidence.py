@@ -30,7 +30,6 @@ from model_tools.ship.release.release_file import (
     SimulationStage,
     StageName,
 )
-from policy_core.bundle.contract_difference import ContractDifference, not_accepted
 from policy_core.interfaces import F64
 from policy_inference.candidate.expectation import pair
 from policy_inference.candidate.gates import ShadowFigures, judge_shadow
@@ -108,23 +107,10 @@ def _shadow(release: Release, report: Node, robot: str, shown: str) -> Judged:
     }
     figures = _figures(joints, ticks, _counted(found["beyond_limits"]), measured)
     backends = pair(report["backend"].text(), shadow["backend"].text())
-    differ = not_accepted(
-        _differences(shadow["contract_differences"]), release.accepted_differences
-    )
-    bad = [f"contract: {one}" for one in differ]
     origin = Origin(
         host=report["host"].text(), run=f"flight from {report['begins_ns'].whole()} ns on"
     )
-    return {robot: _judged_shadow(release, backends, ticks, figures, shown, bad, origin)}
-
-
-def _differences(found: Node) -> list[ContractDifference]:
-    return [
-        ContractDifference(
-            key=one["key"].text(), in_use=one["in_use"].text(), candidate=one["candidate"].text()
-        )
-        for one in found.elements()
-    ]
+    return {robot: _judged_shadow(release, backends, ticks, figures, shown, origin)}
 
 
 def _distances(found: Node, name: str, joints: Sequence[str]) -> F64 | None:
@@ -186,7 +172,6 @@ def _judged_shadow(
     ticks: Mapping[str, float],
     figures: ShadowFigures | None,
     shown: str,
-    bad: Sequence[str],
     origin: Origin,
 ) -> RobotEvidence:
     if figures is None:
@@ -199,7 +184,7 @@ def _judged_shadow(
         **{one.figure: one.value for one in judged},
     }
     lacking += _too_short(shares, limits.min_minutes)
-    bad = [*bad, *(str(one) for one in judged if not one.holds)]
+    bad = [str(one) for one in judged if not one.holds]
     return _evidence(bad, lacking, shown, shares, origin)
 
 

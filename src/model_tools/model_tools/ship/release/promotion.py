@@ -23,7 +23,7 @@ from model_tools.ship.release.release_file import (
     read_release,
 )
 from policy_core.bundle.bundle import SIGNATURE_FILE
-from policy_core.bundle.contract_difference import contract_differences
+from policy_core.bundle.contract_difference import contract_differences, not_accepted
 from policy_core.bundle.load import bundle_folder, load_bundle
 from policy_core.bundle.verified import sha256_file
 from policy_inference.candidate.expectation import ExpectedDistance, expected_distances
@@ -192,11 +192,9 @@ def verdict(release: Release, stage: StageName | None = None) -> tuple[Health, S
     stage = stage or release.stage
     limits, robots = getattr(release.stages, stage), release.evidence(stage)
     differ = [
-        f"{stage}: contract: {one}; name the key in accepted_differences if that is intended"
+        f"{stage}: contract: {one}; if that is intended, accept it: `model_tools release accept`"
         for one in release.unaccepted
     ]
-    if differ:
-        return "bad", differ
     least = getattr(limits, "min_robots", 1)
     share = getattr(limits, "min_share", 1.0)
     by_health = {
@@ -204,13 +202,13 @@ def verdict(release: Release, stage: StageName | None = None) -> tuple[Health, S
         for health in EXIT_STATUS
     }
     healthy, bad = len(by_health["healthy"]), len(by_health["bad"])
-    reasons = [
+    reasons = differ + [
         f"{stage}: {name}: {reason}"
         for name in (*by_health["bad"], *by_health["not_enough"])
         for reason in robots[name].reasons
     ]
     # Robots without enough data may still become healthy, bad ones may not.
-    if bad > (1.0 - share) * len(robots) + 1e-9:
+    if differ or bad > (1.0 - share) * len(robots) + 1e-9:
         return "bad", reasons
     if healthy < least:
         reasons.append(
@@ -242,6 +240,21 @@ def promote(file: Path, by: str) -> Release:
             "block promotion:\n" + "\n".join(f"  {one}" for one in missing)
         )
     return add_event(file, "promoted", later[0], by, seen=release)
+
+
+def accept(file: Path, keys: Sequence[str], by: str) -> Release:
+    """Accept differences from the baseline's contract; return the new state of the release."""
+    release = read_release(file)
+    _require_open(release, file)
+    left = release.unaccepted
+    useless = [key for key in keys if len(not_accepted(left, [key])) == len(left)]
+    if useless or not by.strip():
+        expected = ", ".join(one.key for one in left) or "none"
+        raise ToolError(
+            f"{file}: expected --by and keys that differ and are not accepted yet ({expected}), "
+            f"found {', '.join(useless) or 'an empty --by'}"
+        )
+    return add_event(file, "accepted", release.stage, by, accepted=keys, seen=release)
 
 
 def halt(file: Path, reason: str, by: str = "") -> Release:

@@ -4,8 +4,9 @@
 
 The history is append-only. Each entry has a SHA-256 over the previous entry and its own content;
 the first one covers everything above the history. The first entry therefore fixes the limits, and
-later changes are detectable. This reveals mistakes and silent edits, but anyone who can write the
-file can also write a new one, so keep the file in git.
+later changes are detectable. The hashes cover what the file contains, not the defaults of keys that
+it lacks, so a newer version of this tool can read and continue it. This reveals mistakes and silent
+edits, but anyone who can write the file can also write a new one, so keep the file in git.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -33,11 +34,12 @@ from policy_inference.candidate.gates import ShadowLimits
 STAGES = ("simulation", "shadow", "canary", "production")
 Health = Literal["healthy", "bad", "not_enough"]
 StageName = Literal["simulation", "shadow", "canary", "production"]
+EventName = Literal["recorded", "accepted", "promoted", "halted", "rolled_back"]
 _SHA256 = "^[0-9a-f]{64}$"
 _DIGEST = "^sha256:[0-9a-f]{64}$"
 _HEADER = (
     "# A release; `model_tools release` writes it (docs/releases.md). Limits can be changed until\n"
-    "# the history has its first entry.\n"
+    "# the history has its first entry; then, `release accept` accepts differences.\n"
 )
 
 
@@ -134,9 +136,10 @@ class ReleaseEvent:
 
     at: str = entry("time of the event, UTC")
     by: str = entry("person responsible")
-    event: Literal["recorded", "promoted", "halted", "rolled_back"] = entry("type of event")
+    event: EventName = entry("type of event")
     stage: StageName = entry("stage of the event; for a promotion, the stage that begins")
     reason: str = entry("reason for the event", default="")
+    accepted: tuple[str, ...] = entry("contract keys whose differences are intended", default=())
     robots: dict[str, RobotEvidence] = entry("evidence by robot", default={})
     files: dict[str, str] = entry("SHA-256 of each report and recording, by file", default={})
     chain: str = entry("SHA-256 over the previous entry and this one", pattern=_SHA256)
@@ -187,7 +190,8 @@ class Release:
     def unaccepted(self) -> tuple[ContractDifference, ...]:
         """Differences between the contracts of bundle and baseline that no person has accepted."""
         found = [ContractDifference(**dataclasses.asdict(one)) for one in self.differences]
-        return not_accepted(found, self.accepted_differences)
+        later = [key for event in self.history for key in event.accepted]
+        return not_accepted(found, (*self.accepted_differences, *later))
 
     @property
     def ended(self) -> ReleaseEvent | None:
@@ -226,17 +230,19 @@ def read_release(file: Path) -> Release:
 
 
 def _parsed(content: bytes, file: Path) -> Release:
-    reader = Reader(str(file))
-    release = reader.section(Release, parse_yaml(content, file))
+    reader, document = Reader(str(file)), parse_yaml(content, file)
+    release = reader.section(Release, document)
     if release is None or reader.problems:
         raise BundleError(*reader.problems)
-    chain = _head_hash(release)
-    for number, event in enumerate(release.history):
+    assert isinstance(document, dict)
+    chain, history = _head_hash(document), document.get("history", [])
+    for number, event in enumerate(history):
         chain = _chained(chain, event)
-        if event.chain != chain:
+        if event["chain"] != chain:
             raise ToolError(
                 f"{file}: history[{number}]: expected the content that `model_tools release` "
-                "wrote, found a change in this entry or an earlier one; restore the file from git"
+                "wrote, found a change in this entry or an earlier one; restore the file from git "
+                "(to accept a difference, use `model_tools release accept`)"
             )
     return release  # type: ignore[no-any-return]  # `section` returns the given type
 
@@ -248,16 +254,17 @@ def write_new_release(release: Release, file: Path) -> None:
             f"{file}: expected a path that does not exist yet, found a file; choose another "
             "--output"
         )
-    _write(release, file)
+    _write(_plain(release), file)
 
 
 def add_event(
     file: Path,
-    event: Literal["recorded", "promoted", "halted", "rolled_back"],
+    event: EventName,
     stage: StageName,
     by: str,
     *,
     reason: str = "",
+    accepted: Sequence[str] = (),
     robots: Mapping[str, RobotEvidence] | None = None,
     files: Mapping[str, str] | None = None,
     seen: Release,
@@ -270,51 +277,57 @@ def add_event(
         stage: Stage of the event.
         by: Responsible person.
         reason: Reason for the event.
+        accepted: Contract keys whose differences are intended.
         robots: Evidence by robot.
         files: SHA-256 of reports and recordings, by file.
         seen: The release on which the decision was based.
     """
-    release = read_release(file)
+    content = read_bytes(file)
+    release = _parsed(content, file)
     if release != seen:
         raise ToolError(
             f"{file}: expected the file to stay the same while the command runs, found it changed; "
             "try again"
         )
-    last = release.history[-1].chain if release.history else _head_hash(release)
-    added = ReleaseEvent(
-        at=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        by=by,
-        event=event,
-        stage=stage,
-        reason=reason,
-        robots=dict(robots or {}),
-        files=dict(files or {}),
-        chain="0" * 64,
+    # Until the first entry, a person may have left keys out or written whole numbers.
+    document: Any = parse_yaml(content, file) if release.history else _plain(release)
+    history = document["history"]
+    added = _plain(
+        ReleaseEvent(
+            at=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            by=by,
+            event=event,
+            stage=stage,
+            reason=reason,
+            accepted=tuple(accepted),
+            robots=dict(robots or {}),
+            files=dict(files or {}),
+            chain="",
+        )
     )
-    added = dataclasses.replace(added, chain=_chained(last, added))
-    release = dataclasses.replace(release, history=(*release.history, added))
-    _write(release, file)
+    added["chain"] = _chained(history[-1]["chain"] if history else _head_hash(document), added)
+    document["history"] = [*history, added]
+    return _write(document, file)
+
+
+def _plain(value: Release | ReleaseEvent) -> Any:
+    return json.loads(json.dumps(dataclasses.asdict(value)))  # YAML has lists instead of tuples
+
+
+def _write(document: Mapping[str, Any], file: Path) -> Release:
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
+    release = _parsed(text.encode(), file)  # write only what can be read
+    with whole_file(file, 0o644) as growing:
+        growing.write(f"{_HEADER}{text}".encode())
     return release
 
 
-def _write(release: Release, file: Path) -> None:
-    plain = json.loads(json.dumps(dataclasses.asdict(release)))  # YAML has lists instead of tuples
-    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100)
-    _parsed(text.encode(), file)  # write only what can be read
-    with whole_file(file, 0o644) as growing:
-        growing.write(f"{_HEADER}{text}".encode())
+def _head_hash(document: Mapping[str, Any]) -> str:
+    return _sha256({key: value for key, value in document.items() if key != "history"})
 
 
-def _head_hash(release: Release) -> str:
-    head = dataclasses.asdict(release)
-    head.pop("history")
-    return _sha256(head)
-
-
-def _chained(before: str, event: ReleaseEvent) -> str:
-    content = dataclasses.asdict(event)
-    content.pop("chain")
-    return _sha256([before, content])
+def _chained(before: str, event: Mapping[str, Any]) -> str:
+    return _sha256([before, {key: value for key, value in event.items() if key != "chain"}])
 
 
 def _sha256(value: Any) -> str:

@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A release goes from stage to stage, on evidence, and no other way."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from model_tools.errors import ToolError
 from model_tools.ship.push import bundle_digest
@@ -185,6 +187,65 @@ def test_contract_that_differs_stops_every_stage_until_a_person_accepts_it(
     assert bool(reasons) is not meant
     if stage != "production":
         assert proposal.promote() == code
+
+
+@pytest.fixture
+def softer(
+    tmp_path: Path, make_version: MakeVersion, caplog: pytest.LogCaptureFixture
+) -> Candidate:
+    """A release in shadow whose contract differs from the baseline's; nobody has accepted it."""
+    bundle = make_version(
+        "1.1.0", ("effort_limit: 1, stiffness: 1", "effort_limit: 1, stiffness: 0.8")
+    )
+    private, _ = make_keys(tmp_path)
+    assert tool("sign", bundle, "--key", private) == 0
+    candidate = Candidate(tmp_path, bundle, make_version("1.0.0"), caplog)
+    new = ("release", "new", bundle, "--baseline", candidate.baseline)
+    assert tool(*new, "--without", "simulation", "--output", candidate.file) == 0
+    return candidate
+
+
+def test_failed_checks_are_shown_beside_a_difference_that_is_not_accepted(
+    softer: Candidate,
+) -> None:
+    assert softer.prove("shadow", softer.shadow(max=[0.1, 0.7])) == 1
+    code, found = softer.status()
+    assert code == 1
+    check_wording(*found["reasons"])
+    assert ["joints.stiffness" in one for one in found["reasons"]] == [True, False]
+
+
+def test_difference_that_is_accepted_later_keeps_the_file_and_its_evidence_valid(
+    softer: Candidate,
+) -> None:
+    assert softer.prove("shadow", softer.shadow()) == 1
+    softer.refused("release", "accept", softer.file, "joints.damping", "--by", "Ada")
+    assert tool("release", "accept", softer.file, "joints", "--by", "Ada") == 0
+    softer.refused("release", "accept", softer.file, "joints", "--by", "Ada")
+    assert softer.status()[0] == 0
+    assert softer.promote() == 0
+    assert read_release(softer.file).history[1].accepted == ("joints",)
+
+
+def test_file_of_an_earlier_version_is_read_and_continued(proposal: Candidate) -> None:
+    """It lacks the keys that came later; the hashes are those of what it contains."""
+    assert proposal.prove("simulation", proposal.simulation()) == 0
+    document = yaml.safe_load(proposal.file.read_text("utf-8"))
+    del document["stages"]["canary"]["unchecked_gates"]
+    (event,) = document.pop("history")
+    del event["accepted"], event["chain"], event["robots"]["r1"]["host"]
+
+    def hashed(value: object) -> str:
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    event["chain"] = hashed([hashed(document), event])
+    document["history"] = [event]
+    proposal.file.write_text(yaml.safe_dump(document), "utf-8")
+
+    assert proposal.promote() == 0
+    assert proposal.prove("shadow", proposal.shadow()) == 0
+    assert yaml.safe_load(proposal.file.read_text("utf-8"))["history"][0] == event
 
 
 @pytest.mark.parametrize(
