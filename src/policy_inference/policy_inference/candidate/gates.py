@@ -121,7 +121,10 @@ class ShadowLimits:
         exclusiveMinimum=0,
     )
     max_beyond_limits_share: float = _shadow_gate(
-        "share of ticks with a target beyond a joint limit", 0.0, minimum=0, maximum=1
+        "share of ticks with a target beyond a joint limit that the active one does not exceed",
+        0.0,
+        minimum=0,
+        maximum=1,
     )
     max_failed_share: float = _shadow_gate(
         "share of ticks in which the candidate's runtime failed or its output was not finite",

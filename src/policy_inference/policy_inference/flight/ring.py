@@ -67,9 +67,10 @@ class ShadowAnswer(NamedTuple):
     `tick` is the `Moment` tick. `rules` are the guard rules that would have acted. `target` is the
     shadow's target, and `active_target` the active policy's target, before the guard's limits
     [joints of the active contract]; None unless the tick was compared. `beyond_limits` is True if
-    `target` exceeds a joint limit of the active contract. For a chunk policy, `inferences` are the
-    shadow's chunks for the observations for which the active policy has received chunks since the
-    previous response; they have no state, and all their times except the observation's are 0.
+    `target` exceeds a joint limit of the active contract that `active_target` does not exceed.
+    For a chunk policy, `inferences` are the shadow's chunks for the observations for which the
+    active policy has received chunks since the previous response; they have no state, and all their
+    times except the observation's are 0.
     """
 
     tick: int

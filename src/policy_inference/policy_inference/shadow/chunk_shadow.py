@@ -163,13 +163,14 @@ class ChunkShadow:
             missing = self._missing or ShadowOutcome.SKIPPED
             return ShadowAnswer(tick, missing, rules=tuple(self._rules))
         target = self._on_robot(step, self._own)
+        active_target = self._on_robot(asked.target, self._theirs)
         return ShadowAnswer(
             tick,
             ShadowOutcome.COMPARED,
             rules=(*self._rules, *acted),
-            beyond_limits=self._guard.is_beyond_limits(target),
+            beyond_limits=self._guard.is_beyond_limits(target, active_target),
             target=target,
-            active_target=self._on_robot(asked.target, self._theirs),
+            active_target=active_target,
         )
 
     def _command(self, step: F64, number: int) -> tuple[str, ...]:

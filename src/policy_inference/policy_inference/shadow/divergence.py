@@ -27,7 +27,8 @@ class Divergence:
         joints: Joint names of the robot, in the order of all arrays.
         counts: Ticks by outcome.
         rules: Number of times each guard rule would have acted.
-        beyond_limits: Ticks in which a target exceeded a joint limit of the active policy.
+        beyond_limits: Ticks in which a target exceeded a joint limit that the active policy's
+            target did not exceed.
         max: Largest distance between the two policies' targets [joints], rad, rad/s or N·m; 0
             before the first tick.
         duration_max_s: Duration of the shadow's longest tick, s.

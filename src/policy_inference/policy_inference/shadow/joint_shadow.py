@@ -134,7 +134,7 @@ class JointShadow:
                 *self._policy.action.clipped,
                 *self._guard.act(command, self._state["joint_pos"], self._state["joint_vel"]),
             ),
-            beyond_limits=self._guard.is_beyond_limits(self._target),
+            beyond_limits=self._guard.is_beyond_limits(self._target, active_target),
             target=self._target.copy(),
             active_target=active_target.copy(),
         )

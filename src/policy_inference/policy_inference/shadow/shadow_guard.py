@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
+
 from policy_core.bundle.body import Body
 from policy_core.guard.bounds import CLIPPED_TICKS_LIMIT, Rule, TargetBounds, joint_limits
 from policy_core.guard.limits import Limits
@@ -54,6 +57,15 @@ class ShadowGuard:
             acted = (*acted, Rule.CLIPPED_TOO_LONG)
         return tuple(rule.value for rule in acted)
 
-    def is_beyond_limits(self, target: F64) -> bool:
-        """Return True if a target [joints of the active contract] exceeds a joint limit."""
-        return bool(((target < self._low) | (target > self._high)).any())
+    def is_beyond_limits(self, target: F64, active_target: F64) -> bool:
+        """Return True if a target exceeds a joint limit that the active policy's does not exceed.
+
+        Args:
+            target: Target of the shadow [joints of the active contract].
+            active_target: Target of the active policy [joints of the active contract].
+        """
+        added = self._exceeds(target) & ~self._exceeds(active_target)
+        return bool(added.any())
+
+    def _exceeds(self, target: F64) -> npt.NDArray[np.bool_]:
+        return np.asarray((target < self._low) | (target > self._high))

@@ -92,6 +92,21 @@ def test_wrong_scale_is_seen_before_the_guard_bounds_it() -> None:
     )
 
 
+def test_target_beyond_a_limit_counts_only_if_the_active_one_is_within() -> None:
+    """An identical bundle repeats the active policy's own violations."""
+    terms = [{"joints": ["hip", "knee", "ankle"], "kind": "position", "scale": 50.0}]
+    same = Shadowed({"action.terms": terms}).runs()
+    same.tick(5)
+    targets = [answer.target for answer in same.answers if answer.target is not None]
+    high = same.robot.contract.joints.position_max
+    assert all((np.abs(target) > high).any() for target in targets)
+    assert [answer.beyond_limits for answer in same.answers] == [False] * 5
+
+    within = Shadowed(shadow={"action.terms": terms}).runs()
+    within.tick(5)
+    assert [answer.beyond_limits for answer in within.answers] == [True] * 5
+
+
 def test_failed_and_not_finite_runs_are_answers_without_a_target() -> None:
     shadowed = Shadowed(HISTORY).runs()
     shadowed.tick(3)
