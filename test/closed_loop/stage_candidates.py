@@ -91,9 +91,9 @@ def shaken(share: float, seed: int = 1) -> Callable[[onnx.ModelProto], None]:
     return changed_weights(change)
 
 
-def stiffness(factor: float) -> Callable[[Contract], None]:
+def scaled_gain(name: str, factor: float) -> Callable[[Contract], None]:
     def change(contract: Contract) -> None:
-        contract["joints"]["stiffness"] *= factor
+        contract["joints"][name] *= factor
 
     return change
 
@@ -160,7 +160,8 @@ Make = Callable[[Path], Path]
 WRONG: Mapping[str, Make] = {
     "joint_vel x 0.9": lambda at: candidate(at, scaled_term("joint_vel", 0.9)),
     "command x 0.5, in the model": lambda at: candidate(at, model=scaled_columns(6, 9, 0.5)),
-    "stiffness x 0.8": lambda at: candidate(at, stiffness(0.8)),
+    "stiffness x 0.8": lambda at: candidate(at, scaled_gain("stiffness", 0.8)),
+    "damping x 0.5": lambda at: candidate(at, scaled_gain("damping", 0.5)),
     "one tick late": lambda at: candidate(at, remembers("late", 12), one_tick_late),
     "weights +-1 %": lambda at: candidate(at, model=shaken(0.01)),
     "weights +-10 %": lambda at: candidate(at, model=shaken(0.1)),

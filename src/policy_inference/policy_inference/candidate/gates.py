@@ -61,11 +61,24 @@ class GateResult:
 
 
 def _shadow_gate(
-    about: str, limit: float | None, of: Collection[str] = (EQUAL, ROUNDED, UNKNOWN), **schema: Any
+    about: str,
+    limit: float | None,
+    of: Collection[str] = (EQUAL, ROUNDED, UNKNOWN),
+    *,
+    optional: bool = False,
+    **schema: Any,
 ) -> Any:
-    """Declare a gate for shadows with a relation in `of`; `schema` is the same as for `entry`."""
+    """Declare a gate.
+
+    Args:
+        about: Description of the figure.
+        limit: Default limit.
+        of: Relations between the weights for which the gate applies.
+        optional: True if some policies do not have the figure.
+        schema: See `entry`.
+    """
     declared = entry(about, default=limit, **schema)
-    metadata = {**declared.metadata, "of": of}
+    metadata = {**declared.metadata, "of": of, "optional": optional}
     return dataclasses.field(default=declared.default, metadata=metadata)
 
 
@@ -107,6 +120,13 @@ class ShadowLimits:
         (ROUNDED,),
         minimum=0,
         maximum=1,
+    )
+    max_torque_error: float | None = _shadow_gate(
+        "root mean square difference between the torques that the two policies' gains demand for "
+        "the same target of a joint, as a share of the active policy's",
+        0.03,
+        optional=True,
+        exclusiveMinimum=0,
     )
     max_rms_steps: float | None = _shadow_gate(
         "root mean square distance for a joint, in multiples of the active policy's largest "
@@ -157,6 +177,7 @@ class ShadowFigures:
         moves: Root mean square deviation of the active target from its mean, rad (rad/s, N·m).
         gain, correlation: See `Divergence`; NaN if a target does not move.
         systematic: See `systematic_share`; NaN if there is no distance.
+        torque_error: See `Divergence`; NaN if a joint has no torque.
         beyond_limits_share, failed_share: Shares of ticks, from 0 to 1.
     """
 
@@ -168,6 +189,7 @@ class ShadowFigures:
     gain: F64 | None = None
     correlation: F64 | None = None
     systematic: F64 | None = None
+    torque_error: F64 | None = None
     beyond_limits_share: float = 0.0
     failed_share: float = 0.0
 
@@ -186,8 +208,7 @@ class ShadowFigures:
         def moving(values: F64 | None) -> F64 | None:
             if values is None or self.moves is None:
                 return None
-            found = np.where(self.moves >= least, values, np.nan)
-            return None if np.isnan(found).all() else found
+            return _known(np.where(self.moves >= least, values, np.nan))
 
         systematic = moving(self.systematic)
         return {
@@ -197,11 +218,16 @@ class ShadowFigures:
             "correlation": moving(self.correlation),
             # The mean of all moving joints, since a single joint's share means little.
             "systematic_share": None if systematic is None else float(np.nanmean(systematic)),
+            "torque_error": _known(self.torque_error),
             "rms_steps": self.rms_steps,
             "distance": self.max,
             "beyond_limits_share": self.beyond_limits_share,
             "failed_share": self.failed_share,
         }
+
+
+def _known(values: F64 | None) -> F64 | None:
+    return None if values is None or np.isnan(values).all() else values
 
 
 def judge_shadow(
@@ -226,7 +252,7 @@ def judge_shadow(
         if evidence not in gate.metadata["of"]:
             continue
         if values is None:
-            if limit is not None:
+            if limit is not None and not gate.metadata["optional"]:
                 lacking.append(f"{figure}: not in the report, or the robot did not move")
             continue
         each, at_least = np.atleast_1d(values), bound == "min"

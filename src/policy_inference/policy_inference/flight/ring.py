@@ -68,6 +68,9 @@ class ShadowAnswer(NamedTuple):
     shadow's target, and `active_target` the active policy's target, before the guard's limits
     [joints of the active contract]; None unless the tick was compared. `beyond_limits` is True if
     `target` exceeds a joint limit of the active contract that `active_target` does not exceed.
+    `torque` and `active_torque` are the torques that the gains of the shadow and of the active
+    policy demand for `active_target` [joints of the active contract], N·m; None if unknown, as for
+    a shadow in a different process.
     For a chunk policy, `inferences` are the shadow's chunks for the observations for which the
     active policy has received chunks since the previous response; they have no state, and all their
     times except the observation's are 0.
@@ -80,6 +83,8 @@ class ShadowAnswer(NamedTuple):
     beyond_limits: bool = False
     target: F64 | None = None
     active_target: F64 | None = None
+    torque: F64 | None = None
+    active_torque: F64 | None = None
     inferences: tuple[InferenceResult, ...] = ()
 
 

@@ -49,6 +49,8 @@ class Divergence:
         self.max: F64 = np.zeros(len(self.joints))
         self._sum, self._squares = np.zeros((2, len(self.joints)))
         self._moments: F64 = np.zeros((5, len(self.joints)))
+        self._torques: F64 = np.zeros((2, len(self.joints)))
+        self._torque_ticks = 0
         self._ran, self._duration_ns, self.duration_max_s = 0, 0, 0.0
 
     @classmethod
@@ -70,6 +72,10 @@ class Divergence:
         self._sum += distance
         self._squares += distance * distance
         np.maximum(self.max, distance, out=self.max)
+        if answer.torque is not None and answer.active_torque is not None:
+            self._torque_ticks += 1
+            error = answer.torque - answer.active_torque
+            self._torques += error * error, answer.active_torque * answer.active_torque
         ours, theirs = answer.active_target, answer.target
         self._moments += ours, theirs, ours * ours, theirs * theirs, ours * theirs
 
@@ -108,6 +114,18 @@ class Divergence:
         """Correlation between the two targets [joints], -1 to 1; NaN if either does not move."""
         ours, theirs, both = self._covariances()
         return np.asarray(np.clip(_ratio(both, np.sqrt(ours * theirs)), -1.0, 1.0))
+
+    @property
+    def torque_error(self) -> F64 | None:
+        """Share of the torque that differs because of different gains [joints]; None if unknown.
+
+        Root mean square of the difference between the torques that the two policies' gains demand
+        for the same target, as a share of the root mean square of the active policy's torque.
+        """
+        if not self._torque_ticks:
+            return None
+        error, active = self._torques
+        return np.asarray(np.sqrt(_ratio(error, active)))
 
     def _covariances(self) -> tuple[F64, F64, F64]:
         """Return the variances of the active and shadow targets, and their covariance [joints]."""

@@ -13,7 +13,7 @@ from policy_core.bundle.contract import JointContract
 from policy_core.errors import BackendError
 from policy_core.guard.bounds import Rule
 from policy_core.guard.limits import Limits
-from policy_core.interfaces import F64, Backend, Index, ShadowMode
+from policy_core.interfaces import F64, Backend, Index, Kind, ShadowMode
 from policy_core.members.joint import ActionDecoder, JointPolicy
 from policy_core.observation.rows import layout
 from policy_core.observation.state import RobotState, SensedCopy, StateVector
@@ -69,6 +69,8 @@ class JointShadow:
         self._actions = _Actions(contract, active)
         self._theirs, self._command = np.zeros(self._last_action.size), np.zeros(len(robot))
         self._target = np.zeros(len(robot))
+        self._torques = _Torques(self._policy.action, self._active, self._seen, self._places)
+        self._knows_gains = not active.action.gain_outputs
         self._unknown_ticks = 0
         self.problem = ""
         """The runtime's message about the last failure in this run; empty if there was none."""
@@ -127,6 +129,8 @@ class JointShadow:
             return ShadowAnswer(tick, ShadowOutcome.NOT_FINITE, rules=(Rule.NOT_FINITE.value,))
         command = self._policy.commit()
         self._target[self._places] = command
+        torques = self._torques.demanded(active_target) if self._knows_gains else None
+        torque, active_torque = (None, None) if torques is None else torques
         return ShadowAnswer(
             tick,
             ShadowOutcome.COMPARED,
@@ -137,7 +141,53 @@ class JointShadow:
             beyond_limits=self._guard.is_beyond_limits(self._target, active_target),
             target=self._target.copy(),
             active_target=active_target.copy(),
+            torque=torque,
+            active_torque=active_torque,
         )
+
+
+class _Torques:
+    """Computes the torque that each policy's gains demand for the same target.
+
+    The target is the active policy's: the targets are compared anyway, and different weights must
+    not hide different gains.
+    """
+
+    def __init__(
+        self, action: ActionDecoder, active: ActionDecoder, state: StateVector, places: Index
+    ) -> None:
+        """Connect the arrays.
+
+        Args:
+            action: Action of the shadow, with its gains.
+            active: Action of the active policy, with its gains.
+            state: State of the active policy.
+            places: Index, in the active contract, of each joint of the shadow's.
+        """
+        self._action, self._active, self._places = action, active, places
+        self._joint_pos, self._joint_vel = state.get("joint_pos"), state.get("joint_vel")
+        self._gains = np.zeros_like(active.gains)
+        self._is_position, self._is_velocity, self._is_effort = (
+            np.array([kind is wanted for kind in active.kinds])
+            for wanted in (Kind.POSITION, Kind.VELOCITY, Kind.EFFORT)
+        )
+
+    def demanded(self, target: F64) -> tuple[F64, F64] | None:
+        """Return the torques by the shadow's and by the active policy's gains, N·m [joints].
+
+        None if the joint velocities are not measured.
+        """
+        if self._joint_pos is None or self._joint_vel is None:
+            return None
+        self._gains[:, self._places] = self._action.gains
+        return self._torque(self._gains, target), self._torque(self._active.gains, target)
+
+    def _torque(self, gains: F64, target: F64) -> F64:
+        assert self._joint_pos is not None
+        position_error = np.where(self._is_position, target - self._joint_pos, 0.0)
+        velocity_error = np.where(self._is_velocity, target, 0.0) - self._joint_vel
+        effort = np.where(self._is_effort, target, 0.0)
+        return np.asarray(gains[0] * position_error + gains[1] * velocity_error + effort)
 
 
 class _Actions:

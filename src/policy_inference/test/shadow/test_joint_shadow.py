@@ -107,6 +107,23 @@ def test_target_beyond_a_limit_counts_only_if_the_active_one_is_within() -> None
     assert [answer.beyond_limits for answer in within.answers] == [True] * 5
 
 
+def test_torques_of_other_gains_differ_for_equal_targets_in_any_order_of_joints() -> None:
+    shadowed = Shadowed(
+        shadow={**PERMUTED, "joints.stiffness": 15.0, "joints.damping": 0.25}
+    ).runs()
+    shadowed.tick(3)
+    answer, state = shadowed.answers[-1], shadowed.robot.controller.state
+    joints = shadowed.robot.contract.joints
+    assert answer.active_target is not None
+    assert answer.torque is not None
+    assert answer.active_torque is not None
+    error, velocity = answer.active_target - state["joint_pos"], state["joint_vel"]
+    np.testing.assert_allclose(answer.torque, 15.0 * error - 0.25 * velocity)
+    np.testing.assert_allclose(
+        answer.active_torque, joints.stiffness * error - joints.damping * velocity
+    )
+
+
 def test_failed_and_not_finite_runs_are_answers_without_a_target() -> None:
     shadowed = Shadowed(HISTORY).runs()
     shadowed.tick(3)

@@ -445,6 +445,7 @@ def shadow_parts(divergence: Divergence) -> list[Part]:
         **({} if steps is None else {"largest in steps": steps}),
         "gain": divergence.gain,
         "correlation": divergence.correlation,
+        **({} if divergence.torque_error is None else {"torque error": divergence.torque_error}),
     }
     rows = zip(divergence.joints, *(each.tolist() for each in columns.values()), strict=True)
     return [Table(header=("joint", *columns), rows=list(rows)), shadow_line(divergence)]
@@ -487,6 +488,9 @@ def _figures(divergence: Divergence) -> dict[str, Any]:
         "beyond_limits": divergence.beyond_limits,
         "guard": dict(sorted(divergence.rules.items())),
         **distances,
-        **{name: getattr(divergence, name) for name in ("moves", "gain", "correlation")},
+        **{
+            name: getattr(divergence, name)
+            for name in ("moves", "gain", "correlation", "torque_error")
+        },
         **{f"{name}_steps": divergence.in_steps(each) for name, each in distances.items()},
     }

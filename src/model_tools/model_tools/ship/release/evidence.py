@@ -104,6 +104,7 @@ def _shadow(release: Release, report: Node, robot: str, shown: str) -> Judged:
         **{name: _distances(found, name, joints) for name in _DISTANCES},
         **{name: _course(found.get(name), joints) for name in _COURSE},
         "systematic": _course(systematic and systematic.get("all"), joints),
+        "torque_error": _torque_error(found["torque_error"], joints),
     }
     figures = _figures(joints, ticks, _counted(found["beyond_limits"]), measured)
     backends = pair(report["backend"].text(), shadow["backend"].text())
@@ -131,6 +132,14 @@ def _course(values: Node | None, joints: Sequence[str]) -> F64 | None:
     if len(found) != len(joints):
         raise values.wrong(f"{len(joints)} values")
     return np.array([math.nan if one.value is None else one.number() for one in found])
+
+
+def _torque_error(values: Node, joints: Sequence[str]) -> F64 | None:
+    """Return the torque error of each joint; None if the report states that it is unknown."""
+    errors = None if values.value is None else _course(values, joints)
+    if errors is not None and (errors < 0.0).any():
+        raise values.wrong("numbers of 0 or more")
+    return errors
 
 
 def _counted(number: Node) -> float:

@@ -96,6 +96,7 @@ class Candidate:
             "moves": [0.2, 0.3],
             "gain": [1.0, 1.0],
             "correlation": [1.0, 1.0],
+            "torque_error": [0.0, 0.0],
         }
         return {
             "bundle_sha256": self.sha256_before,

@@ -103,7 +103,7 @@ def bring_to(proposal: Candidate, stage: str) -> None:
     proposal.limit(**dict.fromkeys(before))
 
 
-FIGURES = ("max", "rms", "rms_steps", "moves", "gain", "correlation")
+FIGURES = ("max", "rms", "rms_steps", "moves", "gain", "correlation", "torque_error")
 NO_JOINTS: dict[str, Any] = {key: [] for key in (*FIGURES, "joints")} | {"systematic": None}
 EQUAL: dict[str, Any] = {"expected": {"onnx onnx": {"rms": {}, "max": {}}}}
 ROUNDED: dict[str, Any] = {
@@ -123,6 +123,9 @@ NEAR = {"max": [0.05, 0.05], "rms": [0.011, 0.009], "rms_steps": [0.02, 0.02]}
         (EQUAL, {"max": [0.1, 0.7]}, "bad", "distance_ratio"),
         (EQUAL, {"beyond_limits": 3}, "bad", "beyond_limits_share"),
         (EQUAL, {"ticks": {"failed": 1}}, "bad", "failed_share"),
+        (EQUAL, {"torque_error": [0.0, 0.2]}, "bad", "torque_error"),
+        (EQUAL, {"torque_error": None}, "healthy", ""),  # a chunk policy's is not measured
+        (STATED, NEAR | {"torque_error": [0.0, 0.2]}, "bad", "torque_error"),
         (EQUAL, {"ticks": {"compared": 0, "skipped": 9000}}, "not_enough", "nothing"),
         (EQUAL, NO_JOINTS, "not_enough", "nothing"),
         (EQUAL, {"backend": "rknn"}, "not_enough", "max_rms_steps"),
@@ -254,6 +257,7 @@ def test_file_of_an_earlier_version_is_read_and_continued(proposal: Candidate) -
         {"ticks": {"failed": 5, "not_finite": -5}},
         {"beyond_limits": -3},
         {"max": [-9.0, 0.0]},
+        {"torque_error": [-9.0, 0.0]},
         {"joints": ["hip", "hip"], "max": [9.0, 0.1]},
         {"gain": [1.0]},
     ],
