@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model_tools.prove.inspect.registry import inspect_path
 from model_tools.prove.replaying.replay import Judgement
 from model_tools.prove.trial import WalkOutcome, try_case
 from model_tools.simulation.robot import WalkCase, WalkLimits, push_from, steady
@@ -19,6 +20,8 @@ from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import Backend
 from policy_inference.backends.registry import open_backend
+from testkit.edits import reword
+from testkit.store import make_keys, tool
 from tools.acceptance.accept import PAGE, RECORDING, REPORT, record, replay_recording, try_recorded
 from tools.acceptance.cases import all_cases
 from tools.acceptance.figures import read_figures
@@ -90,10 +93,43 @@ def outcomes() -> list[WalkOutcome]:
 
 def test_a_report_becomes_part_of_the_bundle(tmp_path: Path) -> None:
     folder = shutil.copytree(OURS, tmp_path / "bundle")
-    record(folder, outcomes())
+    record(load_bundle(folder, kind=JointBundle), outcomes())
     walk_bundle = load_bundle(folder, kind=JointBundle)
     assert walk_bundle.contract.reports["onnx"].file == str(REPORT)
     assert read_figures(folder / REPORT) == outcomes()
+
+
+@pytest.mark.parametrize(
+    ("change", "is_about_it"),
+    [
+        (('version: "0.2.1"', 'version: "0.3.0"'), True),
+        (("  stiffness: 30.0", "  stiffness: 24.0"), False),
+        (("{term: joint_vel, scale: 0.05}", "{term: joint_vel, scale: 0.06}"), False),
+    ],
+)
+def test_a_report_does_not_vouch_for_a_contract_that_was_changed_later(
+    tmp_path: Path, change: tuple[str, str], is_about_it: bool
+) -> None:
+    folder = shutil.copytree(OURS, tmp_path / "bundle")
+    record(load_bundle(folder, kind=JointBundle), outcomes())
+    reword(folder / "policy.yaml", change)
+    assert ("cases passed" in inspect_row(folder)) is is_about_it
+    private, _ = make_keys(tmp_path)
+    assert tool("sign", folder, "--key", private) == 0
+    code = tool("release", "new", folder, "--output", tmp_path / "release.yaml")
+    assert code == (0 if is_about_it else 4)
+
+
+def test_a_report_without_hash_is_about_the_version_that_it_states(tmp_path: Path) -> None:
+    assert "cases passed" in inspect_row(OURS)
+    folder = shutil.copytree(OURS, tmp_path / "bundle")
+    reword(folder / "policy.yaml", ('version: "0.2.1"', 'version: "0.3.0"'))
+    assert inspect_row(folder) == f"{REPORT}: about version 0.2.1"
+
+
+def inspect_row(folder: Path) -> str:
+    """Return what `inspect` says about the acceptance report."""
+    return str(dict(inspect_path(folder).rows)["report onnx"])
 
 
 @pytest.mark.acceptance

@@ -48,17 +48,17 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _accept(given: argparse.Namespace) -> int:
-    contract, output = load_bundle(given.bundle, kind=JointBundle).contract, given.output
+    bundle, output = load_bundle(given.bundle, kind=JointBundle), given.output
     output.mkdir(parents=True, exist_ok=True)
     robot = SimulatedRobot(figures=given.robot)
     outcomes = accept(given.bundle, output, robot=robot, processes=given.processes)
     gates = gates_table({str(given.bundle): outcomes})
-    write_figures(outcomes, contract, output / "figures.json")
+    write_figures(outcomes, bundle, output / "figures.json")
     (output / "gates.md").write_text(gates + "\n", "utf-8")
     (output / "cases.md").write_text(cases_table(outcomes) + "\n", "utf-8")
     replayed = replay_recording(given.bundle, output)
     if given.record:
-        record(given.bundle, outcomes)
+        record(bundle, outcomes)
     _log.info(
         "\n%s\n\n%s\nthe ten minutes, replayed: %s\n%s lists every case, %s shows the ten minutes",
         gates,

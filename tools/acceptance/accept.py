@@ -71,15 +71,19 @@ def replay_recording(bundle: Path, folder: Path) -> ReplayedFlight:
     return found
 
 
-def record(bundle: Path, outcomes: Sequence[WalkOutcome]) -> None:
-    """Write the figures into a bundle, replacing only its previous acceptance report."""
-    contract = load_bundle(bundle, kind=JointBundle).contract
+def record(bundle: JointBundle, outcomes: Sequence[WalkOutcome]) -> None:
+    """Write the figures into a bundle, replacing only its previous acceptance report.
+
+    Args:
+        bundle: The bundle, as loaded before the walks.
+        outcomes: Results of the walks.
+    """
     keep_report(
-        bundle,
+        bundle.path,
         "onnx",
         REPORT.name,
-        functools.partial(write_figures, outcomes, contract),
-        sha256=contract.model.artifacts["onnx"].sha256,
+        functools.partial(write_figures, outcomes, bundle),
+        sha256=bundle.contract.model.artifacts["onnx"].sha256,
         force=True,
     )
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from model_tools.files.outputs import new_file
 from model_tools.prove.trial import WalkOutcome
-from policy_core.bundle.contract import JointContract
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.report_subject import CONTRACT_KEY, contract_sha256
 from policy_core.errors import PolicyError
 from policy_store.report import plain
 
@@ -30,12 +31,14 @@ _UNITS = {
 }
 
 
-def write_figures(outcomes: Sequence[WalkOutcome], contract: JointContract, path: Path) -> None:
+def write_figures(outcomes: Sequence[WalkOutcome], bundle: JointBundle, path: Path) -> None:
     """Write a bundle's outcomes, atomically replacing the file at `path`."""
+    contract = bundle.contract
     head = {
         "policy": contract.name,
         "version": contract.version,
         "model_sha256": contract.model.artifacts["onnx"].sha256,
+        CONTRACT_KEY: contract_sha256(bundle.content),
         "units": _UNITS,
     }
     rows = [plain(dataclasses.asdict(outcome), DIGITS) for outcome in outcomes]

@@ -11,6 +11,7 @@ from typing import Any
 
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.contract import Artifact
+from policy_core.bundle.report_subject import find_contract_problem
 from policy_core.errors import BundleError, Problem
 from policy_inference.backends.base import BackendBase
 from policy_inference.comparison.limits import Check, judged_by_walking
@@ -51,6 +52,10 @@ def walked(bundle: JointBundle, cls: type[BackendBase], name: str, entry: Artifa
             f"{remedy} (add --force to replace this one)",
         )
     remedy += " (add --force to replace this one)"
+    if problem := find_contract_problem(
+        report, about.sha256, bundle.content, bundle.contract.version
+    ):
+        raise _problem(file, "a report about the bundle's contract", f"one {problem}", remedy)
     if not one.get("closed_loop") or not one.get("closed_loop_checks"):
         raise _problem(file, "walks", "a comparison without --closed-loop", remedy)
     reference = str(report["artifacts"][0].get("precision"))

@@ -50,6 +50,7 @@ def test_integers_without_a_report_are_not_judged_and_the_remedy_is_said(
 
 NO_REPORT: dict[str, dict[str, Any]] = {
     "other model": {"sha256": "0" * 64},
+    "other contract": {"contract_sha256": "0" * 64},
     "no walks": {"closed_loop": [], "closed_loop_checks": []},
 }
 

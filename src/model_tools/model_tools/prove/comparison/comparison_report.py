@@ -20,6 +20,7 @@ from model_tools.prove.comparison.kinds import DRAWN
 from model_tools.prove.comparison.walking import AXES, Walked
 from policy_core.bundle.bundle import REPORT_FOLDER, model_sha256
 from policy_core.bundle.contract import Artifact
+from policy_core.bundle.report_subject import CONTRACT_KEY, contract_sha256
 from policy_core.interfaces import F64
 from policy_inference.comparison.chunks import PATH
 from policy_inference.comparison.limits import judged_by_walking
@@ -116,6 +117,7 @@ def _head(one: Compared) -> dict[str, Any]:
         "bundle_sha256": candidate.bundle.sha256,
         "backend": candidate.backend,
         "sha256": candidate.sha256,
+        CONTRACT_KEY: contract_sha256(candidate.bundle.content),
         "precision": candidate.precision,
         "size_bytes": candidate.size_bytes,
         "holds": bool(one),

@@ -50,6 +50,7 @@ from policy_core.bundle.chunk_contract import (
 )
 from policy_core.bundle.contract import Artifact, JointContract, Safety
 from policy_core.bundle.load import load_bundle, parse_contract
+from policy_core.bundle.report_subject import find_contract_problem
 from policy_core.bundle.schema import load_yaml, read_bytes
 from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.verified import sha256_file
@@ -402,7 +403,15 @@ def _describe_reports(contract: AnyContract, path: Path, report: InspectionRepor
         if not file.is_file():
             continue  # noted with the other files
         try:
-            verdict, failed = _verdict(read_json(file), contract, backend.removeprefix(SENSITIVITY))
+            content, artifact = read_json(file), backend.removeprefix(SENSITIVITY)
+            verdict, failed = _verdict(content, contract, artifact)
+            if problem := find_contract_problem(
+                content.mapping(),
+                model_sha256(contract, artifact),
+                read_bytes(path / CONTRACT_FILE),
+                contract.version,
+            ):
+                verdict, failed = problem, True
         except ToolError as error:
             report.suspect(str(error))
             continue

@@ -22,9 +22,11 @@ from model_tools.ship.release.release_file import (
     add_event,
     read_release,
 )
-from policy_core.bundle.bundle import SIGNATURE_FILE
+from policy_core.bundle.body import SENSITIVITY
+from policy_core.bundle.bundle import SIGNATURE_FILE, AnyBundle, model_sha256
 from policy_core.bundle.contract_difference import contract_differences, not_accepted
 from policy_core.bundle.load import bundle_folder, load_bundle
+from policy_core.bundle.report_subject import find_contract_problem
 from policy_core.bundle.verified import sha256_file
 from policy_inference.candidate.expectation import ExpectedDistance, expected_distances
 
@@ -46,6 +48,8 @@ def new_release(bundle: Path, baseline: str, left_out: Sequence[str]) -> Release
             f"{bundle}: expected a signed bundle (a signature changes its digest), found no "
             f"signature; `model_tools sign {bundle} --key private.pem`"
         )
+    if isinstance(loaded, AnyBundle):  # the reports of a set belong to its members
+        _refuse_old_reports(loaded)
     contract, before = loaded.contract, None
     differences, expected = tuple[BaselineDifference, ...](), dict[str, ExpectedDistance]()
     if baseline:
@@ -83,6 +87,19 @@ def new_release(bundle: Path, baseline: str, left_out: Sequence[str]) -> Release
             canary=None if "canary" in left_out else defaults.canary,
         ),
     )
+
+
+def _refuse_old_reports(bundle: AnyBundle) -> None:
+    """Raise ToolError if a report in a bundle is about a different contract."""
+    for key, entry in bundle.contract.reports.items():
+        report = bundle.report(Path(entry.file).stem) or {}
+        sha256 = model_sha256(bundle.contract, key.removeprefix(SENSITIVITY))
+        version = bundle.contract.version
+        if problem := find_contract_problem(report, sha256, bundle.content, version):
+            raise ToolError(
+                f"{bundle.path / entry.file}: expected a report about the contract of {version}, "
+                f"found one {problem}; record it again, or remove it from `reports`"
+            )
 
 
 def record(
