@@ -200,6 +200,13 @@ def read_inventory(file: Path, limit: str = "") -> dict[str, str]:
     found = {host: url for host, url in urls.items() if host in inside}
     if not found:
         raise ToolError(f"{file}: expected hosts{f' in {limit}' if limit else ''}, found none")
+    hosts = dict[str, str]()
+    for host, url in found.items():
+        if url and hosts.setdefault(url, host) != host:  # one robot would count as two
+            raise ToolError(
+                f"{file}: {host}.metrics_url: expected a URL of its own, found that of "
+                f"{hosts[url]}, {url}; correct it, or remove one of the two hosts"
+            )
     return found
 
 

@@ -444,6 +444,14 @@ def test_inventory_without_hosts_is_refused(tmp_path: Path, text: str) -> None:
         read_inventory(file)
 
 
+def test_one_robot_under_two_names_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "robots.yml"
+    url = "http://127.0.0.1:9464/metrics"
+    file.write_text(f"all: {{hosts: {{a: {{metrics_url: '{url}'}}, b: {{metrics_url: '{url}'}}}}}}")
+    with refusal(PolicyError):
+        read_inventory(file)
+
+
 def test_exit_status_says_healthy_bad_or_not_enough_data(inventory: Path) -> None:
     command = ["fleet", "status", "--inventory", str(inventory)]
     assert main([*command, "--limit", "wave_1"]) == 0
