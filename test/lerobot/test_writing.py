@@ -87,7 +87,9 @@ def test_a_large_dataset_has_several_files_of_several_episodes(
     dataset = Dataset(tmp_path / "all")
     assert len({episode.data for episode in dataset.episodes}) > 1
     assert (
-        1 < len({episode.videos["observation.images.front"][0] for episode in dataset.episodes}) < 8
+        1
+        < len({episode.videos["observation.images.front"].file for episode in dataset.episodes})
+        < 8
     )
     images = [
         list(dataset.images("observation.images.front", episode)) for episode in dataset.episodes

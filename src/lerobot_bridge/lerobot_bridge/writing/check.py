@@ -7,11 +7,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import av
 import numpy as np
 
 from model_tools.errors import ToolError
 from model_tools.files.lerobot.dataset import Dataset
+from model_tools.files.lerobot.dataset_files import opened_video
 from policy_core.interfaces import F64
 
 TOLERANCE_S = 1e-4
@@ -46,14 +46,14 @@ def check_dataset(path: Path, lengths: Sequence[int]) -> None:
                     f"{episode.data}: episode {episode.index}: expected {name} {values[0]:g} to "
                     f"{values[-1]:g} in even steps, found other values"
                 )
-        for camera, (file, begin_s) in episode.videos.items():
-            if file not in times_s:
-                times_s[file] = _times_s(file)
+        for camera, video in episode.videos.items():
+            if video.file not in times_s:
+                times_s[video.file] = _times_s(video.file)
             _check_video(
-                file,
+                video.file,
                 f"{camera}: episode {episode.index}",
-                times_s[file],
-                begin_s + count / dataset.info.fps,
+                times_s[video.file],
+                video.begin_s + count / dataset.info.fps,
             )
     _check_counts(times_s, dataset)
 
@@ -76,16 +76,15 @@ def _check_counts(times_s: dict[Path, F64], dataset: Dataset) -> None:
         expected = sum(
             episode.length
             for episode in dataset.episodes
-            for video, _ in episode.videos.values()
-            if video == file
+            for video in episode.videos.values()
+            if video.file == file
         )
         if len(found_s) != expected:
             raise ToolError(f"{file}: expected {expected} images, found {len(found_s)}")
 
 
 def _times_s(file: Path) -> F64:
-    with av.open(str(file)) as container:
-        stream = container.streams.video[0]
+    with opened_video(file) as (container, stream):
         return np.sort(
             [
                 float(packet.pts * packet.time_base)

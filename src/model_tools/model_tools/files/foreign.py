@@ -18,6 +18,7 @@ from policy_core.bundle.bounded_yaml import LARGEST_BYTES, StrictLoader, YamlErr
 from policy_core.bundle.schema import Found
 from policy_core.safe_files import read_at_most
 
+_LARGEST_JSON_BYTES = 1 << 25
 _MISSING = object()
 _TUPLE = "tag:yaml.org,2002:python/tuple"
 _SLICE = "tag:yaml.org,2002:python/object/apply:builtins.slice"
@@ -223,6 +224,6 @@ _DataLoader.add_constructor(None, _DataLoader.refuse_tag)
 
 def read_json(path: Path) -> Node:
     try:
-        return Node(path.name, json.loads(path.read_bytes()))
+        return Node(path.name, json.loads(read_at_most(path, _LARGEST_JSON_BYTES)))
     except (ValueError, RecursionError) as error:
         raise ToolError(f"{path}: expected JSON, found something else ({error})") from error

@@ -9,7 +9,8 @@
 
 Nothing is cached, so a dataset may be larger than memory. The format is that of LeRobot 0.4 to 0.6
 (codebase version v3.0): Parquet files with the rows of all episodes in order, and, per camera,
-videos with several episodes each; an episode begins at its `from_timestamp` in the video.
+videos with several episodes each; an episode begins at its `from_timestamp` in the video, and the
+image of a row is the one at that time plus the row's `timestamp`.
 """
 
 from __future__ import annotations
@@ -41,14 +42,30 @@ from model_tools.files.lerobot.dataset_info import (
 from policy_core.bundle.chunk_contract import Camera, Scaling
 from policy_core.bundle.schema import Found
 from policy_core.errors import RobotError
-from policy_core.interfaces import Tensor
+from policy_core.interfaces import F64, Tensor
 from policy_core.observation.images import decode, read_frame
 from policy_core.safe_files import read_at_most
 
 _EPISODES = Path("meta", "episodes")
 _PLACE = ("data/chunk_index", "data/file_index")
 _LARGEST_IMAGE_BYTES = 1 << 28
+_FRAME_COLUMNS = ("timestamp", "frame_index", "episode_index", "index")
 _COLUMNS = ("episode_index", "length", "dataset_from_index", "dataset_to_index", *_PLACE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpisodeVideo:
+    """Part of a video that shows an episode.
+
+    Attributes:
+        file: The video.
+        begin_s: Time at which the episode begins in it, s.
+        end_s: Time at which the next episode begins in it, s; infinite for the last one.
+    """
+
+    file: Path
+    begin_s: float
+    end_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +79,7 @@ class DatasetEpisode:
         tasks: Tasks performed in the episode.
         data: File with the episode's rows.
         first_row: The episode's first row in that file.
-        videos: By camera, the video file and the time (in s) at which the episode begins in it.
+        videos: By camera, the video file with the episode.
     """
 
     index: int
@@ -71,7 +88,7 @@ class DatasetEpisode:
     tasks: tuple[str, ...]
     data: Path
     first_row: int
-    videos: Mapping[str, tuple[Path, float]]
+    videos: Mapping[str, EpisodeVideo]
 
 
 class Dataset:
@@ -118,12 +135,49 @@ class Dataset:
 
         Returns:
             Arrays [length, *shape] by name, in the dataset's own units and types.
+
+        Raises:
+            ToolError: The file has other rows, such as those of another episode.
         """
         features = [self.feature(name) for name in names]
-        columns = read_columns(
-            episode.data, names, episode.first_row, episode.first_row + episode.length
-        )
+        columns = self._columns(episode, names)
         return {one.name: _checked(episode.data, one, columns[one.name]) for one in features}
+
+    def _columns(self, episode: DatasetEpisode, names: Sequence[str]) -> Mapping[str, Any]:
+        """Return columns from an episode after comparing its index columns."""
+        file, end = episode.data, episode.first_row + episode.length
+        columns = read_columns(
+            file, list(dict.fromkeys((*names, *_FRAME_COLUMNS))), episode.first_row, end
+        )
+        times_s, frames, episodes, indices = (
+            _checked(file, DatasetFeature(name=name, dtype="", shape=(1,)), columns[name]).ravel()
+            for name in _FRAME_COLUMNS
+        )
+        for name, problem in (
+            ("episode_index", _other_value(episodes, np.full(episode.length, episode.index))),
+            ("index", _other_value(indices, episode.first_frame + np.arange(episode.length))),
+            ("frame_index", _not_increasing(frames)),
+            ("timestamp", _not_increasing(times_s)),
+        ):
+            if problem:
+                raise ToolError(
+                    f"{file}: episode {episode.index}: {name}: expected {problem}; the list of "
+                    f"episodes (meta/episodes) belongs to other rows: copy the dataset again"
+                )
+        return columns
+
+    def _image_times_s(self, camera: str, episode: DatasetEpisode) -> F64:
+        """Return the times of an episode's images in its video, s."""
+        video = episode.videos[camera]
+        column = self._columns(episode, ())["timestamp"]
+        times_s: F64 = video.begin_s + column.to_numpy().astype(np.float64)
+        if times_s.size and times_s[-1] > video.end_s - 0.5 / self.info.fps:
+            raise ToolError(
+                f"{video.file}: episode {episode.index}: expected its last image before "
+                f"{video.end_s:.4f} s, where another episode begins, found it at "
+                f"{times_s[-1]:.4f} s; copy the dataset again"
+            )
+        return times_s
 
     def images(
         self, camera: str, episode: DatasetEpisode, frames: Sequence[int] | None = None
@@ -138,12 +192,13 @@ class Dataset:
         feature = self.feature(camera, camera=True)
         wanted = range(episode.length) if frames is None else frames
         if feature.dtype == "image":
+            self._columns(episode, ())
             found = self._stored_images(feature, episode, wanted)
             file = episode.data
         else:
-            file, begin_s = episode.videos[camera]
-            fps = self.info.fps
-            found = images_at(file, [begin_s + frame / fps for frame in wanted], 1.0 / fps)
+            file = episode.videos[camera].file
+            times_s = self._image_times_s(camera, episode)[list(wanted)].tolist()
+            found = images_at(file, episode.index, times_s, 1.0 / self.info.fps, feature.shape[:2])
         for image in found:
             if image.shape != (*feature.shape[:2], 3):
                 raise ToolError(
@@ -219,7 +274,43 @@ def _episodes(path: Path, info: DatasetInfo) -> tuple[DatasetEpisode, ...]:
     begins = dict[tuple[int, ...], int]()
     for entry in entries:
         begins.setdefault(_place(entry), entry["dataset_from_index"])
-    return tuple(_episode(path, info, entry, begins[_place(entry)], videos) for entry in entries)
+    parts = {name: _episode_videos(path, info, entries, name) for name in videos}
+    return tuple(
+        _episode(
+            path,
+            info,
+            entry,
+            begins[_place(entry)],
+            {name: of_episodes[i] for name, of_episodes in parts.items()},
+        )
+        for i, entry in enumerate(entries)
+    )
+
+
+def _episode_videos(
+    path: Path, info: DatasetInfo, entries: Sequence[Mapping[str, Any]], camera: str
+) -> list[EpisodeVideo]:
+    """Return the parts of a camera's videos that show the episodes, in their order."""
+    key = f"videos/{camera}"
+    files = [
+        file_in(
+            info,
+            info.video_path,
+            video_key=camera,
+            chunk_index=entry[f"{key}/chunk_index"],
+            file_index=entry[f"{key}/file_index"],
+        )
+        for entry in entries
+    ]
+    begins_s = [float(entry[f"{key}/from_timestamp"]) for entry in entries]
+    ends_s, following = [math.inf] * len(entries), dict[str, float]()
+    for i in sorted(range(len(entries)), key=lambda i: begins_s[i], reverse=True):
+        ends_s[i] = following.get(files[i], math.inf)
+        following[files[i]] = begins_s[i]
+    return [
+        EpisodeVideo(file=path / file, begin_s=begin_s, end_s=end_s)
+        for file, begin_s, end_s in zip(files, begins_s, ends_s, strict=True)
+    ]
 
 
 def _check_entry(path: Path, entry: Mapping[str, Any]) -> None:
@@ -242,7 +333,11 @@ def _check_entry(path: Path, entry: Mapping[str, Any]) -> None:
 
 
 def _episode(
-    path: Path, info: DatasetInfo, entry: Mapping[str, Any], begin: int, videos: Sequence[str]
+    path: Path,
+    info: DatasetInfo,
+    entry: Mapping[str, Any],
+    begin: int,
+    videos: Mapping[str, EpisodeVideo],
 ) -> DatasetEpisode:
     first, length = entry["dataset_from_index"], entry["length"]
     if entry["dataset_to_index"] - first != length:
@@ -251,24 +346,13 @@ def _episode(
             f"rows, found {first} to {entry['dataset_to_index']}"
         )
     chunk, number = _place(entry)
-    places = dict[str, tuple[Path, float]]()
-    for name in videos:
-        at = f"videos/{name}"
-        file = file_in(
-            info,
-            info.video_path,
-            video_key=name,
-            chunk_index=entry[f"{at}/chunk_index"],
-            file_index=entry[f"{at}/file_index"],
-        )
-        places[name] = path / file, float(entry[f"{at}/from_timestamp"])
     return DatasetEpisode(
         index=entry["episode_index"],
         length=length,
         first_frame=first,
         tasks=tuple(entry["tasks"]),
         first_row=first - begin,
-        videos=places,
+        videos=videos,
         data=path / file_in(info, info.data_path, chunk_index=chunk, file_index=number),
     )
 
@@ -291,3 +375,21 @@ def _checked(file: Path, feature: DatasetFeature, column: Any) -> Tensor:
             f"{row} of the episode"
         )
     return found
+
+
+def _other_value(found: Tensor, expected: Tensor) -> str:
+    """Describe the first value that differs; "" if none does."""
+    differences = np.flatnonzero(found != expected)
+    if not differences.size:
+        return ""
+    row = differences[0]
+    return f"{expected[row]} in row {row}, found {found[row]}"
+
+
+def _not_increasing(found: Tensor) -> str:
+    """Describe the first value that is not above the one before it; "" if there is none."""
+    rows = np.flatnonzero(np.diff(found, prepend=-1) <= 0)
+    if not rows.size:
+        return ""
+    row = rows[0]
+    return f"increasing values from 0, found {found[row]:g} in row {row}"
