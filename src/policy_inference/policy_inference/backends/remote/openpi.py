@@ -13,11 +13,11 @@ from __future__ import annotations
 import math
 import socket
 import ssl
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from policy_inference.backends.remote.link import (
 )
 from policy_inference.backends.remote.msgpack_arrays import packed, unpacked
 from policy_inference.machine.machine import Finding, Machine
+from policy_store.registry.connection import within
 
 _PACKAGES = "pip install websockets msgpack pillow, or policy_inference[remote]"
 _OTHER_BYTES = 1 << 18
@@ -249,6 +250,7 @@ class _OpenpiConnection(ServerConnection):
         self._served, self._prompt = backend.served, backend.prompt
         self._shrinks = backend.shrinks
         self._is_unproven, self._metadata = backend.is_unproven, dict[str, Any]()
+        self._is_sent = True  # the server begins
         self.inputs, self.outputs = backend.specs
         try:
             self._socket = backend.open_socket()
@@ -256,7 +258,7 @@ class _OpenpiConnection(ServerConnection):
             text = str(error) or type(error).__name__
             raise BackendError(f"expected a server of openpi, found: {text}") from error
         try:
-            found = self._receive(CONNECT_WITHIN_S, CONNECT_WITHIN_S)
+            found = self._within(CONNECT_WITHIN_S, self._receive)
             if not isinstance(found, dict):
                 raise BackendError(f"metadata: expected a map, found {type(found).__name__}")
             self._metadata = found
@@ -277,54 +279,65 @@ class _OpenpiConnection(ServerConnection):
         self.ask(inputs, outputs, 10 * CONNECT_WITHIN_S)
 
     def ask(self, inputs: Arrays, outputs: Arrays, within_s: float) -> None:
-        from websockets.exceptions import WebSocketException
+        begun_s, request = time.monotonic(), packed(self._request(inputs))
+        self._is_sent = False
+        self._take(self._within(within_s, partial(self._exchange, request), begun_s), outputs)
 
-        request = self._request(inputs)
+    def close(self) -> None:
+        with suppress(TimeoutError):
+            within(_CLOSE_WITHIN_S, self._socket.close, self._shut_down)
+
+    def _exchange(self, request: bytes) -> bytes | str:
         try:
             # Nothing was asked yet, so a message would belong to no request.
             self._socket.recv(timeout=0)
         except TimeoutError:
             pass
-        except (OSError, WebSocketException) as error:
-            raise LostError(f"the connection ended: {error}") from error
         else:
             raise LostError("expected no answer before a request, found one")
-        begun_s = time.monotonic()
-        try:
-            with self._cut_after(within_s) as is_late:
-                self._socket.send(packed(request))
-        except (OSError, WebSocketException) as error:
-            if is_late():
-                raise LateError(f"the request was not read within {within_s * 1e3:g} ms") from error
-            raise LostError(f"the connection ended: {error}") from error
-        left_s = within_s - (time.monotonic() - begun_s)
-        self._take(self._receive(max(left_s, 0.0), within_s), outputs)
+        self._socket.send(request)
+        self._is_sent = True
+        return self._receive()
 
-    def close(self) -> None:
-        with self._cut_after(_CLOSE_WITHIN_S):
-            self._socket.close()
+    def _receive(self) -> bytes | str:
+        message: bytes | str = self._socket.recv()
+        return message
 
-    @contextmanager
-    def _cut_after(self, time_s: float) -> Iterator[Callable[[], bool]]:
-        """Close the connection after a time, since a WebSocket write can block forever.
+    def _within(
+        self, within_s: float, act: Callable[[], bytes | str], begun_s: float | None = None
+    ) -> Any:
+        """Return the value of the message that `act` returns, or raise an error.
 
-        Yields a function that returns True if the connection was closed this way.
+        Each function of a WebSocket can wait longer than its time limit: until the server reads
+        what is sent, until it closes a connection with an invalid message, or as long as it sends
+        fragments. So the caller waits for another thread instead.
+
+        Args:
+            within_s: Time limit for messages in both directions.
+            act: Function that sends and receives.
+            begun_s: Beginning of the time limit; None for now.
         """
-        is_late = threading.Event()
+        from websockets.exceptions import WebSocketException
 
-        def cut() -> None:
-            is_late.set()
-            with suppress(OSError):  # the connection has ended
-                # Not the TLS socket's method: the other thread would then continue unencrypted.
-                socket.socket.shutdown(self._socket.socket, socket.SHUT_RDWR)
-
-        timer = threading.Timer(time_s, cut)
-        timer.daemon = True
-        timer.start()
+        spent_s = 0.0 if begun_s is None else time.monotonic() - begun_s
         try:
-            yield is_late.is_set
-        finally:
-            timer.cancel()
+            message = within(max(within_s - spent_s, 0.0), act, self._shut_down)
+        except TimeoutError as error:
+            text = "no answer" if self._is_sent else "the request was not read"
+            raise LateError(f"{text} within {within_s * 1e3:g} ms") from error
+        except (OSError, UnicodeError, WebSocketException) as error:
+            raise LostError(f"the connection ended: {error}") from error
+        if isinstance(message, str):
+            last = message.strip().rpartition("\n")[2][:300]
+            raise LostError(f"the server failed: {last}")
+        try:
+            return unpacked(message)
+        except PolicyError as error:
+            raise LostError(str(error)) from error
+
+    def _shut_down(self) -> None:
+        # Not the TLS socket's method: another thread would then continue unencrypted.
+        socket.socket.shutdown(self._socket.socket, socket.SHUT_RDWR)
 
     def _request(self, inputs: Arrays) -> dict[str, Any]:
         request = dict[str, Any]()
@@ -353,24 +366,6 @@ class _OpenpiConnection(ServerConnection):
                 f"answer: {self._served.actions}: expected floats, found {found.dtype}"
             )
         chunk[0] = found
-
-    def _receive(self, left_s: float, within_s: float) -> Any:
-        """Return the next message; wait at most `left_s`, the rest of the time limit `within_s`."""
-        from websockets.exceptions import WebSocketException
-
-        try:
-            content = self._socket.recv(timeout=left_s)
-        except TimeoutError as error:
-            raise LateError(f"no answer within {within_s * 1e3:g} ms") from error
-        except (OSError, WebSocketException) as error:
-            raise LostError(f"the connection ended: {error}") from error
-        if isinstance(content, str):
-            last = content.strip().rpartition("\n")[2][:300]
-            raise LostError(f"the server failed: {last}")
-        try:
-            return unpacked(content)
-        except PolicyError as error:
-            raise LostError(str(error)) from error
 
 
 def _put(into: dict[str, Any], key: str, value: Any) -> None:

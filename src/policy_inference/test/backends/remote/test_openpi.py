@@ -3,6 +3,7 @@
 """The back end `openpi`; the conformance suite (name="openpi") has models, not its servers."""
 
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -19,7 +20,7 @@ from policy_core.errors import BackendError
 from policy_core.interfaces import TensorSpec
 from policy_core.members.chunk.graphs import ChunkGraphs, ChunkObservation
 from policy_inference.backends.registry import open_models
-from policy_inference.backends.remote import link
+from policy_inference.backends.remote import link, openpi
 from policy_inference.backends.remote.openpi import OpenpiBackend
 from testkit.chunk_bundles import write_chunk_bundle
 from testkit.waiting import until
@@ -215,6 +216,39 @@ def test_server_that_stops_reading_is_late(
         ):
             backend.run()
         until(lambda: run_succeeds(backend))
+
+
+INVALID_TEXT = b"\x81\x01\xff"
+FRAGMENTS = b"\x02\x00" + 50_000 * b"\x00\x00"
+"""The beginning of a binary message, and continuations, all of them empty."""
+
+
+@pytest.mark.parametrize("frames", [INVALID_TEXT, FRAGMENTS], ids=["invalid text", "fragments"])
+def test_server_that_does_not_close_an_invalid_connection_is_late(
+    open_openpi: Open,
+    openpi_server: OpenpiServer,
+    monkeypatch: pytest.MonkeyPatch,
+    frames: bytes,
+) -> None:
+    """The client waited for its own limit for closing a connection, instead of the deadline."""
+    monkeypatch.setattr(openpi, "_CLOSE_WITHIN_S", 60.0)
+    backend, has_given_up = open_openpi(deadline_ms="200"), threading.Event()
+    in_time = list[bool]()
+
+    def hold(seen: dict[str, Any]) -> Any:
+        connection = openpi_server.connection
+        with connection.protocol_mutex:  # without which it closes nothing
+            connection.socket.sendall(frames)
+            in_time.append(has_given_up.wait(10.0))
+        return right(seen)
+
+    openpi_server.policy = hold
+    with refusal(BackendError):
+        backend.run()
+    has_given_up.set()
+    openpi_server.policy = right
+    until(lambda: run_succeeds(backend))
+    assert in_time == [True]
 
 
 def test_late_answer_is_never_taken_for_the_next_request(
