@@ -32,7 +32,8 @@ class Problem:
 
     def __str__(self) -> str:
         """Return the problem as one line that is safe to print on a terminal."""
-        place = f"{self.file}: {shown(self.key)}" if self.key else self.file
+        file = one_line(self.file)
+        place = f"{file}: {shown(self.key)}" if self.key else file
         remedy = f"; {self.remedy}" if self.remedy else ""
         return f"{place}: expected {shown(self.expected)}, found {shown(self.found)}{remedy}"
 
@@ -81,13 +82,14 @@ def printable(text: str) -> str:
     )
 
 
-def shown(text: str) -> str:
-    """Return untrusted text as one line of at most 600 characters.
+def one_line(text: str) -> str:
+    """Return an untrusted name or path as one line; like `printable`, without line breaks."""
+    return printable(text).replace("\n", r"\n")
 
-    Like `printable`, but also escapes line breaks.
-    """
-    cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-    return printable(cut).replace("\n", r"\n")
+
+def shown(text: str) -> str:
+    """Return untrusted text as one line of at most 600 characters."""
+    return one_line(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}...")
 
 
 class BackendError(PolicyError):

@@ -18,6 +18,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import ThreadingWSGIServer, make_wsgi_app
 
+from policy_core.errors import printable
 from policy_inference.machine.machine import number_in
 from policy_inference.peers import listen_tcp
 
@@ -106,7 +107,10 @@ class Families:
         value: object,
         labels: Mapping[str, str],
     ) -> None:
-        labels = {**self._labels, **labels}
+        # The client escapes line breaks, but no other control characters.
+        labels = {key: printable(text) for key, text in {**self._labels, **labels}.items()}
+        if isinstance(value, Mapping):
+            value = {key: printable(word) for key, word in value.items()}
         full = f"{PREFIX}_{name}" if name else PREFIX
         if full not in self._made:
             self._made[full] = kind(full, text, labels=[*labels])

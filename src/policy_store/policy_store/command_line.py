@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
 import gc
 import json
@@ -20,7 +21,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Generic, NoReturn, Protocol, TextIO, TypeVar
 
-from policy_core.errors import PolicyError, did_you_mean, printable
+from policy_core.errors import PolicyError, did_you_mean, one_line, printable
 from policy_store.report import Part, plain
 from policy_store.signals import SIGNALLED, signals_interrupt, unblock_signals
 
@@ -282,6 +283,9 @@ def run_command(
                 return int(given.run(given))
             with _printing_to_stderr():
                 result = given.run(given)
+            if not given.json:
+                text = [_names_in_line(p, given) if isinstance(p, str) else p for p in result.text]
+                result = dataclasses.replace(result, text=text)
             show_result(result, as_json=given.json)
             if result.error is None:
                 return int(result.status)
@@ -297,12 +301,26 @@ def run_command(
                 )
                 return SIGNALLED + (came or [signal.SIGINT])[0]
             if isinstance(error, PolicyError):
-                log.error("%s %s: %s", name, given.verb, error)
+                # Not as an argument, in which line breaks are escaped.
+                log.error(_names_in_line(f"{name} {given.verb}: {error}", given))
                 return error.exit_status
             if isinstance(error, OSError):
                 log.error("%s %s: %s", name, given.verb, describe_error(error))
                 return PolicyError.exit_status
             raise
+
+
+def _names_in_line(text: str, given: argparse.Namespace) -> str:
+    """Return a text of one or several lines, without the line breaks in names of the arguments."""
+    values = [
+        value
+        for argument in vars(given).values()
+        for value in (argument if isinstance(argument, list) else [argument])
+    ]
+    names = (str(value) for value in values if isinstance(value, str | Path))
+    for name in sorted(filter(str.strip, names), key=len, reverse=True):
+        text = text.replace(name, one_line(name))
+    return text
 
 
 def node_command(module: str, function: str = "main") -> Callable[[], None]:
@@ -332,14 +350,27 @@ def node_command(module: str, function: str = "main") -> Callable[[], None]:
 
 
 class _PrintableFormatter(logging.Formatter):
-    """Log formatter that escapes control characters in untrusted file names and contents."""
+    """Log formatter that escapes control characters in untrusted file names and contents.
+
+    A name or path stays in its line; only errors and the program's own texts have several.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
+        if isinstance(record.args, tuple):
+            record = copy.copy(record)  # other handlers format it as well
+            record.args = tuple(
+                one_line(str(value)) if isinstance(value, str | Path) else value
+                for value in record.args or ()
+            )
         return printable(super().format(record))
 
 
 def describe_error(error: OSError) -> str:
     """Return a line for the user: which file cannot be read or written, and why."""
+    return one_line(_describe_error(error))
+
+
+def _describe_error(error: OSError) -> str:
     if error.filename is None:
         return f"expected files that can be read and written, found: {error}"
     if isinstance(error, FileNotFoundError):

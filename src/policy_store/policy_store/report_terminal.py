@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
 
-from policy_core.errors import printable
+from policy_core.errors import one_line, printable
 from policy_store.report import (
     Cell,
     Facts,
@@ -58,7 +58,7 @@ def rendered(parts: Sequence[Part]) -> Iterator[RenderableType]:
 
 
 def _facts(part: Facts) -> Iterator[RenderableType]:
-    title = Text(printable(part.title), style="bold")
+    title = Text(one_line(part.title), style="bold")
     if part.verdict is not None:
         title = Text.assemble(title, " ", _cell(part.verdict))
     if title.plain:
@@ -67,7 +67,7 @@ def _facts(part: Facts) -> Iterator[RenderableType]:
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
     for name, value in part.rows:
-        grid.add_row(printable(name), _cell(value))
+        grid.add_row(one_line(name), _cell(value))
     yield grid
 
 
@@ -75,7 +75,7 @@ def _table(part: Table) -> Grid:
     grid = Grid(box=box.ROUNDED)
     for column, name in enumerate(part.header):
         justify = "right" if part.is_numeric(column) else "left"
-        grid.add_column(Text(printable(name)), justify=justify, overflow="fold")  # type: ignore[arg-type]  # a Literal
+        grid.add_column(Text(one_line(name)), justify=justify, overflow="fold")  # type: ignore[arg-type]  # a Literal
     for row in part.rows:
         grid.add_row(*map(_cell, row))
     return grid
@@ -83,7 +83,7 @@ def _table(part: Table) -> Grid:
 
 def _heading(title: str) -> Iterator[Text]:
     if title:
-        yield Text(printable(title), style="italic")
+        yield Text(one_line(title), style="italic")
 
 
 def _cell(cell: Cell) -> Text:

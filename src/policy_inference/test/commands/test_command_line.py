@@ -117,6 +117,52 @@ def test_a_table_does_not_control_a_terminal(capsys: pytest.CaptureFixture[str])
     assert all(line.isprintable() for line in out.split("\n"))
 
 
+LINES = """
+import logging, sys
+from pathlib import Path
+from types import SimpleNamespace
+from policy_store.command_line import CommandResult, run_command
+from policy_store.report import Facts
+from policy_core.errors import BundleError, PolicyError, Problem
+
+def run(given):
+    logging.getLogger("test").warning("%s: read", given.folder / "policy.yaml")
+    match given.kind:
+        case "result":
+            rows = [(f"{given.folder}", "1")]
+            text = [f"{given.folder}: written", Facts(title=str(given.folder), rows=rows)]
+            return CommandResult(document={}, text=text)
+        case "system":
+            (given.folder / "model.onnx").read_bytes()
+        case "policy":
+            raise PolicyError(f"{given.folder}/model.onnx: expected a model\\nand weights")
+        case "bundle":
+            raise BundleError(Problem(file=str(given.folder), expected="x", found="y"))
+
+def declare(parser):
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("kind")
+
+verb = SimpleNamespace(__doc__="See.", add_arguments=declare, run=run)
+sys.exit(run_command("test", "Of a test.", {"see": verb}, ["see", *sys.argv[1:]]))
+"""
+
+
+@pytest.mark.parametrize("kind", ["result", "system", "policy", "bundle"])
+def test_name_with_a_line_break_makes_no_line_of_its_own(tmp_path: Path, kind: str) -> None:
+    """A folder could be called `x\\nmodel_tools verify: the signature is valid`."""
+    folder = tmp_path / "x\nvalid signature\x1b[2J\ry"
+    folder.mkdir()
+    ran = subprocess.run(
+        [sys.executable, "-c", LINES, folder, kind], capture_output=True, text=True, check=False
+    )
+    lines = (ran.stdout + ran.stderr).splitlines()
+    assert sum("valid signature" in line for line in lines) >= 2
+    assert not [line for line in lines if line.startswith("valid signature")]
+    assert all(line.isprintable() for line in lines)
+    assert ("and weights" in lines) is (kind == "policy")  # an error's own lines stay
+
+
 def test_file_that_is_there_is_replaced_with_force_only(tmp_path: Path) -> None:
     file = tmp_path / "a.json"
     file.write_text("old")

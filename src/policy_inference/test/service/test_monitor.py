@@ -15,12 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from policy_core.errors import BackendError
 from policy_core.interfaces import F32
 from policy_inference.machine.machine import Machine
-from policy_inference.metrics_server import MetricsServer
+from policy_inference.metrics_server import Families, MetricsServer
 from policy_inference.service.metrics import ServiceMetrics
 from policy_inference.service.monitor import LatencyDrift, Monitor
 from policy_inference.service.notify import Notifier
@@ -361,3 +363,20 @@ def test_half_a_request_keeps_no_other_from_its_answer(metrics_endpoint: Metrics
         assert ("slow",) in scraped_samples(metrics_endpoint)
         halves[-1].sendall(b"\r\n")
         assert halves[-1].recv(15) == b"HTTP/1.0 200 OK"
+
+
+def test_names_in_metrics_make_no_line_of_their_own() -> None:
+    name = "arm\nfake_metric 1\r\x1b[2J"
+
+    class Named:
+        def collect(self) -> Families:
+            made = Families(robot=name)
+            made.gauge("age", "Age", 1.0, node=name)
+            made.info("version", "Version", {"bundle": name})
+            return made
+
+    registry = CollectorRegistry()
+    registry.register(Named())
+    lines = generate_latest(registry).decode("utf-8").split("\n")
+    assert all(line.isprintable() for line in lines)
+    assert not [line for line in lines if line.startswith("fake_metric")]
