@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,19 +25,21 @@ from model_tools.files.arrays import (
 )
 from model_tools.files.bags.bag import Bag, is_bag, refuse_set_back
 from model_tools.files.bags.bag_replay import (
+    IN_RUN,
     Replay,
     input_types,
     perceived_filters,
     skipped_messages,
     tick_timeouts_ns,
 )
+from model_tools.files.bags.run_ticks import read_run_ticks
 from model_tools.files.bags.streams import in_time, newest_times_ns
 from model_tools.files.bags.topics import OneRobot, find_topics
 from model_tools.files.rows import Row
 from model_tools.files.terms import check_observations
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.contract import JointContract, Model
-from policy_core.interfaces import Tensor
+from policy_core.interfaces import Tensor, Times
 from policy_core.observation.pairing import Arrival
 from policy_core.observation.ticks import count_ticks
 from policy_inference.comparison.rows import Rows
@@ -143,7 +145,7 @@ def save_rows(sets: Sequence[Rows], contract: JointContract, file: Path) -> None
 
 
 class BagSource:
-    """Rows from a policy replayed on a rosbag2 recording.
+    """Rows from a policy replayed on a rosbag2 recording, in RUN if the recording states modes.
 
     Attributes:
         name: Name of the recording's folder or file.
@@ -167,8 +169,8 @@ class BagSource:
             bundle: Bundle whose `onnx` artifact is replayed.
             path: Folder of the recording, or its only file.
             topics: Recorded topics, by input, for inputs whose topics were renamed.
-            from_s: Start of the rows, s since the first tick. A policy with memory is nevertheless
-                replayed from the beginning, so the rows equal those of a full replay.
+            from_s: Start of the rows, s since the first tick (in RUN). A policy with memory is
+                nevertheless replayed from the beginning, so the rows equal those of a full replay.
             to_s: End of the rows, s since the first tick.
         """
         self.name, bag = path.name, Bag(path)
@@ -179,14 +181,31 @@ class BagSource:
         )
         self._bag, self.decoder, self.problem = bag, bag.decoder, bag.problem
         refuse_set_back(bag, self.topics)
+        run = read_run_ticks(bag, self.topics, self._period_ns)
+        if run is None:
+            _log.warning(
+                "%s: all ticks are used, also those in STAND and DAMP: expected one topic with the "
+                "robot's modes (joint_command, or a policy node's status), found none or several",
+                path,
+            )
+        elif not len(run.times_ns):
+            raise ToolError(
+                f"{path}: expected ticks in RUN, found only other modes on {run.topic}; record a "
+                "robot that the policy moves"
+            )
+        self._run_ticks_ns = None if run is None else run.times_ns
+        timeouts_ns = tick_timeouts_ns(bundle.contract)
         look, filters = OneRobot(bag, self.topics, bundle.contract).look, perceived_filters(self)
         with newest_times_ns(bag, self.topics, self._period_ns, look, filters=filters) as times_ns:
-            ticks = count_ticks(self._period_ns, tick_timeouts_ns(bundle.contract), times_ns)
+            required: dict[str, Iterable[Times]] = {**times_ns}
+            if run is not None:
+                timeouts_ns[IN_RUN], required[IN_RUN] = 0, [run.times_ns]
+            ticks = count_ticks(self._period_ns, timeouts_ns, required)
         if skipped := skipped_messages(self, filters):
             _log.warning("%s: skipped: %s", path, skipped)
         self.count: int | None = ticks.present
         late = ", ".join(
-            f"the newest message on {self.topics[name]} is too old (affected ticks: {count})"
+            f"{self._stale_reason(name)} (affected ticks: {count})"
             for name, count in ticks.stale.items()
         )
         if not ticks.present:
@@ -203,13 +222,18 @@ class BagSource:
                 late,
             )
 
+    def _stale_reason(self, name: str) -> str:
+        if name == IN_RUN:
+            return "the robot was not in RUN"
+        return f"the newest message on {self.topics[name]} is too old"
+
     def rows(self, wanted: Sequence[int] | None = None) -> Iterator[Row]:
         """Yield rows in time order; their arrays are views, valid until the next row.
 
         Args:
             wanted: Sorted tick numbers below `count`; None for all.
         """
-        for row in Replay(self._bundle, self).rows(wanted):
+        for row in Replay(self._bundle, self, self._run_ticks_ns).rows(wanted):
             if row.time_s > self._to_s:
                 return
             if row.time_s >= self._from_s:

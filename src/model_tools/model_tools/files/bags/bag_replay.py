@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import heapq
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -18,6 +19,7 @@ from policy_core.bundle.terms import OWN_FIELDS, TERMS, is_perceived
 from policy_core.errors import RobotError
 from policy_core.guard.command import CommandFader
 from policy_core.guard.limits import StricterLimits, limits_in_force, timeouts_in_force_ns
+from policy_core.interfaces import Times
 from policy_core.members.joint import JointPolicy
 from policy_core.observation.pairing import Arrival
 from policy_core.observation.state import RobotState
@@ -26,6 +28,8 @@ from policy_inference.backends.registry import open_backend
 from policy_inference.messages.readers import message_types, state_reader
 from policy_inference.messages.wire import Decode
 
+IN_RUN = "RUN"
+"""Name under which ticks in RUN are required, like an input with a message at each of them."""
 _SENSED = ("joint_pos", "joint_vel", "velocity_command")
 """Fields used to judge coverage and nominal figures, even if the policy does not observe them."""
 
@@ -118,16 +122,25 @@ class Replay:
     The newest message for each input is used, by header stamp (by log time if it has no stamp);
     messages without values count as not received (`PerceivedFilter`). `last_action`, history and
     recurrent state come from the policy itself. Ticks at which an input is older than its time-out
-    are skipped, and the policy is reset after them.
+    are skipped, and the policy is reset after them; so are ticks in other modes than RUN, if the
+    modes are known.
 
     Attributes:
         ticks: Tick counts so far.
     """
 
-    def __init__(self, bundle: JointBundle, heard: HeardMessages) -> None:
-        """Prepare everything that does not need the model."""
+    def __init__(
+        self, bundle: JointBundle, heard: HeardMessages, run_ticks_ns: Times | None = None
+    ) -> None:
+        """Prepare everything that does not need the model.
+
+        Args:
+            bundle: Bundle whose `onnx` artifact is replayed.
+            heard: Source of the messages.
+            run_ticks_ns: Times of the ticks in RUN [ticks], increasing; None if unknown.
+        """
         contract = bundle.contract
-        self._bundle, self._heard = bundle, heard
+        self._bundle, self._heard, self._run_ticks_ns = bundle, heard, run_ticks_ns
         self._state = RobotState(contract)
         self._readers = {
             name: state_reader(name, contract.joints.on_robot(), self._state)
@@ -142,7 +155,10 @@ class Replay:
         )
         self._sensed = {name: self._state[name] for name in _SENSED if name in self._state.slices}
         self._remembers = remembers(contract)
-        self.ticks = Ticks(contract.period_ns, tick_timeouts_ns(contract))
+        timeouts_ns = tick_timeouts_ns(contract)
+        if run_ticks_ns is not None:
+            timeouts_ns[IN_RUN] = 0
+        self.ticks = Ticks(contract.period_ns, timeouts_ns)
 
     def rows(self, wanted: Sequence[int] | None = None) -> Iterator[Row]:
         """Yield the rows, once only, as views; row numbers count the ticks that are not skipped.
@@ -162,7 +178,7 @@ class Replay:
                 for name, array in (*backend.inputs.items(), *backend.outputs.items())
             }
             first_ns = 0
-            for number, now_ns in enumerate(self.ticks.times_ns(self._heard.arrivals())):
+            for number, now_ns in enumerate(self.ticks.times_ns(self._arrivals())):
                 first_ns = first_ns if number else now_ns
                 is_wanted = chosen is None or number in chosen
                 if not (is_wanted or self._remembers):
@@ -182,9 +198,16 @@ class Replay:
         finally:
             backend.close()
 
+    def _arrivals(self) -> Iterator[Arrival]:
+        if self._run_ticks_ns is None:
+            return self._heard.arrivals()
+        run = (Arrival(time_ns, IN_RUN, b"") for time_ns in self._run_ticks_ns.tolist())
+        return heapq.merge(self._heard.arrivals(), run)
+
     def _tick(self, policy: JointPolicy, now_ns: int) -> None:
         if self.ticks.begins:
             policy.reset()
+        self.ticks.newest.pop(IN_RUN, None)
         for arrival in self.ticks.newest.values():
             self._take(arrival)
         self.ticks.newest.clear()

@@ -172,7 +172,7 @@ def test_without_commands_the_robot_stands_and_the_log_says_so(
     rows = bag_rows(tiny, *joint_states(every(10, 1000, 1060)), *imus(every(10, 1000, 1060)))
 
     assert observed_commands(rows) == [0.0] * 4
-    check_wording(caplog.messages[-1])
+    check_wording(caplog.messages[0])
 
 
 def test_external_vectors_are_taken_by_their_time_in_the_log(

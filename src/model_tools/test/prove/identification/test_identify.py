@@ -3,6 +3,7 @@
 """What was put into a simulated robot is found in the recording of its walk."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -69,10 +70,12 @@ def record_walk(
     robot: Robot,
     duration_s: float,
     also: Callable[[BagFile, Sensors], None] = lambda bag, sensed: None,
+    *,
+    damp_at_s: float = math.inf,
 ) -> Path:
     """Walk with jumping commands, and record joints at 500 Hz, the IMU at 250 Hz, and commands.
 
-    `also` records more, at 500 Hz.
+    `also` records more, at 500 Hz. The operator damps the robot at `damp_at_s`.
     """
     types = message_types()
     messages, bag = SensorMessages(types), BagFile(folder, types)
@@ -86,6 +89,8 @@ def record_walk(
         sensed = world.sense()
         newest = [value for time_s, value in schedule if time_s <= tick / bundle.contract.rate_hz]
         bag.write("/cmd_vel", TWIST.type, sensed.time_ns, messages.twist(newest[-1]))
+        if tick == damp_at_s * bundle.contract.rate_hz:
+            policy.controller.damp()
         drive = policy(sensed, np.array(newest[-1]))
         world.apply(drive)
         sent_ns = sensed.time_ns + SENT_AFTER_NS
