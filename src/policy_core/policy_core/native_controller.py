@@ -183,7 +183,7 @@ class NativeController(Controller):
         for place, entry in enumerate(live.values()):
             entry.join(native, place, words)
         self.command = NativeCommand(command, native, words)
-        self.joint_check = NativeJointCheck(body, limits.state_timeout_ns, clock, native, words)
+        self.joint_check = NativeJointCheck(body, limits.state_timeout_ns, native, words)
         self._sent, self._fault = (JointTargets(len(body.joints.names)) for _ in range(2))
         self.policy_set: NativeSet | None = None
         """View of the running set; None for a single policy."""
@@ -611,11 +611,9 @@ class NativeJointCheck(JointCheck):
 
     _native: Any = None
 
-    def __init__(
-        self, body: Body, longest_ns: int, clock: Callable[[], int], native: Any, words: Words
-    ) -> None:
+    def __init__(self, body: Body, longest_ns: int, native: Any, words: Words) -> None:
         """Use the check in this native controller; the other arguments are as for `JointCheck`."""
-        super().__init__(body, longest_ns, clock)
+        super().__init__(body, longest_ns)
         self._native, self._words = native, words
 
     def forget(self) -> None:
@@ -629,9 +627,9 @@ class NativeJointCheck(JointCheck):
         """Trust this pose; see `JointCheck.believe`."""
         self._native.believe_joints(position, now_ns)
 
-    def problem(self, position: F64, velocity: F64 | None) -> str:
+    def problem(self, position: F64, velocity: F64 | None, now_ns: int) -> str:
         """Check a sample; see `JointCheck.problem`."""
-        found = self._native.judge(position, velocity, self._clock())
+        found = self._native.judge(position, velocity, now_ns)
         return self._words.joint_problem(found)
 
     @property

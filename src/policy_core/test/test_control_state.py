@@ -363,7 +363,7 @@ def test_restored_check_of_the_joints_judges_samples_as_before(
     before: list[tuple[int, float, bool]], after: list[tuple[int, float, bool]]
 ) -> None:
     now_ns, pose = 0, np.array(DEFAULT)
-    checks = [JointCheck(contract_of(), 40 * MS, lambda: now_ns) for _ in range(2)]
+    checks = [JointCheck(contract_of(), 40 * MS) for _ in range(2)]
     for number, (ticks, moved, in_motion) in enumerate([*before, *after]):
         now_ns += 20 * ticks * MS
         pose = pose + moved
@@ -372,5 +372,5 @@ def test_restored_check_of_the_joints_judges_samples_as_before(
         said = []
         for check in checks[:1] if number < len(before) else checks:
             check.in_motion = in_motion
-            said.append((check.problem(pose, None), check.lost, check.replaced))
+            said.append((check.problem(pose, None, now_ns), check.lost, check.replaced))
         assert said[0] == said[-1]

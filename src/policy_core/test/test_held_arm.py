@@ -147,13 +147,12 @@ def test_a_policy_whose_limits_exclude_the_held_pose_is_refused() -> None:
 
 
 def test_a_slow_joint_with_a_noisy_velocity_is_believed() -> None:
-    now_ns = [0]
-    check = JointCheck(contract_of({"joints.velocity_limit": 0.05}), 40 * MS, lambda: now_ns[0])
-    found = []
-    for now_ns[0] in range(0, 2 * NEEDED * PERIOD_NS, PERIOD_NS):
-        found.append(check.problem(np.array(TRUE), np.array([1.54, -1.54, 0.0])))
+    check = JointCheck(contract_of({"joints.velocity_limit": 0.05}), 40 * MS)
+    now_ns, found = 0, list[str]()
+    for now_ns in range(0, 2 * NEEDED * PERIOD_NS, PERIOD_NS):
+        found.append(check.problem(np.array(TRUE), np.array([1.54, -1.54, 0.0]), now_ns))
     assert found[-1] == ""
-    assert 2.1 in numbers_in(check.problem(np.array(TRUE), np.array([2.1, 0.0, 0.0])))
+    assert 2.1 in numbers_in(check.problem(np.array(TRUE), np.array([2.1, 0.0, 0.0]), now_ns))
 
 
 STARTS = st.sampled_from([TRUE, OTHER, (8.0, 1.9, -1.7), (-9.9, 0.0, 1.6)])

@@ -281,14 +281,15 @@ def test_a_stream_that_goes_wrong_while_the_policy_runs_holds_and_then_damps() -
 
 
 def test_a_pose_that_jumped_is_never_believed_while_the_robot_is_commanded_to_move() -> None:
-    check = JointCheck(contract_of(), 2 * PERIOD_NS, itertools.count(step=PERIOD_NS).__next__)
+    check = JointCheck(contract_of(), 2 * PERIOD_NS)
+    times_ns = itertools.count(step=PERIOD_NS)
     still = np.zeros(3)
     for _ in range(NEEDED):
-        check.problem(np.array(TRUE), still)
+        check.problem(np.array(TRUE), still, next(times_ns))
     check.in_motion = True
-    assert all(check.problem(np.array(OTHER), still) for _ in range(FOREVER))
+    assert all(check.problem(np.array(OTHER), still, next(times_ns)) for _ in range(FOREVER))
     check.in_motion = False
-    assert check.problem(np.array(OTHER), still) == ""
+    assert check.problem(np.array(OTHER), still, next(times_ns)) == ""
     assert check.replaced == 1
 
 
@@ -337,15 +338,14 @@ def test_a_motion_begins_at_what_is_held_though_the_arm_sags_below() -> None:
 def test_a_source_slower_or_faster_than_the_policy_is_believed(
     policy_hz: int, source_hz: int, needed: int
 ) -> None:
-    period_ns, now_ns = 1_000 * MS // policy_hz, [0]
+    period_ns = 1_000 * MS // policy_hz
     contract = contract_of({"rate_hz": policy_hz})
-    check = JointCheck(contract, 2 * period_ns, lambda: now_ns[0])
+    check = JointCheck(contract, 2 * period_ns)
     samples = 0
     for tick in range(4 * NEEDED):
-        now_ns[0] = tick * period_ns + tick % 3
         if tick * source_hz // policy_hz > (tick - 1) * source_hz // policy_hz:
             samples += 1
-            problem = check.problem(np.array(TRUE), np.zeros(3))
+            problem = check.problem(np.array(TRUE), np.zeros(3), tick * period_ns + tick % 3)
             assert (problem == "") == (samples >= needed)
     assert samples > needed
 
@@ -437,13 +437,12 @@ def test_what_drifts_slowly_or_repeats_is_believed() -> None:
 def test_no_sample_of_a_healthy_walk_is_refused(shared_data: Path) -> None:
     rollout = np.load(shared_data / "legged" / "lite3" / "rollout_50hz.npz")
     contract = load_bundle(BUNDLES / "lite3_walk", kind=JointBundle).contract
-    limits, now_ns = limits_in_force(contract, StricterLimits()), [0]
-    check = JointCheck(contract, limits.state_timeout_ns, lambda: now_ns[0])
+    limits = limits_in_force(contract, StricterLimits())
+    check = JointCheck(contract, limits.state_timeout_ns)
     for _ in range(NEEDED):
-        check.problem(rollout["joint_pos"][0], rollout["joint_vel"][0])
+        check.problem(rollout["joint_pos"][0], rollout["joint_vel"][0], 0)
     check.in_motion = True
     for time_s, pose, speed in zip(
         rollout["time"], rollout["joint_pos"], rollout["joint_vel"], strict=True
     ):
-        now_ns[0] = int(time_s * 1e9)
-        assert check.problem(pose, speed) == ""
+        assert check.problem(pose, speed, int(time_s * 1e9)) == ""

@@ -199,7 +199,7 @@ class JointsReader final : public MessageReader {
     if (cdr.ok() && static_cast<std::size_t>(end - begin) <= kHeadBytes) head_.assign(begin, end);
   }
 
-  MessageVerdict judge() noexcept override {
+  MessageVerdict judge(std::int64_t now_ns) noexcept override {
     for (auto* array : {&position_, &velocity_}) {
       if (!array->out.size) continue;
       if (!has_all_ || array->found.size != count_) return MessageVerdict::kRefused;
@@ -209,7 +209,7 @@ class JointsReader final : public MessageReader {
     if (!is_checked_) return MessageVerdict::kAccepted;
     joint_problem_ = controller_.joint_check().judge(
         {position_.taken.data(), position_.taken.size()},
-        {velocity_.taken.data(), velocity_.taken.size()}, controller_.now());
+        {velocity_.taken.data(), velocity_.taken.size()}, now_ns);
     return joint_problem_.code == JointCheck::Problem::Code::kNone ? MessageVerdict::kAccepted
                                                                    : MessageVerdict::kDoubted;
   }
@@ -287,7 +287,7 @@ class RobotReader final : public NumbersReader {
  private:
   enum class Required { kNothing, kOrientation, kPose };
 
-  MessageVerdict judge() noexcept override {
+  MessageVerdict judge(std::int64_t) noexcept override {
     bool fits = true;
     if (required_ == Required::kOrientation) {
       // First the orientation, then its covariance. The guard handles values that are not finite.
@@ -329,7 +329,7 @@ class VelocityReader final : public NumbersReader {
   }
 
  private:
-  MessageVerdict judge() noexcept override {
+  MessageVerdict judge(std::int64_t) noexcept override {
     for (std::size_t i = 0; i < 3; ++i) {
       if (!std::isfinite(used(i))) return MessageVerdict::kRefused;
     }
@@ -363,7 +363,7 @@ class VectorReader final : public MessageReader {
     return cdr.ok();
   }
 
-  MessageVerdict judge() noexcept override {
+  MessageVerdict judge(std::int64_t) noexcept override {
     return found_.size == out_.size ? MessageVerdict::kAccepted : MessageVerdict::kRefused;
   }
 
@@ -397,7 +397,7 @@ class PerceivedReader final : public MessageReader {
     return cdr.ok();
   }
 
-  MessageVerdict judge() noexcept override {
+  MessageVerdict judge(std::int64_t) noexcept override {
     bool fits = !is_of_another_ && !has_problem_ && found_.size == out_.size;
     for (std::size_t i = 0; fits && i < out_.size; ++i) fits = std::isfinite(found_[i]);
     return fits ? MessageVerdict::kAccepted : MessageVerdict::kRefused;
@@ -452,7 +452,7 @@ MessageVerdict MessageReader::take(const std::uint8_t* data, std::size_t size,
   if (decode(cdr)) {
     const bool is_new = input_.is_new(stamp_ns_, time.now_ns);
     if (!is_new && !(is_state_ && time.repeated)) return MessageVerdict::kNotNew;
-    verdict = judge();
+    verdict = judge(time.now_ns);
   }
   if (verdict == MessageVerdict::kAccepted) {
     input_.accept(time.now_ns, stamp_ns_, time.ros_now_ns);

@@ -387,7 +387,7 @@ class Twin:
         problem = ""
         if "joint_pos" in found:
             check = self.controller.joint_check
-            problem = check.problem(found["joint_pos"], found.get("joint_vel"))
+            problem = check.problem(found["joint_pos"], found.get("joint_vel"), self.now_ns)
         if "quat_xyzw" in found:
             norm = math.sqrt(sum(each * each for each in found["quat_xyzw"].tolist()))
             problem = QUATERNION if not 0.9 < norm < 1.1 and math.isfinite(norm) else ""

@@ -123,7 +123,7 @@ class Controller(Stateful):
         self.policy = policy
         self._run = Run(body, policy, state, self._stand, limits, efforts, self.latest_tick)
         self._joint_pos = state["joint_pos"]
-        self.joint_check = JointCheck(body, limits.state_timeout_ns, clock)
+        self.joint_check = JointCheck(body, limits.state_timeout_ns)
         self._fitness = MotionPrechecks(body, state, inputs, limits.max_tilt_rad)
         self._counters = dict.fromkeys(Rule, 0)
         self._pose_source = self.inputs["joint_states"]

@@ -10,7 +10,6 @@ the pose to hold, as the start of a stand-up motion, or for a torque limit.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
@@ -82,21 +81,20 @@ class JointCheck(Stateful):
     STATE_IN_PLACE = ("_believed", "_seen")
     PLAN = ("_turns", "_speed", "_farthest", "_centre", "_half", "_longest_ns", "_needed")
 
-    def __init__(self, body: Body, longest_ns: int, clock: Callable[[], int]) -> None:
+    def __init__(self, body: Body, longest_ns: int) -> None:
         """Start without a pose.
 
         Args:
             body: Limits and rate of the robot.
             longest_ns: A longer silence of the source is an outage. Also caps the time in which a
                 joint may have moved, except for wheels (joints without `stand.stiffness`).
-            clock: Clock used for the ticks.
         """
         joints, self.names = body.joints, body.joints.names
         self._turns = joint_turns(joints)
         low = joints.position_min - _BEYOND_LIMIT_RAD
         high = joints.position_max + _BEYOND_LIMIT_RAD
         self._speed = _REACH_FACTOR * joints.velocity_limit
-        self._longest_ns, self._clock = longest_ns, clock
+        self._longest_ns = longest_ns
         # A wheel, which has no stand pose, keeps turning while its source is silent.
         is_wheel = body.stand.stiffness == 0.0
         self._farthest = np.where(is_wheel, np.inf, self._speed * (longest_ns * 1e-9))
@@ -127,7 +125,7 @@ class JointCheck(Stateful):
         self._seen_ns = now_ns
         self._believe(position, now_ns)
 
-    def problem(self, position: F64, velocity: F64 | None) -> str:
+    def problem(self, position: F64, velocity: F64 | None, now_ns: int) -> str:
         """Check a sample; return why it is implausible, or "" if it is trusted.
 
         Values that are not finite are passed on to the guard.
@@ -135,8 +133,9 @@ class JointCheck(Stateful):
         Args:
             position: Measured positions [joints], rad.
             velocity: Measured velocities [joints], rad/s; None if unused.
+            now_ns: Time of the tick. A clock read here would give another time, which no replay
+                knows, and which decides if the source was silent for too long.
         """
-        now_ns = self._clock()
         gap_ns, self._seen_ns = now_ns - self._seen_ns, now_ns
         self.lost = self.lost or gap_ns > self._longest_ns
         if gap_ns > max(_FORGOTTEN_NS, self._longest_ns):

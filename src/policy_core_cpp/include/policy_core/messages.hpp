@@ -64,8 +64,8 @@ class MessageReader {
 
   /// Finds the message's stamp and values; returns true if it is readable.
   virtual bool decode(Cdr& cdr) noexcept = 0;
-  /// Decides if its values may be written.
-  virtual MessageVerdict judge() noexcept = 0;
+  /// Decides if its values may be written, by the time of the tick.
+  virtual MessageVerdict judge(std::int64_t now_ns) noexcept = 0;
   /// Writes its values, after the input has accepted them.
   virtual void write(std::int64_t now_ns) noexcept = 0;
   /// Reports an unusable message to the controller.

@@ -132,7 +132,7 @@ class JointStateReader:
         self._position, self._velocity = state["joint_pos"], state.get("joint_vel")
         self._read_position, self._read_velocity = np.zeros((2, len(names)))
 
-    def read(self, message: Any) -> None:
+    def read(self, message: Any, now_ns: int | None = None) -> None:
         velocity = None if self._velocity is None else self._read_velocity
         if velocity is not None:
             if len(message.velocity) == 0:
@@ -146,8 +146,10 @@ class JointStateReader:
                 )
             self._order.take(message.name, np.asarray(message.velocity), velocity)
         self._order.take(message.name, np.asarray(message.position), self._read_position)
-        if self._check and (problem := self._check.problem(self._read_position, velocity)):
-            raise RobotError(problem)
+        if self._check is not None:
+            assert now_ns is not None, "samples are judged by the time of the tick"
+            if problem := self._check.problem(self._read_position, velocity, now_ns):
+                raise RobotError(problem)
         self._position[...] = self._read_position
         if self._velocity is not None:
             self._velocity[...] = self._read_velocity
@@ -177,7 +179,7 @@ class OtherJointsReader:
             if field.name in state.slices
         ]
 
-    def read(self, message: Any) -> None:
+    def read(self, message: Any, now_ns: int | None = None) -> None:
         for field, _, taken in self._fields:
             assert field.read is not None
             values = np.asarray(field.read(message))
@@ -208,7 +210,7 @@ class RobotReader:
             if field.read
         ]
 
-    def read(self, message: Any) -> None:
+    def read(self, message: Any, now_ns: int | None = None) -> None:
         """Write all fields or none; reject a message that lacks one of them."""
         for require in self._required:
             require(message)
@@ -236,7 +238,7 @@ class VectorReader:
         self._name = f"{EXTERNAL}{topic}"
         self._field = state[self._name]
 
-    def read(self, message: Any) -> None:
+    def read(self, message: Any, now_ns: int | None = None) -> None:
         if len(message.data) != self._field.size:
             raise RobotError(f"expected {self._field.size} values, found {len(message.data)}")
         self._field[:] = message.data
@@ -254,7 +256,7 @@ class PerceivedReader(VectorReader):
         super().__init__(topic, state)
         self._label = state.perceived.get(topic, "")
 
-    def read(self, message: Any) -> None:
+    def read(self, message: Any, now_ns: int | None = None) -> None:
         """Write all values; reject a message for a different contract, or one with a problem."""
         label = message.header.frame_id
         if label.startswith(PERCEIVED_LABEL) and label != self._label:
@@ -275,7 +277,8 @@ class PerceivedReader(VectorReader):
 MessageReader = JointStateReader | OtherJointsReader | RobotReader | VectorReader
 """Writes messages of the ROS type `message` to the state.
 
-`read` writes nothing if the message is invalid. `plan` returns the native core's plan for reading
+`read` writes nothing if the message is invalid; a reader with a check needs the time of the tick.
+`plan` returns the native core's plan for reading
 the same serialized message.
 """
 

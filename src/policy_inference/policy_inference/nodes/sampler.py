@@ -87,7 +87,7 @@ class Sampler:
         stamp = stamp_ns(message)
         # Until the first command, simulated time stands still, and the first sample is repeated.
         if entry.is_new(stamp, tick.now_ns) or tick.repeated:
-            reader.read(message)
+            reader.read(message, tick.now_ns)
             entry.accept(tick.now_ns, stamp, tick.ros_now_ns)
 
     def _sample_command(self, entry: Input, sampled: Sampled[Any], tick: DueTick) -> None:

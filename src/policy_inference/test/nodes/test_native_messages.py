@@ -21,6 +21,7 @@ from policy_inference.nodes.outputs import OUTPUTS, encoder_plan
 from policy_inference.nodes.sampler import Sampler
 from policy_inference.nodes.sampling import decoder_for, message_class
 from testkit.kernel.contracts import contract_of
+from testkit.kernel.seen import NEEDED
 from testkit.kernel.twins import Twins, require_equal
 from testkit.wire_messages import ALL_INPUTS, CdrWriter, RandomMessages
 
@@ -82,6 +83,8 @@ class MessageTwins:
             for place, (name, problem) in enumerate(self._problems.items())
         }
         self._flat = self.native.flat()
+        self.clock_runs_ns = 0
+        """Time that passes on the clock between a tick's begin and the judgment of its message."""
 
     @classmethod
     def of_all(cls, command: str = TWIST) -> "MessageTwins":
@@ -101,6 +104,7 @@ class MessageTwins:
         """Give both the newest message of an input; return the native verdict."""
         self._twins.now_ns += PERIOD_NS
         tick = self._due(repeated)
+        self._twins.let_clock_run(self.clock_runs_ns)
         self._topics[name].data = data
         self._sampler.sample(tick)
         reader, problem = self.readers[name], self._problems[name]
@@ -184,6 +188,27 @@ def test_either_byte_order_is_read(command: str) -> None:
             verdict = twins.take(name, messages.make(kind, twins.now_ns + 10**18))
             # The pose of the joints is confirmed first.
             assert verdict == ACCEPTED or (name, verdict) == ("joint_states", DOUBTED)
+
+
+def test_a_clock_that_moves_between_reading_and_judging_changes_nothing() -> None:
+    """After exactly the time-out, joints may still have moved: only the tick's time decides."""
+    still, moved = [0.0, 0.0, 0.0], [0.3, 0.0, 0.0]
+    lives = []
+    for late_ns in (0, 1_000_000):
+        twins, verdicts = MessageTwins.of_all(), list[int]()
+        for position in (*[still] * NEEDED, moved, still):
+            if position is moved:
+                twins.clock_runs_ns = late_ns
+                twins.take("imu/data", b"")  # a period passes without joints
+            cdr = CdrWriter().stamp(twins.now_ns + PERIOD_NS).text(b"").put("I", len(NAMES))
+            for name in NAMES:
+                cdr.text(name.encode())
+            for values in (position, still, still):
+                cdr.array("d", values)
+            verdicts.append(twins.take("joint_states", cdr.message()))
+        lives.append(verdicts)
+    assert lives[0] == [DOUBTED] * (NEEDED - 1) + [ACCEPTED] * 3
+    assert lives[0] == lives[1]
 
 
 def test_the_same_names_are_utf_8() -> None:

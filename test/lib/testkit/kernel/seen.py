@@ -50,7 +50,7 @@ class Seen(Robot):
             velocity=array("d", joints["joint_vel"]),
         )
         try:
-            self._reader.read(message)
+            self._reader.read(message, self.now_ns)
         except RobotError as error:
             self.controller.inputs["joint_states"].reject(str(error))
         else:

@@ -135,6 +135,10 @@ class Twins:
     def clock(self) -> int:
         return self.now_ns + self._late_ns
 
+    def let_clock_run(self, passed_ns: int) -> None:
+        """Let time pass since the tick began, until the tick ends."""
+        self._late_ns += passed_ns
+
     def _spender(self, name: str) -> Callable[[], None]:
         def spend() -> None:
             if self.slow in ("", name):
@@ -157,7 +161,7 @@ class Twins:
 
     def believe(self, name: str, position: F64, velocity: F64 | None) -> bool:
         """Judge a sample of the joints; reject it where it cannot be true."""
-        problem = self.python.joint_check.problem(position, velocity)
+        problem = self.python.joint_check.problem(position, velocity, self.now_ns)
         code, *_ = self.native.judge(position, velocity, self.now_ns)
         assert bool(code) == bool(problem)
         if problem:

@@ -274,7 +274,7 @@ class ReplayedRobot:
         entry, stamp = controller.inputs[name], stamp_ns(message)
         if entry.is_new(stamp, tick.time_ns) and name == JOINT_STATES.name:
             with suppress(RobotError):
-                self._checked.read(message)
+                self._checked.read(message, tick.time_ns)
         if not _was_taken(name, tick, before):
             return False
         try:

@@ -192,7 +192,8 @@ class ArmFlight:
         data = self._make.joint_states(stamp_ns, ORDER, pose[self._order], np.zeros(3), np.zeros(3))
         if entry.is_new(stamp_ns, now_ns):
             try:
-                self._readers[name].read(self._types.deserialize_cdr(data, JOINT_STATES.type))
+                message = self._types.deserialize_cdr(data, JOINT_STATES.type)
+                self._readers[name].read(message, now_ns)
             except RobotError as error:
                 entry.reject(str(error))
             else:

@@ -147,9 +147,7 @@ class PersonTakeover(Stateful):
         # Finite before the first message; the input records if one has arrived.
         self._leader_pos[:] = contract.stand.position
         self._reach = _leader_reach(contract.joints)
-        self._check = JointCheck(
-            replace(contract, joints=self._reach), limits.state_timeout_ns, clock
-        )
+        self._check = JointCheck(replace(contract, joints=self._reach), limits.state_timeout_ns)
         self._judged_ns = 0
         self._seen, self._still_ticks = self._leader_pos.copy(), 0
         self._rate_hz = contract.rate_hz
@@ -338,14 +336,14 @@ class PersonTakeover(Stateful):
             # is.
             return self._begin_judging(now_ns)
         self._judged_ns = now_ns
-        problem = self._check.problem(self._leader_pos, None)
+        problem = self._check.problem(self._leader_pos, None, now_ns)
         return words.LEADER.format(leader=self.leader.name, why=problem) if problem else ""
 
     def _begin_judging(self, now_ns: int) -> str:
         """Trust the leader's pose if it is within a leader's range; otherwise, return why not."""
         self._judged_ns = now_ns
         self._check.forget()
-        problem = self._check.problem(self._leader_pos, None)
+        problem = self._check.problem(self._leader_pos, None, now_ns)
         if self._check.doubted is None:
             return words.LEADER_IN_RAD.format(leader=self.leader.name, why=problem)
         self._check.believe(self._leader_pos, now_ns)
