@@ -1,6 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Check that an ONNX file contains all its weights, since its hash does not cover external files.
+"""Check that an ONNX file contains all its weights, and declares control flow.
+
+The hash of the file does not cover external files, and a loop may never end.
 
 Runtimes read external weights from wherever the model specifies, relative to the working directory.
 Protobuf has many encodings of the same message, so a byte search cannot find such references
@@ -83,10 +85,32 @@ def require_whole(file: Path, model: bytes) -> None:
         raise BackendError(str(problem))
 
 
-def find_model_problem(file: Path, model: bytes) -> Problem | None:
-    """Return why to refuse a model (see `require_whole`); None if it contains all its weights."""
+def require_declared(file: Path, model: bytes, control_flow: str | None) -> None:
+    """Raise an error unless a model is whole, and the contract declares its control flow.
+
+    Args:
+        file: Path of the model, for messages.
+        model: Content of the model.
+        control_flow: Declaration in the contract; None if there is none.
+
+    Raises:
+        BackendError: As for `require_whole`, or the model branches or loops, which is undeclared.
+    """
+    if problem := find_model_problem(file, model, is_declared=control_flow is not None):
+        raise BackendError(str(problem))
+
+
+def find_model_problem(file: Path, model: bytes, *, is_declared: bool = True) -> Problem | None:
+    """Return why to refuse a model (see `require_whole` and `require_declared`); None if it fits.
+
+    Args:
+        file: Path of the model, for messages.
+        model: Content of the model.
+        is_declared: Whether the contract declares control flow. Otherwise, a node with a graph of
+            its own is a problem: every operator that branches or loops (If, Loop, Scan) has one.
+    """
     try:
-        whole = _is_whole(model)
+        is_whole, has_subgraph = _walk(model)
     except (ValueError, IndexError) as error:
         return Problem(
             file=str(file),
@@ -94,7 +118,14 @@ def find_model_problem(file: Path, model: bytes) -> Problem | None:
             found=_found(error),
             remedy="copy or export it again",
         )
-    if whole:
+    if is_whole and has_subgraph and not is_declared:
+        return Problem(
+            file=str(file),
+            expected="no control flow, or its declaration (control_flow next to the file's sha256)",
+            found="a node with a graph of its own, such as If, Loop or Scan, which may never end",
+            remedy="`model_tools complete` measures and declares it; for a chunk policy, write it",
+        )
+    if is_whole:
         return None
     return Problem(
         file=str(file),
@@ -118,9 +149,14 @@ def _found(error: Exception) -> str:
     return "a file that ends too early" if isinstance(error, IndexError) else str(error)
 
 
-def _is_whole(model: bytes) -> bool:
-    """Walk all messages that may contain tensors; return True if no tensor has external values."""
-    open_parts, fields = [(_MESSAGES["Model"], 0, len(model), 1)], 0
+def _walk(model: bytes) -> tuple[bool, bool]:
+    """Walk all messages that may contain tensors.
+
+    Returns:
+        Whether no tensor has external values, and whether any node has a graph of its own (if no
+        tensor has them).
+    """
+    open_parts, fields, has_subgraph = [(_MESSAGES["Model"], 0, len(model), 1)], 0, False
     while open_parts:
         message, at, end, depth = open_parts.pop()
         if depth > DEEPEST:
@@ -135,17 +171,19 @@ def _is_whole(model: bytes) -> bool:
             if number in message.inside and wire == _BYTES:
                 if at > end:
                     raise IndexError
-                open_parts.append((_MESSAGES[message.inside[number]], begin, at, depth + 1))
+                part = message.inside[number]
+                has_subgraph = has_subgraph or (message.name, part) == ("Attribute", "Graph")
+                open_parts.append((_MESSAGES[part], begin, at, depth + 1))
             elif number not in message.leaves and number not in message.inside:
                 if message.name != "Tensor" or number not in (_EXTERNAL_DATA, _DATA_LOCATION):
                     raise ValueError(
                         f"field {number} in a {message.name}, which no known version of ONNX has"
                     )
                 if number == _EXTERNAL_DATA or value:
-                    return False
+                    return False, has_subgraph
         if at != end:
             raise IndexError
-    return True
+    return True, has_subgraph
 
 
 def _skip(model: bytes, at: int, wire: int) -> tuple[int, int, int]:

@@ -18,7 +18,7 @@ from onnx import TensorProto
 
 from policy_core.errors import BackendError
 from policy_core.interfaces import TensorSpec
-from policy_core.onnx_file import MOST_FIELDS, require_whole
+from policy_core.onnx_file import MOST_FIELDS, find_model_problem, require_whole
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.testing.models import save_linear
 from testkit.fuzzing import bounded, changed_bytes, examples
@@ -114,6 +114,38 @@ def test_every_field_of_onnx_is_known(name: str) -> None:
 def test_what_is_no_model_is_one_error(content: bytes) -> None:
     with refusal(BackendError):
         require_whole(FILE, content)
+
+
+def ways_to_subgraphs() -> list[list[Any]]:
+    """Return ways of fields from a model to the graph of a node, each field at most once."""
+    ways, begun = list[list[Any]](), [(onnx.ModelProto.DESCRIPTOR, list[Any]())]
+    while begun:
+        kind, way = begun.pop()
+        for field in kind.fields:
+            if field.message_type is None or sum(one is field for one in way):
+                continue
+            if kind.name == "AttributeProto" and field.message_type.name == "GraphProto":
+                ways.append([*way, field])
+            begun.append((field.message_type, [*way, field]))
+    return ways
+
+
+SUBGRAPHS = ways_to_subgraphs()
+
+
+@pytest.mark.parametrize("way", SUBGRAPHS, ids=lambda way: ".".join(field.name for field in way))
+def test_the_graph_of_a_node_is_found_wherever_onnx_lets_one_be(way: list[Any]) -> None:
+    """Every operator that branches or loops has one, whatever its name."""
+    content = inside(b"", [field.number for field in reversed(way)])
+    assert find_model_problem(FILE, content) is None
+    problem = find_model_problem(FILE, content, is_declared=False)
+    assert problem is not None
+    assert problem.expected.startswith("no control flow")
+
+
+def test_a_model_without_control_flow_needs_no_declaration() -> None:
+    assert find_model_problem(FILE, inside(b"", [7]), is_declared=False) is None
+    check_wording(find_model_problem(FILE, inside(b"", [6, 5, 1, 7]), is_declared=False))
 
 
 def test_messages_in_messages_have_an_end() -> None:

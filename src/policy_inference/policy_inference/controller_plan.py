@@ -32,7 +32,9 @@ from policy_core.members.chunk.worker import ChunkAnswer, InlineWorker, Worker
 from policy_core.members.joint import joint_controller
 from policy_core.native_words import native_plan
 from policy_core.observation.state import EXTERNAL
+from policy_core.onnx_file import LARGEST_BYTES, require_declared
 from policy_core.plan import plan_bytes
+from policy_core.safe_files import read_at_most
 from policy_inference.comparison.limits import open_loop_limits
 from policy_inference.kinds.joint import JointKind
 
@@ -230,6 +232,7 @@ def _fields(bundle: Bundle, controller: Controller) -> list[dict[str, Any]]:
 def _model(name: str, bundle: Any) -> dict[str, Any]:
     [files] = bundle.models
     entry, file = files.artifact(BACKEND)
+    require_declared(file, read_at_most(file, LARGEST_BYTES), entry.control_flow)
     rows = JointKind().golden_rows(bundle)
     JointKind().require_enough(bundle, rows)
     limits = open_loop_limits(bundle.contract, BACKEND, entry.precision)

@@ -24,8 +24,9 @@ _Constants = ChainMap[str, Any]
 def count_control_flow(model: OnnxModel) -> Mapping[str, int]:
     """Return how often the model has each control-flow operator, in all its graphs."""
     graphs = [model.proto.graph, *model.proto.functions]
-    counts = Counter(node.op_type for graph in graphs for node in _walk(graph))
-    return {name: counts[name] for name in _OPERATORS if counts[name]}
+    nodes = (node for graph in graphs for node in _walk(graph))
+    counts = Counter(node.op_type for node in nodes if _has_control_flow(node))
+    return {name: counts[name] for name in sorted(counts)}
 
 
 def require_bounded_turns(model: OnnxModel) -> None:
@@ -57,7 +58,7 @@ def _find_unbounded(graph: Any, outer: _Constants, outer_turns: int) -> Iterator
             turns = _read_integer(constants.get(node.input[0]))
         elif node.op_type == "Scan":
             turns = _find_scan_length(node, lengths)
-        elif node.op_type == "SequenceMap":
+        elif node.op_type != "If" and _has_control_flow(node):
             turns = None
         name = f"{node.op_type} {node.name}".strip()
         if turns is None:
@@ -106,6 +107,11 @@ def _read_integer(constant: Any) -> int | None:
         return next((each.i for each in constant.attribute if each.name == "value_int"), None)
     values = numpy_helper.to_array(constant)
     return int(values.item()) if values.size == 1 else None
+
+
+def _has_control_flow(node: Any) -> bool:
+    """Return whether a node branches or loops: it has graphs, as in ONNX Runtime's BeamSearch."""
+    return node.op_type in _OPERATORS or any(True for _ in _bodies(node))
 
 
 def _bodies(node: Any) -> Iterator[Any]:

@@ -167,6 +167,9 @@ def complete(folder: Path, completion: Completion) -> None:
     bundle = load_bundle(folder, kind=JointBundle)
     model = read_onnx(bundle.artifact(REFERENCE)[1])
     require_bounded_turns(model)
+    if operators := count_control_flow(model):
+        _declare_control_flow(bundle, operators, "not measured")  # a model must declare it to run
+        bundle = load_bundle(folder, kind=JointBundle)
     _refuse_double_normalisation(bundle, model)
     wanted = completion.rows_output
     with new_file(wanted, force=completion.force) if wanted else nullcontext() as rows_file:
@@ -189,8 +192,11 @@ def complete(folder: Path, completion: Completion) -> None:
     rows = JointKind().golden_rows(whole)
     replayed_rows(whole, rows)
     check_opening(whole, REFERENCE)
-    if operators := count_control_flow(model):
-        _declare_control_flow(whole, operators, rows)
+    if operators:
+        longest = f"{1e3 * longest_run_s(whole, rows):.2f} ms"
+        text = f"longest of {plural(len(rows), 'golden row')}: {longest}"
+        _declare_control_flow(whole, operators, text)
+        _log.warning("%s; other inputs may take longer", text)
     _forget_questions(folder / CONTRACT_FILE)
 
 
@@ -200,17 +206,12 @@ def _forget_questions(contract: Path) -> None:
     contract.write_text("".join(line for line in lines if line.rstrip() != DRAFT_LINE), "utf-8")
 
 
-def _declare_control_flow(bundle: JointBundle, operators: Mapping[str, int], rows: Rows) -> None:
-    """Write the control-flow operators and the longest run of the golden rows to the contract."""
+def _declare_control_flow(bundle: JointBundle, operators: Mapping[str, int], run: str) -> None:
+    """Write the control-flow operators, and what is known of their run, to the contract."""
     names = ", ".join(f"{count} {name}" for name, count in operators.items())
-    text = f"{names}; longest of {plural(len(rows), 'golden row')}: "
-    text += f"{1e3 * longest_run_s(bundle, rows):.2f} ms"
     artifact = bundle.contract.model.artifacts[REFERENCE]
-    declared = dataclasses.replace(artifact, control_flow=text)
+    declared = dataclasses.replace(artifact, control_flow=f"{names}; {run}")
     _set(bundle.path, f"model.artifacts.{REFERENCE}", declared)
-    _log.warning(
-        "model.artifacts.%s.control_flow: %s; other inputs may take longer", REFERENCE, text
-    )
 
 
 def _refuse_double_normalisation(bundle: JointBundle, model: OnnxModel) -> None:

@@ -15,6 +15,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from model_tools.cli import main
 from model_tools.errors import ToolError
 from model_tools.files.arrays import write_arrays
 from model_tools.make import unrecorded
@@ -258,6 +259,20 @@ def test_control_flow_is_declared_with_the_longest_run_of_the_golden_rows(
     declared = bundle.contract.model.artifacts["onnx"].control_flow
     assert declared is not None
     assert declared.startswith("1 Loop; longest of 256 golden rows: ")
+
+    words = ["compile", "onnx", "--bundle", str(bundle.path), "--precision", "fp16"]
+    assert main([*words, "--output", str(tmp_path / "fp16")]) == 0
+    compiled = load_bundle(tmp_path / "fp16", kind=JointBundle)
+    assert compiled.contract.model.artifacts["onnx"].control_flow == declared
+
+
+def test_undeclared_control_flow_is_refused_by_inspect(contract_copy: Path, tmp_path: Path) -> None:
+    model = put_in_loop(contract_copy, tmp_path / "loop.onnx", 2)
+    bundle = make_bundle(contract_copy, model, tmp_path / "made")
+    file = bundle.path / "policy.yaml"
+    lines = file.read_text("utf-8").splitlines()
+    file.write_text("\n".join(line for line in lines if "control_flow" not in line), "utf-8")
+    assert main(["inspect", str(bundle.path)]) == 1
 
 
 def test_a_loop_without_a_constant_number_of_turns_is_refused(

@@ -183,7 +183,7 @@ def test_model_with_weights_outside_is_neither_signed_nor_installed_nor_whole(
     assert in_use(root) == (None, [])
 
     with monkeypatch.context() as patch:  # as versions before 0.1 installed it
-        patch.setattr(onnx_file, "find_model_problem", lambda *_: None)
+        patch.setattr(onnx_file, "find_model_problem", lambda *_, **__: None)
         assert tool(*install) == 0
     assert tool("verify", "--root", root, "--public-key", public) == 1
     check_wording(*verify_problems(root))

@@ -103,7 +103,8 @@ class Bundle:
     def verify(self, backends: Collection[str] | None = None) -> None:
         """Verify the files that the contract names: models, golden rows, statistics, reports.
 
-        An ONNX model must contain all its weights, since the hash would not cover a separate file.
+        An ONNX model must contain all its weights, since the hash would not cover a separate file,
+        and the contract must declare its control flow, since a loop may never end.
 
         Args:
             backends: Back ends whose models must be present; None for all. Models for other
@@ -111,7 +112,7 @@ class Bundle:
 
         Raises:
             BundleError: Lists every file that is missing, has a wrong hash, or is an ONNX model
-                with external weights.
+                with external weights or undeclared control flow.
         """
         from policy_core import onnx_file
 
@@ -121,7 +122,9 @@ class Bundle:
             try:
                 if entry.file in models:
                     content = verified_bytes(self.path, entry, onnx_file.LARGEST_BYTES)
-                    problem = onnx_file.find_model_problem(self.path / entry.file, content)
+                    problem = onnx_file.find_model_problem(
+                        self.path / entry.file, content, is_declared=models[entry.file]
+                    )
                     problems += [problem] if problem else []
                 else:
                     verified(self.path, entry)
@@ -347,13 +350,21 @@ def _entries(
     ]
 
 
-def _onnx_models(contract: HostedContract) -> set[str]:
-    return {
-        artifact.file
+def _onnx_models(contract: HostedContract) -> dict[str, bool]:
+    """Return whether the contract declares control flow, for each ONNX file."""
+    artifacts = [
+        artifact
         for model in (*contract.models.values(), *contract.encoders.values())
         for backend, artifact in model.artifacts.items()
-        if backend == "onnx" or artifact.file.endswith(".onnx")
-    }
+        if is_onnx(backend, artifact)
+    ]
+    declared = {artifact.file for artifact in artifacts if artifact.control_flow is not None}
+    return {artifact.file: artifact.file in declared for artifact in artifacts}
+
+
+def is_onnx(backend: str, artifact: Artifact) -> bool:
+    """Return whether a back end's artifact is an ONNX model."""
+    return backend == "onnx" or artifact.file.endswith(".onnx")
 
 
 def golden_entry(folder: Path, entry: File | None, key: str, remedy: str) -> File:

@@ -22,8 +22,10 @@ from policy_core.bundle.load import load_bundle
 from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.set_contract import StateEnd
 from policy_core.bundle.signature import TrustedKeys, fingerprint
-from policy_core.errors import BundleError, Problem
+from policy_core.errors import BackendError, BundleError, Problem
 from policy_core.interfaces import Kind
+from policy_inference.backends.registry import open_models
+from policy_inference.testing.models import add_branch
 from testkit.edits import MISSING, Edits, with_edits
 from testkit.wire_messages import DEPTH
 from testkit.wording import check_wording, refusal
@@ -94,6 +96,20 @@ def test_a_set_has_the_joints_of_its_members_and_a_body_for_the_guard(
     assert loaded.sha256 == file_sha256(loaded.path / "set.yaml")
     assert {model.key for model in loaded.models} == {"one.model", "two.model"}
     loaded.verify()
+
+
+def test_a_member_that_branches_without_a_declaration_is_refused(
+    write_tiny_set: WriteSet, template: Path, tmp_path: Path
+) -> None:
+    branching = Path(shutil.copy(template / "policy.onnx", tmp_path / "branching.onnx"))
+    add_branch(branching)
+    folder = write_tiny_set(one={"model.artifacts.onnx.sha256": file_sha256(branching)})
+    shutil.copy(branching, tmp_path / "one" / "policy.onnx")
+    bundle = load_bundle(folder, kind=SetBundle)
+    (problem,) = refused_problems(bundle.verify)
+    assert problem.file == str(folder / ".." / "one" / "policy.onnx")
+    with pytest.raises(BackendError):
+        open_models(bundle.models, ["onnx"])
 
 
 def test_safety_is_the_strictest_of_all_members(write_tiny_set: WriteSet) -> None:

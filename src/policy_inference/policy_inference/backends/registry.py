@@ -14,11 +14,13 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
-from policy_core.bundle.bundle import Bundle, JointBundle, ModelFiles
+from policy_core.bundle.bundle import Bundle, JointBundle, ModelFiles, is_onnx
 from policy_core.bundle.contract import Artifact
 from policy_core.bundle.verified import verified, verified_copy
 from policy_core.errors import BackendError, PolicyError
 from policy_core.interfaces import TensorSpec
+from policy_core.onnx_file import LARGEST_BYTES, require_declared
+from policy_core.safe_files import read_at_most
 from policy_inference.backends.base import ANSWER_WITHIN_S, THIS_MACHINE, BackendBase
 from policy_inference.processes import PrivateFolder
 
@@ -279,6 +281,8 @@ def _open(
     with _private_folder(file) as folder:
         # The hashed bytes are opened, even if a program writes to the bundle meanwhile.
         content = verified_copy(model.folder, artifact, folder.path)
+        if is_onnx(entry.name, artifact):
+            require_declared(file, read_at_most(content, LARGEST_BYTES), artifact.control_flow)
         cls = cls.for_file(file, options)
         apart = cls.holds_gil or cls.ends_process or cls.interpreter() != sys.executable
         opened: Callable[..., BackendBase] = cls

@@ -54,7 +54,10 @@ def read_model_file(
         )
     observation = _closed(file, inputs[0], obs_dim, "--obs-dim")
     action = _closed(file, outputs[0], act_dim, "--act-dim")
-    artifact = Artifact(file=file.name, sha256=sha256, precision=precision)
+    # Only a contract can declare control flow; a service commands no robot.
+    artifact = Artifact(
+        file=file.name, sha256=sha256, precision=precision, control_flow="without a contract"
+    )
     graph = Graph(
         inputs=_tensors(observation), outputs=_tensors(action), artifacts={backend: artifact}
     )

@@ -103,6 +103,25 @@ def save_endless(file: Path, inputs: int, outputs: int) -> Path:
     )
 
 
+def add_branch(file: Path) -> None:
+    """Add an If, whose result is unused, to a saved model."""
+    model = onnx.load(str(file))
+    made = helper.make_tensor_value_info("branch", TensorProto.FLOAT, [])
+    constant = helper.make_node("Constant", [], ["branch"], value_float=1.0)
+    bodies = [helper.make_graph([constant], name, [], [made]) for name in ("then", "else")]
+    model.graph.node.extend(
+        [
+            helper.make_node(
+                "Constant", [], ["always"], value=numpy_helper.from_array(np.array(True))
+            ),
+            helper.make_node(
+                "If", ["always"], ["unused"], then_branch=bodies[0], else_branch=bodies[1]
+            ),
+        ]
+    )
+    onnx.save(model, str(file))
+
+
 def save_sum(file: Path, inputs: Mapping[str, str], size: int) -> Path:
     """Save ``actions`` = sum of inputs [1, size] of the given numpy dtypes, as float32."""
     nodes = [

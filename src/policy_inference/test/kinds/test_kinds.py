@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from onnx import helper
 
 from policy_core.bundle.bundle import JointBundle
@@ -17,6 +18,7 @@ from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.kinds import CONTRACT_KINDS
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.set_bundle import SetBundle
+from policy_core.bundle.verified import sha256_file
 from policy_core.errors import BackendError, BundleError
 from policy_core.guard.limits import StricterLimits, limits_in_force
 from policy_inference.backends.registry import artifacts_for, open_models
@@ -25,8 +27,9 @@ from policy_inference.kinds.kinds import KINDS, find_kind
 from policy_inference.kinds.opening import NATIVE, PYTHON, OpenRequest, open_bundle
 from policy_inference.kinds.parity import check_opening, parity, require_parity
 from policy_inference.kinds.policy_set import SetKind
-from policy_inference.testing.models import Axes, save, weights
+from policy_inference.testing.models import Axes, add_branch, save, weights
 from testkit.chunk_bundles import write_chunk_bundle
+from testkit.edits import set_key
 from testkit.wording import check_wording, refusal
 
 from ..nodes.bundles import write_bundle, write_version
@@ -99,6 +102,31 @@ def test_whatever_opening_raises_is_one_line_about_the_bundle(
     monkeypatch.setattr(type(find_kind(bundle_of_a_kind)), "open", fail)
     with refusal(BackendError):
         check_opening(bundle_of_a_kind, "onnx")
+
+
+@pytest.mark.parametrize("is_declared", [False, True])
+def test_a_model_that_branches_is_verified_and_opened_only_if_the_contract_declares_it(
+    bundle_of_a_kind: Any, is_declared: bool
+) -> None:
+    """`install`, `pull` and `sign` verify; nodes and `~/load` open."""
+    bundle, model = bundle_of_a_kind, bundle_of_a_kind.models[-1]
+    _, file = model.artifact("onnx")
+    add_branch(file)
+    contract = yaml.safe_load(bundle.content)
+    path = f"{model.key}.artifacts.onnx"
+    set_key(contract, f"{path}.sha256", sha256_file(file))
+    if is_declared:
+        set_key(contract, f"{path}.control_flow", "1 If")
+    bundle.file.write_text(yaml.safe_dump(contract), "utf-8")
+    bundle = load_bundle(bundle.path)
+    if is_declared:
+        bundle.verify()
+        open_models(bundle.models, ["onnx"]).close()
+        return
+    with refusal(BundleError):
+        bundle.verify()
+    with refusal(BackendError):
+        open_models(bundle.models, ["onnx"])
 
 
 def test_golden_rows_that_hold_are_the_same_function(bundle_of_a_kind: Any) -> None:

@@ -94,8 +94,12 @@ def test_signals_end_a_running_policy_with_the_fault_command(
 def test_model_that_never_returns_is_a_latched_fault(
     start_node: Start, partner: Robot, tmp_path: Path, loop: str
 ) -> None:
-    patient = {"safety.state_timeout_s": 1.0, "safety.damp_after_s": 1.0}
-    bundle = write_bundle(tmp_path / "endless", patient, save_endless)
+    changes = {
+        "safety.state_timeout_s": 1.0,
+        "safety.damp_after_s": 1.0,
+        "model.artifacts.onnx.control_flow": "1 Loop",
+    }
+    bundle = write_bundle(tmp_path / "endless", changes, save_endless)
     process = start_node(f"bundle:={bundle}", f"realtime.loop:={loop}")
     partner.sends_in_real_time()
     partner.until(lambda: partner.ask("stand").success, "STAND")

@@ -277,14 +277,14 @@ def _describe_velocity(contract: JointContract, report: InspectionReport) -> Non
 def _check_control_flow(
     contract: JointContract, model: OnnxModel, report: InspectionReport
 ) -> None:
-    """Refuse a loop that may not end; note control flow that the contract does not declare."""
+    """Refuse a loop that may not end, and control flow that the contract does not declare."""
     try:
         require_bounded_turns(model)
     except ToolError as error:
         report.refuse(str(error))
     operators = count_control_flow(model)
     if operators and contract.model.artifacts["onnx"].control_flow is None:
-        report.suspect(
+        report.refuse(
             f"artifact onnx: {', '.join(operators)} make the duration depend on the input, and the "
             "contract has no control_flow; `model_tools complete` measures and declares it"
         )

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from model_tools.errors import ToolError
@@ -14,6 +15,7 @@ from model_tools.files.outputs import new_folder
 from model_tools.prove.calibration.calibration_files import hash_samples
 from model_tools.prove.calibration.graph_samples import Progress
 from model_tools.ship.compilers.compile_request import (
+    REFERENCE,
     CompileRequest,
     calibrating,
     check,
@@ -30,6 +32,7 @@ from policy_core.bundle.bundle import (
     CONTRACT_FILE,
     AnyBundle,
     file_entry,
+    is_onnx,
     served_name,
     stated_hashes,
 )
@@ -160,7 +163,12 @@ def _enter(folder: Path, made: Mapping[str, Mapping[str, Artifact]]) -> None:
     contract, file = load_bundle(folder).contract, folder / CONTRACT_FILE
     text, backends = file.read_text("utf-8"), {name for part in made.values() for name in part}
     for key, model in contract.models.items():
-        text = _set(text, f"{key}.artifacts", {**model.artifacts, **made[key]})
+        declared = model.artifacts[REFERENCE].control_flow
+        entries = {
+            name: replace(artifact, control_flow=declared) if is_onnx(name, artifact) else artifact
+            for name, artifact in made[key].items()
+        }
+        text = _set(text, f"{key}.artifacts", {**model.artifacts, **entries})
     reports = {
         key: entry
         for key, entry in contract.reports.items()
