@@ -229,11 +229,19 @@ ESTIMATION = """estimation:
 """
 
 
+FAILED: list[dict[str, object]] = [
+    {"survived_error_mps": survived, "levels": [{"error_mps": 0.05, "holds": False}]}
+    for survived in (0.0, None)
+]
+"""Reports of walks with the error of the contract, which the policy did not survive."""
+
+
 @pytest.mark.parametrize(
     ("survived", "is_refused"),
     [
         ({"survived_error_mps": 0.05}, False),
         ({"survived_error_mps": 0.04}, True),
+        *((failed, True) for failed in FAILED),
         ({"survived_error_mps": None}, True),
         ({"survived_error_mps": "much"}, True),
         ({"survived_error_mps": 1.0, "model_sha256": "0" * 64}, True),
@@ -242,8 +250,13 @@ ESTIMATION = """estimation:
     ],
 )
 def test_policy_that_does_not_survive_the_stated_error_of_its_estimator_is_refused(
-    tmp_path: Path, make_version: MakeVersion, survived: dict[str, object] | None, is_refused: bool
+    tmp_path: Path,
+    make_version: MakeVersion,
+    caplog: pytest.LogCaptureFixture,
+    survived: dict[str, object] | None,
+    is_refused: bool,
 ) -> None:
+    """The remedy is to measure only if that was not just done."""
     bundle = make_version(
         "1.0.0",
         ("{term: joint_pos}, {term: joint_vel}", "{term: base_lin_vel, source: estimator}"),
@@ -262,6 +275,7 @@ def test_policy_that_does_not_survive_the_stated_error_of_its_estimator_is_refus
     if is_refused:
         tool_refused("install", bundle, "--root", root)
         assert versions(root) == []
+        assert ("--record --force" in caplog.messages[-1]) is (survived not in FAILED)
     else:
         assert tool("install", bundle, "--root", root) == 0
 

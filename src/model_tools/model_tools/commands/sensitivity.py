@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=_errors(ERRORS_MPS),
         metavar="A,B",
         help="velocity errors to try, RMS magnitude, m/s; they replace the plan's "
-        f"velocity_error_mps; 0 is always tried (default {ERRORS_MPS})",
+        f"velocity_error_mps; 0 and the contract's error are always tried (default {ERRORS_MPS})",
     )
     parser.add_argument(
         "--record",
@@ -77,8 +77,9 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
         for backend in plan.backends:
             key = SENSITIVITY + backend
             require_room(bundle, key, f"{key}.json", force=given.force)
-    found = run_trials(given, with_errors(plan, given.errors), [bundle])
     estimation = bundle.contract.estimation
+    stated_mps = [] if estimation is None else [estimation.error_mps]
+    found = run_trials(given, with_errors(plan, [*given.errors, *stated_mps]), [bundle])
     figures = sensitivity(found, None if estimation is None else estimation.error_mps)
     report = sensitivity_report(figures)
     report.write_json(given.output / JSON_FILE)

@@ -99,8 +99,8 @@ class TrustedKeys:
                 remedy="the file was altered or another key signed it: "
                 + (
                     remedy
-                    or "get the bundle again from its source, or have it signed "
-                    "(`model_tools sign`)"
+                    or "get the bundle again from its source, or have it signed with one of these "
+                    "keys (`model_tools sign`)"
                 ),
             )
         )
