@@ -202,7 +202,7 @@ class NativeController(Controller):
         self.seen_state: F64 = np.zeros_like(state.flat)
         """State fields as the policy saw them in the displayed tick."""
         self._shown_inputs = {
-            name: Input(name, each.timeout_ns, stops_all=each.stops_all)
+            name: Input(name, each.timeout_ns, stops_all=each.stops_all, no_message=each.no_message)
             for name, each in live.items()
         }
         self.latest_tick = Tick(
@@ -474,7 +474,9 @@ class NativeInput(Input):
 
     def __init__(self, entry: Input) -> None:
         """Copy the name and time-out of another input."""
-        super().__init__(entry.name, entry.timeout_ns, stops_all=entry.stops_all)
+        super().__init__(
+            entry.name, entry.timeout_ns, stops_all=entry.stops_all, no_message=entry.no_message
+        )
 
     def join(self, native: Any, place: int, words: Words) -> None:
         """Become input number `place` of a native controller."""

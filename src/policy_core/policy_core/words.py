@@ -34,6 +34,11 @@ JUMP = "{joint} jumped from {b:.3g} to {a:.3g} rad, faster than it can move"
 OUR_CLOCK, SENDERS_CLOCK = "our clock", "the sender's clock"
 CLOCK_STEP = "{whose} jumped by {a:+.0f} ms; ages are not affected"
 NO_MESSAGE, AGE = "no message", "{a:.0f} ms old"
+NO_ESTIMATE = "no message, expected the estimated velocity; start velocity_estimator_node"
+NO_VELOCITY = (
+    "no message, expected the velocity that the robot measures; if it measures none, import the "
+    "policy again with --estimator (docs/estimation.md)"
+)
 AGE_LIMIT = "{age}, limit {limit:.0f} ms"
 STAMPS = ("", "repeat", "run backward")
 REFUSED_STAMPS = "{count} newer messages were ignored: their stamps {stamps}"

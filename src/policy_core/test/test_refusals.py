@@ -7,7 +7,7 @@ from policy_core.errors import RefusedError
 from policy_core.interfaces import Mode
 from testkit.kernel.contracts import JOINTS, quat_xyzw
 from testkit.kernel.robots import PERIOD_NS, Robot
-from testkit.wording import refusal
+from testkit.wording import check_wording, refusal
 
 pytestmark = pytest.mark.both_cores
 
@@ -32,6 +32,28 @@ def test_unfit_robots_are_refused_with_the_reason(
     with refusal(RefusedError):
         getattr(idle.controller, wanted)()
     assert idle.is_in(Mode.DAMP)
+
+
+def walker(source: str | None) -> Robot:
+    """Return a robot whose policy observes its base velocity."""
+    term = {"term": "base_lin_vel", **({} if source is None else {"source": source})}
+    chain = [{"joint": joint, "position_m": [0.0, 0.0, -0.2]} for joint in JOINTS]
+    leg = {"name": "leg", "chain": chain, "points": [{"position_m": [0.0, 0.0, -0.2]}]}
+    estimation = {"estimation": {"error_mps": 0.05, "legs": [leg]}}
+    observations = {"obs": {"terms": [term, {"term": "joint_pos"}]}}
+    return Robot({"observations": observations, **(estimation if source == "estimator" else {})})
+
+
+@pytest.mark.parametrize("source", ["measured", "estimator", None])
+def test_a_missing_velocity_comes_with_the_remedy(source: str | None) -> None:
+    robot = walker(source)
+    robot.tick(silent=["odom"])
+    with refusal(RefusedError):
+        robot.controller.stand()
+    robot.run().controller.inputs["odom"].reset()
+    robot.tick(silent=["odom"])
+    assert robot.is_in(Mode.HOLD)
+    check_wording(robot.reason)
 
 
 def test_inputs_that_went_stale_are_refused_with_their_age(idle: Robot) -> None:

@@ -81,9 +81,9 @@ const typename Values::value_type& at(const Values& values, std::int64_t place) 
   return place >= 0 && i < values.size() ? values[i] : kNone;
 }
 
-constexpr std::array<const char*, 35> kCommon = {
+constexpr std::array<const char*, 34> kCommon = {
     "latched",       "recovered",      "pressed_too",   "age",           "age_limit",
-    "no_message",    "refused_stamps", "input",         "input_problem", "request_refused",
+    "refused_stamps", "input",         "input_problem", "request_refused",
     "latched_fault", "pressed",        "wrong_mode",    "far_off",       "held_elsewhere",
     "no_pose",       "fields_not_finite", "outside",    "silent",        "silent_asked",
     "member_late",   "member_not_finite", "failed",     "switched",      "of_member",
@@ -120,6 +120,7 @@ Words::Words(const Table& table) {
   clocks_ = plan.texts("clocks");
   for (const auto& input : Part(table).list("inputs")) {
     inputs_.push_back(input.text("name"));
+    no_messages_.push_back(input.text("no_message"));
     timeouts_ns_.push_back(input.has("timeout_ns") ? Time(input.count("timeout_ns")) : Time());
   }
   reasons_ = by_code(plan.at("reasons"));
@@ -263,7 +264,7 @@ std::string Words::because(const Reason& found) const {
 }
 
 std::string Words::described(std::int64_t place, const Reason& found) const {
-  auto age = said("no_message");
+  auto age = at(no_messages_, place);
   if (!std::isnan(found.a)) {
     age = filled(said("age"), {{"a", found.a * 1e-6}});
     const auto& timeout_ns = at(timeouts_ns_, place);

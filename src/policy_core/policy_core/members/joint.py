@@ -10,8 +10,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from policy_core import words
+from policy_core.bundle.body import AnyContract
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.contract import ActionTerm, JointContract, StatePair
+from policy_core.bundle.state_fields import ODOMETRY
 from policy_core.control.controller import Controller
 from policy_core.control_state import Stateful, Tree
 from policy_core.guard.bounds import Rule, healthy_range
@@ -395,6 +398,26 @@ class LastOutputs:
             field[:] = out
 
 
+def describe_missing(name: str, contracts: Sequence[AnyContract]) -> str:
+    """Return how to describe an input without a message, with the remedy if it is known.
+
+    Args:
+        name: Name of the input.
+        contracts: Contracts of the policies that read it.
+    """
+    terms = {
+        term.term
+        for contract in contracts
+        if isinstance(contract, JointContract)
+        for observation in contract.observations.values()
+        for term in observation.terms
+    }
+    if name != ODOMETRY.name or "base_lin_vel" not in terms:
+        return words.NO_MESSAGE
+    is_estimated = any(contract.estimation is not None for contract in contracts)
+    return words.NO_ESTIMATE if is_estimated else words.NO_VELOCITY
+
+
 def joint_controller(
     bundle: JointBundle,
     backend: Backend,
@@ -416,7 +439,10 @@ def joint_controller(
     contract = bundle.contract
     state = state or RobotState(contract, orientation=limits.max_tilt_rad is not None)
     timeouts_ns = timeouts_in_force_ns(contract, limits, state.inputs)
-    inputs = {name: Input(name, timeout_ns) for name, timeout_ns in timeouts_ns.items()}
+    inputs = {
+        name: Input(name, timeout_ns, no_message=describe_missing(name, [contract]))
+        for name, timeout_ns in timeouts_ns.items()
+    }
     vectors = commanded_vectors(contract.commanded, state, inputs, limits)
     velocity = state.get("velocity_command")
     command = CommandFader(velocity, contract.velocity_command, limits, vectors)

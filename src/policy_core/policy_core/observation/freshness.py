@@ -58,9 +58,16 @@ class Input(Stateful):
         "_seen_wall_ns",
     )
 
-    PLAN = ("name", "timeout_ns", "stops_all", "is_perceived")
+    PLAN = ("name", "timeout_ns", "stops_all", "is_perceived", "no_message")
 
-    def __init__(self, name: str, timeout_ns: int | None, *, stops_all: bool = True) -> None:
+    def __init__(
+        self,
+        name: str,
+        timeout_ns: int | None,
+        *,
+        stops_all: bool = True,
+        no_message: str = words.NO_MESSAGE,
+    ) -> None:
         """Begin without a message.
 
         Args:
@@ -68,9 +75,10 @@ class Input(Stateful):
             timeout_ns: Age beyond which the input is stale; None for never.
             stops_all: True if the whole robot is held while the input is stale; if False, the
                 policy that reads the input handles the problem.
+            no_message: Description of the input before its first message.
         """
         self.name, self.is_perceived = name, is_perceived(name)
-        self.timeout_ns, self.stops_all = timeout_ns, stops_all
+        self.timeout_ns, self.stops_all, self.no_message = timeout_ns, stops_all, no_message
         self.reset()
 
     def reset(self) -> None:
@@ -216,7 +224,7 @@ class Input(Stateful):
 
     def described(self, age_ns: int | None, problem: str, refused: int, stamps: str) -> str:
         """Describe an input as `describe` does, from the given values."""
-        age = words.NO_MESSAGE if age_ns is None else words.AGE.format(a=age_ns * 1e-6)
+        age = self.no_message if age_ns is None else words.AGE.format(a=age_ns * 1e-6)
         if age_ns is not None and self.timeout_ns is not None and age_ns > self.timeout_ns:
             age = words.AGE_LIMIT.format(age=age, limit=self.timeout_ns * 1e-6)
         rejected = words.REFUSED_STAMPS.format(count=refused, stamps=stamps) if refused else ""

@@ -17,6 +17,7 @@ from policy_core.guard.command import CommandFader, commanded_vectors
 from policy_core.guard.limits import Limits
 from policy_core.interfaces import Mode, Policy
 from policy_core.members.chunk.controller import camera_input
+from policy_core.members.joint import describe_missing
 from policy_core.observation.freshness import Input
 from policy_core.observation.state import StateVector, gravity_body
 from policy_core.sets.chunk_member import ChunkMember
@@ -75,11 +76,13 @@ def set_inputs(contract: SetContract, state: SensedState, limits: Limits) -> dic
             known_ns = timeouts_ns.get(name, own_ns)
             is_any = own_ns is None or known_ns is None
             timeouts_ns[name] = None if is_any else min(known_ns, own_ns)  # type: ignore[type-var]
+    contracts = [member.contract for member in contract.members.values()]
     inputs = {
         name: Input(
             name,
             timeouts_ns.get(name, limits.state_timeout_ns),
             stops_all=name not in MOTION_TOPICS and not is_perceived(name),
+            no_message=describe_missing(name, contracts),
         )
         for name in state.inputs
     }

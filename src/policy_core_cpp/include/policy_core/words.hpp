@@ -78,7 +78,7 @@ class Words {
   using Texts = std::map<std::int64_t, std::vector<std::string>>;
 
   std::map<std::string, std::string> common_;
-  std::vector<std::string> rules_, joints_, fields_, members_, states_, inputs_;
+  std::vector<std::string> rules_, joints_, fields_, members_, states_, inputs_, no_messages_;
   std::vector<Time> timeouts_ns_;
   Texts reasons_;
   std::vector<Texts> chunks_;
