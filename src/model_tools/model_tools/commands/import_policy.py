@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 r"""Make a bundle from training files; values that the files do not state are marked TODO.
 
-    model_tools import io_descriptor.yaml --model policy.onnx --answers answers.yaml --simulate \
-        --output my_bundle
+    model_tools import io_descriptor.yaml --model policy.onnx --agent agent.yaml \
+        --answers answers.yaml --simulate --output my_bundle
     model_tools import --model policy.onnx --output my_draft
 
 Formats are recognized by content: Isaac Lab's IO descriptor and env.yaml, unitree's deploy.yaml,

@@ -326,6 +326,7 @@ def _write_statistics(path: Path) -> None:
 
 
 EXAMPLE_FILES: dict[str, Callable[[Path], None]] = {
+    "agent.yaml": partial(_copy, _EXAMPLES / "lite3_walk" / "agent.yaml"),
     "answers.yaml": partial(_copy, _EXAMPLES / "lite3_walk" / "answers.yaml"),
     "deploy.yaml": partial(_write_deploy, "lite3_walk"),
     "done.onnx": _write_classifier,
