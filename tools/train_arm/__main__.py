@@ -8,6 +8,8 @@ Writes `checkpoint/` in LeRobot's format; `golden.npz`, the policy's outputs for
 `encoder.csv` and `policy.csv`, the learning curves; and `episodes.csv`, the outcome of each
 evaluation episode.
 """
+# run: needs: lerobot
+# run: short: --scenes 20 --episodes 2 --steps 2 --encoder-steps 2
 
 import argparse
 import csv

@@ -7,6 +7,10 @@
 Makes the plan of the bundle lite3_walk, starts `walk` with it, and prints how far the robot walks.
 The exit status is 1 if the robot falls or walks less than 2 m.
 """
+# run: before: |
+# run:   cmake -S src/policy_core_cpp -B build/example -DPOLICY_CORE_EXAMPLES=ON
+# run:   cmake --build build/example --target walk
+# run: swap: {lite3.py: src/policy_core_cpp/examples/lite3.py, build/walk: build/example/walk}
 
 import argparse
 import subprocess

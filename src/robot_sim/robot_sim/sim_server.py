@@ -26,6 +26,7 @@ refusal     -1 instead of a time, then the reason, as UTF-8; the robot exits
 Faults have the same effects as in `sim_node`. A silenced stream keeps its last values and its
 number of samples; values are NaN before the first sample.
 """
+# run: {skip: only its client can start it}
 
 import argparse
 import logging

@@ -15,6 +15,7 @@ only recorded.
 
 The emulator is visible on this computer only, unless --interface names a network interface.
 """
+# run: ready: .
 
 import argparse
 import logging

@@ -8,6 +8,15 @@
 
 The recorder node must be running; the command prints the node's answer.
 """
+# run: before: |
+# run:   arm_sim_node &
+# run:   act_policy_node --ros-args -p bundle:=so101_reach &
+# run:   episode_recorder --ros-args -p mapping:=so101_reach -p output:=pick_cube -p task:=reach &
+# run:   until robot_operator stand; do sleep 1; done
+# run: episode_operator start:
+# run:   swap: {episode_operator: until episode_operator}
+# run:   short: ; do sleep 1; done
+# run:   after: until test -e pick_cube/.unfinished/episode_0000; do sleep 0.2; done
 
 from __future__ import annotations
 

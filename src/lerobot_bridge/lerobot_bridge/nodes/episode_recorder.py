@@ -11,14 +11,16 @@ Services (std_srvs/Trigger): `~/start`, `~/stop`, `~/discard`, `~/next`, `~/succ
 and `/diagnostics` (diagnostic_msgs/DiagnosticArray). `lerobot_bridge convert` makes datasets from
 the recordings.
 """
-# run: needs: ros2
-# run: before: |
-# run:   arm_sim_node &
-# run:   act_policy_node --ros-args -p bundle:=so101_reach &
-# run:   episode_recorder --ros-args -p mapping:=so101_reach -p output:=pick_cube -p task:=reach &
-# run:   until robot_operator stand; do sleep 1; done
-# run: swap: {ros2 service: until ros2 service}
-# run: short: '| grep success=True; do sleep 1; done'
+# run: episode_recorder: {ready: episode_recorder}
+# run: ros2 service call:
+# run:   needs: ros2
+# run:   before: |
+# run:     arm_sim_node &
+# run:     act_policy_node --ros-args -p bundle:=so101_reach &
+# run:     episode_recorder --ros-args -p mapping:=so101_reach -p output:=pick_cube -p task:=reach &
+# run:     until robot_operator stand; do sleep 1; done
+# run:   swap: {ros2 service: until ros2 service}
+# run:   short: '| grep success=True; do sleep 1; done'
 
 from __future__ import annotations
 

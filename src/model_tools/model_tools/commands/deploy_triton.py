@@ -9,6 +9,7 @@
 The models have the tensors that the contract states. Their hashes are stored as parameters, which
 the `oip` back end checks.
 """
+# run: tritonserver: {skip: Triton's container}
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ command asks for the password of an encrypted key, or reads it from POLICY_INFER
 If you give a file, it is signed as a statement (channel, revocations, downgrade) and its signature
 is FILE.sig.
 """
+# run: openssl: {needs: openssl}
 
 from __future__ import annotations
 

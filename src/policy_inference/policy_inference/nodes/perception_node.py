@@ -19,6 +19,7 @@ fails, its message gives the reason. For inspection, if there is a subscriber: `
 base_link; `TOPIC/seen` (sensor_msgs/Image), an image as the policy sees it: depth as 32FC1, color
 before its scaling.
 """
+# run: ready: perception.height_scan
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ robot. Subscribes, within its namespace: `~/status` of each policy node (policy_
 and driver (policy_msgs/RobotStatus), `/diagnostics`, `battery_state` (sensor_msgs/BatteryState). A
 node that starts later is discovered within a second.
 """
+# run: ready: metrics
 
 from __future__ import annotations
 

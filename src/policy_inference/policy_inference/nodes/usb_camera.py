@@ -10,6 +10,7 @@ compressed, `image_raw/compressed` (sensor_msgs/CompressedImage, the camera's ow
 that is unplugged is opened again when it is plugged in. `--list` needs no ROS: it takes one image
 per camera.
 """
+# run: usb_camera --ros-args: {ready: usb_camera}
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ with its variance, and, as the pose's z, the height of the base above its feet; 
 is unknown. While the estimate is too uncertain, the node publishes nothing, and the policy node
 treats the odometry as too old.
 """
+# run: ready: ready
 
 from __future__ import annotations
 

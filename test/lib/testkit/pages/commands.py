@@ -20,78 +20,23 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-import yaml
+from testkit.pages.blocks import read_blocks
+from testkit.pages.options import CommentError, RunOptions, read_comment
+from testkit.pages.programs import ROOT, begins_with_program
 
-ROOT = Path(__file__).resolve().parents[4]
-
-_PAGES = (
-    "*.md",
-    "docs/*.md",
-    "src/*/README.md",
-    "Makefile",
-    "src/*/*/commands/*.py",
-    "src/*/*/nodes/*.py",
-    "src/*/*/arguments.py",
-    "examples/demos/**/*.py",
-    "tools/**/*.py",
-    "bench/__main__.py",
-)
-"""Pages, and modules whose docstrings `--help` prints."""
-_SHELLS = ("bash", "sh")
-_BLOCK = re.compile(r"^ *```(?P<language>\w*)\n(?P<text>.*?)^ *```", re.M | re.S)
-_COMMENT_BEFORE = re.compile(r"<!-- run:(?P<text>(?:(?!-->).)*)-->\s*\Z", re.S)
+_FOLDERS = (".github", "bench", "deploy", "docs", "examples", "interfaces", "src", "test", "tools")
+_HELP = ("commands/*.py", "arguments.py")
+"""Modules whose docstrings `--help` prints, though they do not name `__doc__`."""
 _COMMENT_LINE = re.compile(r"^# run:(?P<text>.*)$", re.M)
-_HEADING = re.compile(r"^#+ ", re.M)
+_REAL_TIME = re.compile(r"\breal_time: *(?:yes|true|on)\b", re.I)
 _TARGET = re.compile(r"(?P<comment>(?:^# run:.*\n)*)^(?P<name>[a-z-]+):.*## ", re.M)
 _TRAILING_COMMENT = re.compile(r"\s+# .*$", re.M)
-_EXAMPLE = re.compile(
-    r"^    (?:make|python|ros2|model_tools|policy_store|policy_inference|robot_operator|"
-    r"lerobot_bridge) (?:.*\\\n)*.*",
-    re.M,
-)
-
-
-class CommentError(Exception):
-    """A `run:` comment is wrong; the message says where, and what was expected."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """How a command runs, where it does not run as it stands.
-
-    Attributes:
-        needs: What must be there, with commas between (`testkit.pages.needs.NEEDS`).
-        before: Commands that run first, and prepare what the page takes for granted.
-        after: Commands that run next, and check the result.
-        short: Further arguments, which make the command short.
-        swap: Parts of the command by what stands for them here.
-        ready: Regular expression. The command runs until the end of its section; its output shows
-            within the time limit that it works.
-        status: Expected exit status; with `ready`, one more that is right after Ctrl-C.
-        limit_s: Time limit, s.
-        real_time: Whether the command goes by the clock; its page then needs the machine alone.
-        skip: Why nothing runs the command: hardware, a ROS installation, a service manager.
-    """
-
-    needs: str = ""
-    before: str = ""
-    after: str = ""
-    short: str = ""
-    swap: Mapping[str, str] | None = None
-    ready: str = ""
-    status: int = 0
-    limit_s: float = 300.0
-    real_time: bool = False
-    skip: str = ""
-
-
-OPTIONS = frozenset(option.name for option in fields(RunOptions))
+_EXAMPLE = re.compile(r"^    (?! )(?:.*\\\n)*.*$", re.M)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +55,7 @@ class PageCommand:
     line: int
     section: int
     text: str
-    options: RunOptions = RunOptions()
+    options: RunOptions = field(default_factory=RunOptions)
 
     def is_made_by_ci(self) -> bool:
         """Return True for a target that `.ci/run` makes as it stands."""
@@ -128,7 +73,7 @@ class PageCommand:
 
 def goes_by_the_clock(page: Path) -> bool:
     """Return True if a command of the page needs the machine alone."""
-    return "real_time: yes" in page.read_text("utf-8")
+    return _REAL_TIME.search(page.read_text("utf-8")) is not None
 
 
 @cache
@@ -141,9 +86,15 @@ def _read_ci_targets() -> tuple[str, ...]:
 
 
 def find_pages() -> list[Path]:
-    """Return the pages and modules that show commands, and the Makefile."""
-    pages = sorted(path for pattern in _PAGES for path in ROOT.glob(pattern))
-    return [path for path in pages if _shows_commands(path)]
+    """Return all pages, the modules whose `--help` shows commands, and the Makefile."""
+    files = [path for folder in _FOLDERS for path in (ROOT / folder).rglob("*.*")]
+    pages = [*ROOT.glob("*.md"), *(path for path in files if path.suffix == ".md")]
+    modules = [path for path in files if path.suffix == ".py" and not _is_test(path)]
+    return sorted([*pages, *filter(_shows_examples, modules), ROOT / "Makefile"])
+
+
+def _is_test(path: Path) -> bool:
+    return "test" in path.relative_to(ROOT).parts
 
 
 def read_commands(path: Path) -> list[PageCommand]:
@@ -161,19 +112,10 @@ def read_commands(path: Path) -> list[PageCommand]:
 
 
 def _read_markdown(path: Path) -> list[PageCommand]:
-    text = path.read_text("utf-8")
     commands = list[PageCommand]()
-    for block in _BLOCK.finditer(text):
-        if block["language"] not in _SHELLS:
-            continue
-        text_before = text[: block.start()]
-        section = len(_HEADING.findall(_BLOCK.sub("", text_before)))
-        comment = _COMMENT_BEFORE.search(text_before)
-        commands += _with_options(
-            list(_split(path, _line_of(text, block.start("text")), section, block["text"])),
-            comment["text"] if comment else "",
-            where=f"{path}:{_line_of(text, block.start())}",
-        )
+    for block in read_blocks(path.read_text("utf-8"), str(path)):
+        in_block = list(_split(path, block.line, block.section, block.text))
+        commands += _with_options(in_block, block.comment, where=f"{path}:{block.line}")
     return commands
 
 
@@ -183,13 +125,17 @@ def _read_docstring(path: Path) -> list[PageCommand]:
     first_line = _line_of(text, text.index('"""'))
     commands = [
         command
-        for section, example in enumerate(_EXAMPLE.finditer(docstring))
+        for section, example in enumerate(_examples(docstring))
         for command in _split(
             path, first_line + docstring.count("\n", 0, example.start()), section, example[0]
         )
     ]
     comment = "\n".join(line["text"] for line in _COMMENT_LINE.finditer(text))
     return _with_options(commands, comment, where=str(path))
+
+
+def _examples(docstring: str) -> list[re.Match[str]]:
+    return [example for example in _EXAMPLE.finditer(docstring) if begins_with_program(example[0])]
 
 
 def _docstring(text: str) -> str:
@@ -209,13 +155,10 @@ def _read_makefile(path: Path) -> list[PageCommand]:
     return commands
 
 
-def _shows_commands(path: Path) -> bool:
-    text = path.read_text("utf-8")
-    if path.suffix == ".md":
-        return any(block["language"] in _SHELLS for block in _BLOCK.finditer(text))
-    if path.suffix == ".py":
-        return _EXAMPLE.search(_docstring(text)) is not None
-    return True
+def _shows_examples(module: Path) -> bool:
+    text = module.read_text("utf-8")
+    is_help = "__doc__" in text or any(module.match(pattern) for pattern in _HELP)
+    return is_help and bool(_examples(_docstring(text)))
 
 
 def _line_of(text: str, position: int) -> int:
@@ -244,18 +187,14 @@ def _split(path: Path, first_line: int, section: int, block: str) -> Iterator[Pa
 
 
 def _is_complete(text: str) -> bool:
-    return not subprocess.run(
-        ["bash", "-n", "-c", text], capture_output=True, check=False
-    ).returncode
+    # Of a here-document without its end, bash only warns.
+    checked = subprocess.run(["bash", "-n", "-c", text], capture_output=True, check=False)
+    return not checked.returncode and not checked.stderr
 
 
 def _with_options(commands: Sequence[PageCommand], comment: str, where: str) -> list[PageCommand]:
     """Return the commands with the options of their comment."""
-    parsed: Any = yaml.safe_load(comment) or {}
-    if not isinstance(parsed, dict):
-        raise CommentError(f"{where}: run: expected options by name, found {comment.strip()!r}")
-    of_all = {name: value for name, value in parsed.items() if name in OPTIONS}
-    of_some = {begin: options for begin, options in parsed.items() if begin not in OPTIONS}
+    of_all, of_some = read_comment(comment, where)
     chosen = {begin: _beginning_with(commands, begin) for begin in of_some}
     for begin, lines in chosen.items():
         if not lines:
@@ -267,10 +206,7 @@ def _with_options(commands: Sequence[PageCommand], comment: str, where: str) -> 
         for begin, lines in chosen.items():
             if command.line in lines:
                 options.update(of_some[begin])
-        try:
-            with_options.append(replace(command, options=RunOptions(**options)))
-        except TypeError as error:
-            raise CommentError(f"{where}: run: {error}") from None
+        with_options.append(replace(command, options=RunOptions(**options)))
     return with_options
 
 

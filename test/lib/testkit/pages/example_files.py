@@ -20,7 +20,7 @@ from unittest.mock import patch
 import numpy as np
 import yaml
 
-from testkit.pages.commands import ROOT
+from testkit.pages.programs import ROOT
 
 _BUNDLES, _EXAMPLES = ROOT / "config" / "bundles", ROOT / "examples"
 _MAPPINGS = ROOT / "src" / "lerobot_bridge" / "lerobot_bridge" / "mappings"

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 
-from testkit.pages.commands import ROOT
+from testkit.pages.programs import ROOT
 
 
 def _has_environment(name: str) -> bool:
