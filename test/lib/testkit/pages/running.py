@@ -15,15 +15,39 @@ from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from testkit.pages.commands import ROOT, PageCommand
+from testkit.pages.commands import PageCommand
 from testkit.pages.example_files import write_example_files
 from testkit.pages.needs import NEEDS
+from testkit.pages.programs import ROOT
 
 _LEAVE_TIMEOUT_S = 30.0
 _POLL_S = 0.05
 _TAIL_CHARACTERS = 3000
 _STOPPED_STATUSES = (0, 128 + signal.SIGINT, -signal.SIGINT)
 """Exit statuses of a command that ran until Ctrl-C."""
+_KILLED_STATUSES = tuple(128 + number for number in (signal.SIGINT, signal.SIGKILL, signal.SIGTERM))
+_BACKGROUND_S = 3.0
+"""How long a command in the background (`&`) is waited for, whether it fails."""
+_NOT_FOUND = re.compile(r"^bash: line \d+: .*: command not found$", re.M)
+_SCRIPT = """
+. "{state}"
+save() {{
+  local status=$?
+  {{ export -p; echo "cd \\"$PWD\\""; }} > "{state}"
+  echo $status > "{status}"
+}}
+trap 'save; exit 0' EXIT
+set -ea
+{text}
+set +a -- $? "${{PIPESTATUS[@]}}"
+[ $1 = 0 ] || exit $1
+# In a pipe, each command must succeed, or end because nothing reads on (SIGPIPE).
+[ $# = 2 ] || for status; do [ $status = 0 ] || [ $status = 141 ] || exit $status; done
+save
+trap - EXIT
+for job in $(printf '%s\n' $(jobs -p) $! | sort -u); do wait $job; done
+"""
+"""Fails where any part of the command fails; then stays as long as what is in the background."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +121,8 @@ class _Shell:
             "POLICY_INFERENCE_MODELS": str(folder / "models"),
         }
         self._running = dict[int, tuple[subprocess.Popen[bytes], Path, int]]()
-        self._background = list[subprocess.Popen[bytes]]()
+        self._background = list[tuple[int, subprocess.Popen[bytes], Path, float]]()
+        self._left = list[subprocess.Popen[bytes]]()
 
     def return_to_checkout(self) -> None:
         with self._state.open("a") as state:
@@ -127,8 +152,16 @@ class _Shell:
         )
 
     def interrupt(self) -> dict[int, str]:
-        """Stop what still runs, the newest first; return problems by line."""
+        """Stop what still runs, the newest first; return problems by line.
+
+        What runs in the background (`&`) goes on, and may not have failed.
+        """
         problems = dict[int, str]()
+        for line, process, log, began_s in self._background:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, began_s + _BACKGROUND_S - time.monotonic()))
+            if process.returncode not in (None, 0, *_KILLED_STATUSES):
+                problems[line] = f"status {process.returncode} in the background\n{_tail(log)}"
         while self._running:
             line, (process, log, expected_status) = self._running.popitem()
             _interrupt(process)
@@ -138,7 +171,7 @@ class _Shell:
 
     def close(self) -> None:
         """Stop what the commands left in the background (`&`)."""
-        for process in self._background:
+        for process in self._left:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
 
@@ -147,33 +180,44 @@ class _Shell:
         options, text = command.options, command.to_run()
         write_example_files(f"{options.before}\n{text}", self._work, self._home)
         if options.before:
-            problem = self._run_to_end(f"{command.line}.before", options.before, 0, options.limit_s)
+            problem = self._run_to_end(command, "before", options.before, 0)
             if problem:
                 return f"before: {options.before}\n{problem}"
         if options.ready:
             return self._run_until_ready(command)
-        problem = self._run_to_end(f"{command.line}", text, options.status, options.limit_s)
+        problem = self._run_to_end(command, "", text, options.status)
         if not problem and options.after:
-            problem = self._run_to_end(f"{command.line}.after", options.after, 0, options.limit_s)
+            problem = self._run_to_end(command, "after", options.after, 0)
         return problem
 
-    def _run_to_end(self, name: str, text: str, expected_status: int, limit_s: float) -> str:
-        save = f'status=$?; {{ export -p; echo "cd \\"$PWD\\""; }} > "{self._state}"; exit $status'
-        process, log = self._start(name, f"{text}\n{save}")
-        try:
-            status = process.wait(limit_s)
-        except subprocess.TimeoutExpired:
-            _interrupt(process)
-            return f"expected an end within {limit_s:g} s\n{_tail(log)}"
+    def _run_to_end(self, command: PageCommand, part: str, text: str, expected_status: int) -> str:
+        name, limit_s = f"{command.line}{part}", command.options.limit_s
+        status_file = self._folder / "logs" / f"{name}.status"
+        script = _SCRIPT.format(state=self._state, status=status_file, text=text)
+        began_s = time.monotonic()
+        process, log = self._start(name, script)
+        while not (status := _read_whole_line(status_file)) and process.poll() is None:
+            if time.monotonic() > began_s + limit_s:
+                _interrupt(process)
+                return f"expected an end within {limit_s:g} s\n{_tail(log)}"
+            time.sleep(_POLL_S)
+        status = status or _read_whole_line(status_file)
+        if status:
+            self._background.append((command.line, process, log, began_s))
+        else:
+            status = f"{process.returncode}"
         if _has_members(process.pid):
-            self._background.append(process)
-        if status == expected_status:
-            return ""
-        return f"expected status {expected_status}, found {status}\n{_tail(log)}"
+            self._left.append(process)
+        if status != f"{expected_status}":
+            return f"expected status {expected_status}, found {status}\n{_tail(log)}"
+        if _NOT_FOUND.search(log.read_text("utf-8", "replace")):
+            return f"expected commands that exist\n{_tail(log)}"
+        return ""
 
     def _run_until_ready(self, command: PageCommand) -> str:
         options = command.options
-        process, log = self._start(f"{command.line}", command.to_run())
+        script = f'. "{self._state}"\nset -ea\n{command.to_run()}'
+        process, log = self._start(f"{command.line}", script)
         self._running[command.line] = process, log, options.status
         ends_s = time.monotonic() + options.limit_s
         while not re.search(options.ready, log.read_text("utf-8", "replace")):
@@ -188,7 +232,7 @@ class _Shell:
         log = self._folder / "logs" / f"{name}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                ["bash", "-c", f'set -a; . "{self._state}"\n{text}'],
+                ["bash", "-c", text],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -213,6 +257,12 @@ def _has_members(group: int) -> bool:
         os.killpg(group, 0)
         return True
     return False
+
+
+def _read_whole_line(path: Path) -> str:
+    """Return the line that a file holds, or "" while there is none."""
+    line = path.read_text("utf-8") if path.exists() else ""
+    return line.strip() if line.endswith("\n") else ""
 
 
 def _tail(log: Path) -> str:
