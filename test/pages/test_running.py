@@ -4,15 +4,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from testkit.pages.__main__ import main as write_table
 from testkit.pages.commands import PageCommand
 from testkit.pages.options import RunOptions
-from testkit.pages.running import run_page
-
-pytestmark = pytest.mark.real_time
+from testkit.pages.running import CommandResult, run_page
 
 
 def run(folder: Path, *texts: str, **options: str | float) -> list[str]:
@@ -67,7 +67,7 @@ def test_a_command_that_ends_is_not_one_that_runs_until_ctrl_c(tmp_path: Path) -
         "true && true",
         "false || [ $? = 1 ]",
         "if false; then true; fi",
-        "sleep 60 &",
+        pytest.param("sleep 60 &", marks=pytest.mark.slow),
         "cat > copy << EOF\n# text\nEOF",
         "for file in src docs; do ls $file || break; done",
     ],
@@ -83,3 +83,17 @@ def test_variables_and_the_folder_last_until_the_next_command(tmp_path: Path) ->
 
 def test_the_expected_status_is_the_one_that_passes(tmp_path: Path) -> None:
     assert run(tmp_path, "(exit 3)", status=3) == ["passed"]
+
+
+@pytest.mark.parametrize(
+    ("results", "status"),
+    [([], 1), (["failed"], 1), (["passed", "skipped"], 0)],
+)
+def test_the_table_tells_whether_pages_ran_and_passed(
+    results: list[str], status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, result in enumerate(results):
+        row = CommandResult(page="page.md", line=number, command="ls", result=result).to_json()
+        (tmp_path / f"{number}.json").write_text(json.dumps([row]), "utf-8")
+    monkeypatch.setattr("sys.argv", ["testkit.pages", str(tmp_path)])
+    assert write_table() == status

@@ -12,11 +12,13 @@ from pathlib import Path
 
 
 def main() -> int:
-    """Write the table, print its totals; return 1 if a command failed."""
+    """Write the table, print its totals; return 1 if a command failed or no page ran."""
     folder = Path(sys.argv[1])
-    results = [
-        result for path in sorted(folder.glob("*.json")) for result in json.loads(path.read_text())
-    ]
+    files = sorted(folder.glob("*.json"))
+    if not files:
+        sys.stderr.write(f"expected results of pages in {folder}, found none: no page ran\n")
+        return 1
+    results = [result for path in files for result in json.loads(path.read_text())]
     rows = [
         "| page | line | command | result | s | reason |",
         "| --- | --- | --- | --- | --- | --- |",

@@ -199,7 +199,10 @@ class _Shell:
         while not (status := _read_whole_line(status_file)) and process.poll() is None:
             if time.monotonic() > began_s + limit_s:
                 _interrupt(process)
-                return f"expected an end within {limit_s:g} s\n{_tail(log)}"
+                return (
+                    f"expected an end within {limit_s:g} s (if it runs until Ctrl-C, give it "
+                    f"`ready`)\n{_tail(log)}"
+                )
             time.sleep(_POLL_S)
         status = status or _read_whole_line(status_file)
         if status:
