@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from testkit.pages.blocks import read_blocks
 from testkit.pages.commands import find_pages, read_commands
-from testkit.pages.options import CommentError, read_comment
+from testkit.pages.options import OPTIONS, CommentError, read_comment
 from testkit.pages.programs import ROOT
 
 COMMAND = "make test"
@@ -114,3 +116,14 @@ def test_examples_of_every_program_are_read_from_help() -> None:
         "openssl",
         "model_tools",
     ]
+
+
+def test_contributing_explains_each_option() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    (table,) = re.findall(r"^\| option \| meaning \|\n.*\n((?:\|.*\n)+)", text, re.M)
+    names = [
+        name
+        for row in table.splitlines()
+        for name in re.findall(r"`(\w+)`", row[: row.index(" | ")])
+    ]
+    assert sorted(names) == sorted(OPTIONS)
