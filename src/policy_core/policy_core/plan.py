@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from policy_core.errors import BundleError, Problem
 
-MAGIC = b"POLPLAN2"
+MAGIC = b"POLPLAN3"
 """Magic bytes; the last byte is the version, and no other version is accepted."""
 _SHA256_BYTES, _CRC_BYTES = 32, 4
 _NUMBERS = {b"d": "<f8", b"q": "<i8"}

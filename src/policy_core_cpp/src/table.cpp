@@ -11,7 +11,7 @@
 namespace policy_core {
 namespace {
 
-constexpr char kMagic[8] = {'P', 'O', 'L', 'P', 'L', 'A', 'N', '2'};
+constexpr char kMagic[8] = {'P', 'O', 'L', 'P', 'L', 'A', 'N', '3'};
 constexpr std::size_t kDigestBytes = 32;
 constexpr std::uint64_t kLargestCount = 1u << 28;
 
@@ -117,7 +117,8 @@ Table Table::open(const std::string& path, const std::string& digest) {
 
 Table Table::parse(const std::uint8_t* data, std::size_t size) {
   if (size < sizeof kMagic || std::memcmp(data, kMagic, sizeof kMagic) != 0) {
-    throw PlanError("plan: expected one of version 2; make it again with this version");
+    throw PlanError(std::string("plan: expected one of version ") + kMagic[sizeof kMagic - 1] +
+                    "; make it again with this version");
   }
   std::uint32_t crc = 0;
   size -= std::min(size, sizeof crc);

@@ -44,7 +44,7 @@ void add_integers(std::vector<std::uint8_t>& bytes, const std::string& name,
 
 /// The plan of an output of positions, as policy_core.plan writes it.
 Table output_plan(std::size_t joints) {
-  std::vector<std::uint8_t> bytes{'P', 'O', 'L', 'P', 'L', 'A', 'N', '2'};
+  std::vector<std::uint8_t> bytes{'P', 'O', 'L', 'P', 'L', 'A', 'N', '3'};
   bytes.resize(bytes.size() + 32);
   add(bytes, std::uint32_t{4});
   add(bytes, std::string("kind"));
