@@ -101,11 +101,16 @@ def _listen_to_controllers() -> None:
     from policy_core.control.controller import Controller
     from policy_core.native_controller import NativeController
 
-    def make(real: Any, self: Controller, *args: Any, **named: Any) -> None:
-        real(self, *args, **named)
-        if len(_controllers) >= 32:
-            _ask_controllers()
-        _controllers.append(self)
+    def listen(made: type[Controller]) -> None:
+        def make(real: Any, self: Controller, *args: Any, **named: Any) -> None:
+            real(self, *args, **named)
+            if type(self) is not made:
+                return  # not yet complete, and may still be refused
+            if len(_controllers) >= 32:
+                _ask_controllers()
+            _controllers.append(self)
+
+        wrap(made, "__init__", make)
 
     def see(real: Any, self: Controller, *args: Any) -> Any:
         found = real(self, *args)
@@ -117,7 +122,8 @@ def _listen_to_controllers() -> None:
         _said.add(found.reason)
         return found
 
-    wrap(Controller, "__init__", make)
+    listen(Controller)
+    listen(NativeController)
     wrap(Controller, "tick", see)
     wrap(Controller, "snapshot", report)
     wrap(NativeController, "show_next", see)
