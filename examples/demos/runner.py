@@ -178,7 +178,7 @@ def run_demo(
         (given.output / SUMMARY).write_text(f"{json.dumps(summary, indent=2)}\n", "utf-8")
         if given.images:
             found.draw()
-    except (SimError, PolicyError) as error:
+    except PolicyError as error:
         progress.error("%s: %s", name, error)
         return PolicyError.exit_status
     except OSError as error:
@@ -277,7 +277,8 @@ class LoggedProcess(WorkerProcess):
     def check(self) -> None:
         """Raise a SimError with the end of the log if the process has ended."""
         if self.status is not None:
-            raise SimError(f"{self.name}: ended with status {self.status}; {self.log_end()}")
+            text = f"{self.name}: ended with status {self.status}; {self.log_end()}"
+            raise SimError(*text.split("\n"))
 
     def wait(self, timeout_s: float = _TIME_TO_LEAVE_S) -> int:
         """Wait for the process to end on its own; return its exit status."""
@@ -345,7 +346,7 @@ class Processes(ProcessGroup[LoggedProcess]):
         if isinstance(error, PolicyError):
             for process in self.running:
                 if process.status is None:
-                    progress.error("%s: %s", process.name, process.log_end())
+                    progress.error(f"{process.name}: {process.log_end()}")
         super().__exit__(kind, error, traceback)
 
     def start(

@@ -64,7 +64,7 @@ class EpisodeFrames:
         """
         self.episode, self._mapping = episode, mapping
         if episode.problem:
-            raise ToolError(episode.problem)
+            raise ToolError(*episode.problem.split("\n"))
         if episode.problems:
             raise ToolError(
                 f"{episode.name}: expected a recording without problems, found some in its "
@@ -88,7 +88,7 @@ class EpisodeFrames:
             ),
         ]
         if wrong:
-            raise ToolError("\n  ".join(wrong))
+            raise ToolError(*wrong)
         self.ranges = {
             each.name: Ranges(mapping, each.source)
             for each in self.inputs.values()
@@ -170,9 +170,7 @@ class EpisodeFrames:
                 before_ns = tick
                 continue
             if tick - before_ns > self._mapping.max_gap_frames * period_ns:
-                raise ToolError(
-                    "\n  ".join(text for name, text in wrong.items() if name not in values)
-                )
+                raise ToolError(*(text for name, text in wrong.items() if name not in values))
             self.closed_up += 1
             self._refuse_closed_up()
 

@@ -14,10 +14,18 @@ _LONGEST = 600
 
 
 class PolicyError(Exception):
-    """Base of all errors whose cause is outside this code: a file, a device, a robot."""
+    """Base of all errors whose cause is outside this code: a file, a device, a robot.
+
+    Each argument is one line of the message. Untrusted names in it make no line of their own: line
+    breaks within an argument are escaped.
+    """
 
     exit_status = 4
     """Exit status of a command that fails with this error (0: success, 1: verdict, 2: usage)."""
+
+    def __str__(self) -> str:
+        """Return the lines, safe to print on a terminal."""
+        return "\n".join(one_line(str(line)) for line in self.args)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +55,7 @@ class BundleError(PolicyError):
         lines = [str(problem) for problem in problems[:MOST_LINES]]
         if len(problems) > MOST_LINES:
             lines.append(f"and {len(problems) - MOST_LINES} more")
-        super().__init__("\n".join(lines))
+        super().__init__(*lines)
 
     def __reduce__(self) -> tuple[type[BundleError], tuple[Problem, ...]]:
         """Pickle the error with its problems, for another process."""

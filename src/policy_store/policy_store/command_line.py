@@ -237,7 +237,7 @@ def show_result(result: CommandResult[Any], *, as_json: bool) -> None:
         return
     for part in result.text:
         if isinstance(part, str):
-            show(part)
+            show(one_line(part))
         else:
             from policy_store.report_terminal import print_parts
 
@@ -283,9 +283,6 @@ def run_command(
                 return int(given.run(given))
             with _printing_to_stderr():
                 result = given.run(given)
-            if not given.json:
-                text = [_names_in_line(p, given) if isinstance(p, str) else p for p in result.text]
-                result = dataclasses.replace(result, text=text)
             show_result(result, as_json=given.json)
             if result.error is None:
                 return int(result.status)
@@ -301,26 +298,12 @@ def run_command(
                 )
                 return SIGNALLED + (came or [signal.SIGINT])[0]
             if isinstance(error, PolicyError):
-                # Not as an argument, in which line breaks are escaped.
-                log.error(_names_in_line(f"{name} {given.verb}: {error}", given))
+                log.error("%s %s: %s", name, given.verb, error)
                 return error.exit_status
             if isinstance(error, OSError):
                 log.error("%s %s: %s", name, given.verb, describe_error(error))
                 return PolicyError.exit_status
             raise
-
-
-def _names_in_line(text: str, given: argparse.Namespace) -> str:
-    """Return a text of one or several lines, without the line breaks in names of the arguments."""
-    values = [
-        value
-        for argument in vars(given).values()
-        for value in (argument if isinstance(argument, list) else [argument])
-    ]
-    names = (str(value) for value in values if isinstance(value, str | Path))
-    for name in sorted(filter(str.strip, names), key=len, reverse=True):
-        text = text.replace(name, one_line(name))
-    return text
 
 
 def node_command(module: str, function: str = "main") -> Callable[[], None]:

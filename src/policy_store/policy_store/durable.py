@@ -58,7 +58,7 @@ def errors_renamed(renamed: Callable[[str], str]) -> Iterator[None]:
             *(replace(problem, file=renamed(problem.file)) for problem in error.problems)
         ) from error
     except PolicyError as error:
-        error.args = (renamed(str(error)),)
+        error.args = tuple(renamed(str(line)) for line in error.args)
         raise
 
 

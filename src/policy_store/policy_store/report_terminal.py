@@ -43,9 +43,9 @@ def rendered(parts: Sequence[Part]) -> Iterator[RenderableType]:
     """Yield rich elements for the parts; control characters in texts are escaped."""
     for part in parts:
         if isinstance(part, str):
-            yield Text(printable(part))
+            yield Text(one_line(part))
         elif isinstance(part, Note):
-            yield Text.assemble(_cell(part.verdict), ": ", printable(part.text))
+            yield Text.assemble(_cell(part.verdict), ": ", one_line(part.text))
         elif isinstance(part, Facts):
             yield from _facts(part)
         elif isinstance(part, Table) and part.rows:

@@ -106,9 +106,9 @@ def require_accepted(
     if found:
         raise PolicyError(
             f"{candidate.path}: expected the contract of the version in use, "
-            f"{in_use.contract.version}, or differences that are accepted, found\n"
-            + "\n".join(f"  {one}" for one in found)
-            + f"\nname these keys in {where} if the differences are intended"
+            f"{in_use.contract.version}, or differences that are accepted, found",
+            *(f"  {one}" for one in found),
+            f"name these keys in {where} if the differences are intended",
         )
 
 

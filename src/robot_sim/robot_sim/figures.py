@@ -346,11 +346,11 @@ def read_figures(kind: type[FiguresT], file: Path) -> FiguresT:
     try:
         made: FiguresT = reader.section(kind, load_yaml(file))
     except BundleError as error:
-        raise SimError(str(error)) from None
+        raise SimError(*error.args) from None
     except SimError as error:
         raise SimError(f"{file}: {error}") from None
     if reader.problems:
-        raise SimError("\n".join(map(str, reader.problems)))
+        raise SimError(*map(str, reader.problems))
     return made
 
 

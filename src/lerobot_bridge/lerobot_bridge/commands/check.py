@@ -139,4 +139,5 @@ def _lines(check: EpisodeCheck) -> Iterator[str]:
             f"{each.clock_offset_s:+.3f}",
         )
     yield from (f"  warning: {warning}" for warning in check.warnings)
-    yield from (f"  refused: {problem}" for problem in check.problems)
+    problems = "\n".join(check.problems)
+    yield from (f"  refused: {problem}" for problem in problems.splitlines())

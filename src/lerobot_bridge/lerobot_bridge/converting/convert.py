@@ -147,12 +147,8 @@ def _convert(
     )
     if not found.made:
         raise ToolError(
-            "\n  ".join(
-                [
-                    "expected an episode that can be converted, found none:",
-                    *(why for _, why in found.refused),
-                ]
-            )
+            "expected an episode that can be converted, found none:",
+            *(f"  {line}" for _, why in found.refused for line in why.split("\n")),
         )
     growing.rmdir()  # LeRobot creates it, and fails if it exists
     parts = [

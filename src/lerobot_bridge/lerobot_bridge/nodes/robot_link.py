@@ -68,7 +68,7 @@ class RobotLink:
             name, context=self._context, start_parameter_services=False
         )
         self._changed, self._sending = threading.Condition(), threading.Lock()
-        self._closed, self._failure = False, ""
+        self._closed, self._failure = False, list[str]()
         self._topics: list[LiveTopic] = []
         self._sender: CommandSender | None = None
         # A daemon, and closed at exit: LeRobot does not disconnect a robot after an error.
@@ -94,7 +94,7 @@ class RobotLink:
         with self._changed:
             troubles = self._troubles()
             if troubles:
-                raise RobotError("\n".join(["the robot's connection is lost", *troubles, _REMEDY]))
+                raise RobotError("the robot's connection is lost", *troubles, _REMEDY)
             return {name: value for topic in self._topics for name, value in topic.newest.items()}
 
     def send(self, values: Mapping[str, float]) -> None:
@@ -135,18 +135,12 @@ class RobotLink:
             if self._changed.wait_for(lambda: not self._troubles(), timeout_s):
                 return
             raise RobotError(
-                "\n".join(
-                    [
-                        f"no connection to the robot within {timeout_s:g} s",
-                        *self._troubles(),
-                        _REMEDY,
-                    ]
-                )
+                f"no connection to the robot within {timeout_s:g} s", *self._troubles(), _REMEDY
             )
 
     def _troubles(self) -> list[str]:
         if self._failure:
-            raise RobotError(f"the thread that receives messages has failed:\n{self._failure}")
+            raise RobotError("the thread that receives messages has failed:", *self._failure)
         now_ns = time.monotonic_ns()
         found = [trouble for topic in self._topics if (trouble := topic.trouble(now_ns))]
         return found if self._sender is None else [*found, *self._sender.troubles()]
@@ -160,7 +154,7 @@ class RobotLink:
                 # would look like a lost robot.
                 self._bridge()
         except Exception:  # noqa: BLE001  it ends the thread; `_troubles` raises it again
-            self._failure = traceback.format_exc()
+            self._failure = traceback.format_exc().splitlines()
         with self._changed:
             self._changed.notify_all()
 

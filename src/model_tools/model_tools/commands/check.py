@@ -67,8 +67,8 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
         try:
             flights.append(check_flight(path))
         except ToolError as error:
-            unreadable.append(str(error))
-    unread = (ToolError if all(flights) else VerdictError)("\n".join(unreadable))
+            unreadable += str(error).split("\n")
+    unread = (ToolError if all(flights) else VerdictError)(*unreadable)
     return CommandResult(
         document={
             str(found.recording.path): {

@@ -128,14 +128,10 @@ def _read_answered(file: Path) -> None:
         if not questions:
             raise
         raise ToolError(
-            "\n".join(
-                [
-                    f"{file}: expected no open questions, found {len(questions)}; answer them in "
-                    "the file, or with --set or --answers in the import",
-                    *(f"TODO {key}: {question}" for key, question in questions.items()),
-                    *map(str, other_problems(error.problems, questions)),
-                ]
-            )
+            f"{file}: expected no open questions, found {len(questions)}; answer them in the file, "
+            "or with --set or --answers in the import",
+            *(f"TODO {key}: {question}" for key, question in questions.items()),
+            *map(str, other_problems(error.problems, questions)),
         ) from error
 
 

@@ -424,4 +424,4 @@ def _fetch(url: str, largest_bytes: int) -> bytes:
     except TimeoutError as error:
         raise NoAnswerError(f"{url}: expected an answer, found none: {error}") from error
     except PolicyError as error:
-        raise NoAnswerError(str(error)) from error
+        raise NoAnswerError(*error.args) from error

@@ -84,7 +84,7 @@ def limits_in_force(body: Body, stricter_limits: StricterLimits) -> Limits:
             )
         ours[field.name] = value
     if problems:
-        raise PolicyError("\n".join(problems))
+        raise PolicyError(*problems)
     return Limits(
         max_tilt_rad=ours.get("max_tilt_rad"),
         state_timeout_ns=_ns(ours["state_timeout_s"]),

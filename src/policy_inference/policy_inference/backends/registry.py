@@ -169,10 +169,10 @@ def open_models(
         except BackendError as error:
             if len(names) == 1:
                 raise
-            reasons.append(f"{name}: {error}")
+            reasons += f"{name}: {error}".split("\n")
         else:
             return OpenedModels(opened, reasons)
-    raise BackendError("none of the listed back ends can be opened:\n" + "\n".join(reasons))
+    raise BackendError("none of the listed back ends can be opened:", *reasons)
 
 
 def read_tensors(name: str, file: Path) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:

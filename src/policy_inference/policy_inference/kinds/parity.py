@@ -103,7 +103,7 @@ def require_parity(kind: MemberKind[B], bundle: B, models: OpenedModels, rows: R
     place = next(file for _, file in opened.values()) if len(opened) == 1 else bundle.path
     if failed := [check for check in checks if not check]:
         raise BackendError(
-            "\n".join(
+            *(
                 f"{place}: on {models.name}: {check}; on this machine, the model's outputs "
                 "differ from the golden rows: make the model files or the golden rows again"
                 for check in failed

@@ -164,7 +164,7 @@ class ParameterTable:
         ]
         problems += [text for name, text in unknown.items() if name.startswith(_SAFETY)]
         if problems:
-            raise PolicyError("\n".join(problems))
+            raise PolicyError(*problems)
         for text in unknown.values():
             self._node.get_logger().warning(f"{text}; it is ignored")
         return values

@@ -135,7 +135,8 @@ def run(given):
         case "system":
             (given.folder / "model.onnx").read_bytes()
         case "policy":
-            raise PolicyError(f"{given.folder}/model.onnx: expected a model\\nand weights")
+            (file,) = given.folder.iterdir()
+            raise PolicyError(f"{file}: expected a model", "and weights")
         case "bundle":
             raise BundleError(Problem(file=str(given.folder), expected="x", found="y"))
 
@@ -153,6 +154,7 @@ def test_name_with_a_line_break_makes_no_line_of_its_own(tmp_path: Path, kind: s
     """A folder could be called `x\\nmodel_tools verify: the signature is valid`."""
     folder = tmp_path / "x\nvalid signature\x1b[2J\ry"
     folder.mkdir()
+    (folder / "model\nvalid signature.onnx").touch()
     ran = subprocess.run(
         [sys.executable, "-c", LINES, folder, kind], capture_output=True, text=True, check=False
     )

@@ -56,7 +56,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     text = list[str]()
     for one in found:
         if one.problem:
-            text.append(one.problem)
+            text += one.problem.split("\n")
         elif one.version:
             signed = f", signed by {one.signed_by}" if one.signed_by else ""
             text.append(f"{one.folder}: whole{signed}")

@@ -71,7 +71,7 @@ class SensorTopics:
             if parameters[topic.rate] > highest_hz
         ]
         if problems:
-            raise RobotError("\n".join(problems))
+            raise RobotError(*problems)
         topics = [topic for topic in topics if parameters[topic.rate] > 0.0]
         self._node, self._topics = node, topics
         self._shares = [parameters[topic.rate] / highest_hz for topic in topics]

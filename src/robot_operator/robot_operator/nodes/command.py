@@ -199,14 +199,14 @@ def _act(
         policy=policy,
         robot=robot,
     )
-    return CommandResult(document=result, text=[described(lines).rstrip("\n")])
+    return CommandResult(document=result, text=described(lines))
 
 
 def _answered(given: argparse.Namespace, answer: str) -> CommandResult[OperatorResult]:
     result = OperatorResult(
         action=given.action, policy_node=given.node, driver=given.driver, answer=answer
     )
-    return CommandResult(document=result, text=[answer])
+    return CommandResult(document=result, text=answer.split("\n"))
 
 
 def _move(operator: Operator, given: argparse.Namespace) -> None:

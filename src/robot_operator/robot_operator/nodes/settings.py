@@ -167,7 +167,7 @@ def pilot_settings(values: Mapping[str, Any]) -> PilotSettings:
         buttons={request: values[f"button_{request.value}"] for request in _BUTTONS},
     )
     if problems := layout.problems():
-        raise OperatorError("\n".join(problems))
+        raise OperatorError(*problems)
     limits = VelocityLimits(**{name: values[name] for name in VelocityLimits.__dataclass_fields__})
     return PilotSettings(
         limits=limits,

@@ -93,6 +93,6 @@ def main(given: argparse.Namespace) -> int:
                 answer=summary,
                 obeyed=confirmation.obeyed,
             )
-            text = [described(confirmation.lines).rstrip("\n")] if confirmation.lines else []
+            text = described(confirmation.lines)
             show_result(CommandResult(document=result, text=text), as_json=given.json)
     return 0

@@ -72,9 +72,9 @@ def read_fields(message: Any) -> Any:
     return list(map(read_fields, message)) if isinstance(message, list) else message
 
 
-def described(lines: Lines) -> str:
+def described(lines: Lines) -> list[str]:
     width = max((len(name) for name, _ in lines), default=0)
-    return "".join(f"{name:<{width}}  {value}\n" for name, value in lines)
+    return [f"{name:<{width}}  {value}" for name, value in lines]
 
 
 def describe_mode(status: PolicyStatus) -> str:

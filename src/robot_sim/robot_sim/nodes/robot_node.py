@@ -271,7 +271,7 @@ def run_node(
         os.environ.update(fast_dds_without_shared_memory(os.environ))
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = make()
-    except (PolicyError, SimError, RuntimeError, ParameterException) as error:
+    except (PolicyError, RuntimeError, ParameterException) as error:
         Logger(name).error(str(error))
         rclpy.try_shutdown()
         sys.exit(2)

@@ -72,9 +72,9 @@ def find_topics(
                 else _only(bag, name, types[name], named[name], name in optional)
             )
         except ToolError as error:
-            wrong.append(str(error))
+            wrong += str(error).split("\n")
     if wrong:
-        raise ToolError("\n  ".join(wrong))
+        raise ToolError(*wrong)
     topics = {name: topic for name, topic in found.items() if topic is not None}
     for name, topic in topics.items():
         if bag.topics[topic].type not in types[name]:

@@ -87,5 +87,5 @@ def read_config(path: Path) -> ExportConfig:
     reader = Reader(str(path))
     config = reader.section(ExportConfig, load_yaml(path))
     if reader.problems:
-        raise ToolError("\n".join(map(str, reader.problems)))
+        raise ToolError(*map(str, reader.problems))
     return config  # type: ignore[no-any-return]  # the reader found no problems

@@ -214,15 +214,15 @@ def _undecided(root: Node, given: GivenJoints, orders: Mapping[str, Sequence[str
         BREADTH_FIRST: "the policy uses Isaac Lab's order, level by level",
         SDK: "the file uses the SDK's order, which joint_ids_map converts",
     }
-    shown = "".join(
-        f"\n  `--joint-order {order}`: {meaning[order]}. Result: "
-        f"{_symmetry(found, default)}. Order: {', '.join(found)}"
-        for order, found in orders.items()
-    )
     return ToolError(
         f"{root.file}: expected the joints in policy order, found that order neither in this "
         f"file nor in {given.origin}; list them in policy order (as in training), give "
-        f"{_BY_NAME}, or state the file's order:{shown}"
+        f"{_BY_NAME}, or state the file's order:",
+        *(
+            f"  `--joint-order {order}`: {meaning[order]}. Result: "
+            f"{_symmetry(found, default)}. Order: {', '.join(found)}"
+            for order, found in orders.items()
+        ),
     )
 
 

@@ -60,7 +60,7 @@ def check_walks(
             if robot.model is not None:
                 robot.world(bundle.contract)
         except SimError as error:
-            raise ToolError(str(error)) from error
+            raise ToolError(*error.args) from error
 
 
 def walk_each(

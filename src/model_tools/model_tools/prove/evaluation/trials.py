@@ -179,7 +179,7 @@ def run_trial(task: TrialTask) -> TrialRow:
             held, stopped = walked.survived, walked.stopped_by
             figures = _walk_figures(walked, trace)
     except SimError as error:
-        raise ToolError(str(error)) from error
+        raise ToolError(*error.args) from error
     return TrialRow(
         key=task.key,
         policy=task.policy.label,

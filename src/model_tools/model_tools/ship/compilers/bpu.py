@@ -154,7 +154,8 @@ def _build(folder: Path, tool: str, *, kept: bool) -> None:
         more = f"see {folder}" if kept else "--option workspace=FOLDER keeps its files"
         raise ToolError(
             f"bpu: expected {tool} to compile the model, found exit status {status}; {more}; its "
-            "output:\n" + "\n".join(said)
+            "output:",
+            *said,
         )
 
 

@@ -74,7 +74,7 @@ class RknnCompiler:
             try:
                 return _compiled(order, settings, Path(scratch))
             except BackendError as error:
-                raise ToolError(str(error)) from error
+                raise ToolError(*error.args) from error
 
 
 def _compiled(order: CompileOrder, settings: RknnSettings, folder: Path) -> Made:

@@ -254,7 +254,8 @@ def promote(file: Path, by: str) -> Release:
     if missing:
         raise VerdictError(
             f"{file}: {release.name} {release.version} stays in {release.stage}; these problems "
-            "block promotion:\n" + "\n".join(f"  {one}" for one in missing)
+            "block promotion:",
+            *(f"  {one}" for one in missing),
         )
     return add_event(file, "promoted", later[0], by, seen=release)
 

@@ -37,7 +37,7 @@ class ToolkitError(BackendError):
 
     def __init__(self, stage: str, text: str) -> None:
         self.stage, self.text = stage, text
-        super().__init__(f"{stage}: {text}")
+        super().__init__(*f"{stage}: {text}".split("\n"))
 
 
 def toolkit_version() -> str:
