@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import yaml
 
-from policy_inference.processes import fast_dds_without_shared_memory
+from policy_inference.fast_dds import fast_dds_without_shared_memory
 
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLE = ROOT / "config" / "bundles" / "lite3_walk"

@@ -5,6 +5,7 @@
 The command sender has control until it releases control or is silent for 1 s; then the motors damp.
 """
 
+import os
 import signal
 import time
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from my_robot_driver.driver import FIGURES, G_M_S2, JOINT_NAMES
+from policy_inference.fast_dds import fast_dds_without_shared_memory
 from robot_sim.errors import SimError
 from robot_sim.world import DriveCommand, World
 
@@ -95,6 +97,8 @@ class Simulator(Node):
 
 def main(args: Sequence[str] | None = None) -> None:
     """Entry point of the command `my_robot_simulator`; Ctrl-C and SIGTERM end it with status 0."""
+    # with shared memory, `publish` may wait 0.33 s while another process starts or ends
+    os.environ.update(fast_dds_without_shared_memory(os.environ))
     # rclpy's own handlers would end its context within a callback, which then cannot publish
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     for number in END_SIGNALS:

@@ -9,6 +9,7 @@ arrive, so that message ages are known even if the caller pauses.
 from __future__ import annotations
 
 import atexit
+import os
 import signal
 import threading
 import time
@@ -25,7 +26,9 @@ from lerobot_bridge.mapping import RobotMapping, Source
 from lerobot_bridge.nodes.command_sender import HOLD_S, CommandSender
 from lerobot_bridge.nodes.live_topics import CameraTopic, LiveTopic, ValuesTopic
 from policy_core.errors import RobotError
+from policy_inference.fast_dds import fast_dds_without_shared_memory
 from policy_inference.nodes.sampling import Arrivals, SampleGroup
+from policy_inference.processes import environment
 
 _LOOK_NS = 50_000_000
 """Time between searches for publishers, and between commands while no action arrives."""
@@ -63,10 +66,13 @@ class RobotLink:
                 action arrives, s.
         """
         self._context = Context()
-        rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
-        self._node: Node = rclpy.create_node(
-            name, context=self._context, start_parameter_services=False
-        )
+        with environment(fast_dds_without_shared_memory(os.environ)):
+            rclpy.init(
+                args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO
+            )
+            self._node: Node = rclpy.create_node(
+                name, context=self._context, start_parameter_services=False
+            )
         self._changed, self._sending = threading.Condition(), threading.Lock()
         self._closed, self._failure = False, list[str]()
         self._topics: list[LiveTopic] = []

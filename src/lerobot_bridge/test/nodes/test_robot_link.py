@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -265,6 +266,33 @@ while True:
 """
 
 
+MEMORY = """
+import json
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import rclpy
+
+from lerobot_bridge.mapping_file import parse_mapping
+from lerobot_bridge.nodes.robot_link import RobotLink
+from policy_core.errors import RobotError
+
+def create(*args, **options):
+    node = real(*args, **options)
+    print("/dev/shm/fast" in Path("/proc/self/maps").read_text())
+    return node
+
+real, rclpy.create_node = rclpy.create_node, create
+before = dict(os.environ)
+with suppress(RobotError):  # there is no robot
+    RobotLink(parse_mapping(json.loads(sys.argv[1]), "mapping.yaml"), name="link", features=[],
+              cameras=False, commands=True, timeout_s=0.0)
+print("unchanged" if os.environ == before else "changed")
+"""
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_a_program_that_is_ended_leaves_the_robot_safe(linked_robot: Robot, number: int) -> None:
     linked_robot.publish("joint_states", linked_joints)
@@ -288,3 +316,18 @@ def test_closing_leaves_nothing(live_robot: Robot) -> None:
     assert set(threading.enumerate()) == before
     until(lambda: "link" not in live_robot.node.get_node_names())
     link.close()
+
+
+@pytest.mark.parametrize("is_configured", [False, True])
+def test_the_link_uses_no_shared_memory_of_fast_dds_unless_the_user_configured_it(
+    is_configured: bool,
+) -> None:
+    taken = (
+        () if is_configured else ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+    )
+    said = subprocess.check_output(
+        [sys.executable, "-c", MEMORY, json.dumps(CONTENT)],
+        env={name: value for name, value in os.environ.items() if name not in taken},
+        text=True,
+    )
+    assert said.split() == [str(is_configured), "unchanged"]

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 
 from policy_core.errors import PolicyError, did_you_mean
+from policy_inference.fast_dds import DEFAULT_RMW, DISCOVERY_RANGE
 from policy_inference.machine.machine import Finding, Machine, module_found
-from policy_inference.processes import DEFAULT_RMW, DISCOVERY_RANGE
 
 _LAST_DOMAIN = 101
 """Highest domain ID whose DDS ports avoid Linux's ephemeral ports (ROS 2: About-Domain-ID)."""

@@ -22,10 +22,11 @@ from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
 from policy_core.errors import PolicyError
+from policy_inference.fast_dds import fast_dds_without_shared_memory
 from policy_inference.nodes.lifecycle import LifecycleBase, PeerGuard
 from policy_inference.nodes.parameters import ParameterTable, Spec
 from policy_inference.nodes.rclpy_gaps import Logger
-from policy_inference.processes import fast_dds_without_shared_memory, unblock_log
+from policy_inference.processes import unblock_log
 from policy_store.signals import INTERRUPTING, end_now
 
 END_SIGNALS = (*INTERRUPTING, signal.SIGIO)
@@ -173,6 +174,7 @@ def serve_node(command: str, make: Callable[[], ServedNode], args: Sequence[str]
         args: Process arguments; None for the interpreter's.
     """
     unblock_log()
+    os.environ.update(fast_dds_without_shared_memory(os.environ))
     ended = threading.Event()
     try:
         # rclpy's own handlers would shut down the context in which threads of the node publish.

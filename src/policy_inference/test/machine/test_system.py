@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from policy_core.errors import PolicyError
+from policy_inference.fast_dds import fast_dds_without_shared_memory
 from policy_inference.machine.machine import Finding, Machine, Severity
 from policy_inference.machine.middleware import (
     discovery_variables,
@@ -21,7 +22,6 @@ from policy_inference.machine.middleware import (
     security_variables,
 )
 from policy_inference.machine.system import examine_system
-from policy_inference.processes import fast_dds_without_shared_memory
 from testkit.wording import check_wording, refusal
 
 from ..machine_tree import Files, machine, tree_with

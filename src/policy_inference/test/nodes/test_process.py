@@ -8,6 +8,7 @@ import resource
 import select
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -199,17 +200,50 @@ def test_signal_while_a_model_is_being_opened_ends_the_process(
         os.close(opening)
 
 
+FAST_DDS = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+"""What the tests of this process have configured."""
+
+
 @pytest.mark.parametrize("is_configured", [False, True])
 def test_node_uses_no_shared_memory_of_fast_dds_unless_the_user_configured_it(
     start_node: Start, partner: Robot, monkeypatch: pytest.MonkeyPatch, is_configured: bool
 ) -> None:
-    if not is_configured:  # as the tests of this process are
-        for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
+    if not is_configured:
+        for name in FAST_DDS:
             monkeypatch.delenv(name, raising=False)
     process = start_node("autostart:=false")
     assert partner.read(GetState, "joint_policy_node/get_state").current_state.label
     maps = Path(f"/proc/{process.pid}/maps").read_text()
     assert ("/dev/shm/fast" in maps) is is_configured
+
+
+SERVED = """
+import sys
+from pathlib import Path
+from policy_core.errors import PolicyError
+from policy_inference.nodes.process import ServedNode, serve_node
+
+def make():
+    ServedNode("served", [], [])
+    print("/dev/shm/fast" in Path("/proc/self/maps").read_text())
+    raise PolicyError("the test ends")
+
+sys.exit(serve_node("served", make, []))
+"""
+
+
+@pytest.mark.parametrize("is_configured", [False, True])
+def test_nodes_that_only_serve_use_none_either(is_configured: bool) -> None:
+    """The policy waits for the velocity and the height scan that such a node publishes."""
+    taken = () if is_configured else FAST_DDS
+    ran = subprocess.run(
+        [sys.executable, "-c", SERVED],
+        env={name: value for name, value in os.environ.items() if name not in taken},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout.strip()) == (2, str(is_configured))
 
 
 def test_bad_input_ends_with_status_2_and_one_clear_line_each(

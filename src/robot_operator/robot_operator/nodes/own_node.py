@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A ROS context and node for a command; a separate module, so no other import delays an e-stop."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +11,8 @@ import rclpy
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+
+from policy_inference.fast_dds import fast_dds_without_shared_memory
 
 
 @contextmanager
@@ -28,6 +31,7 @@ def own_node(
     """
     if silent:
         options = {"enable_rosout": False, "start_parameter_services": False, **options}
+    os.environ.update(fast_dds_without_shared_memory(os.environ))
     context = Context()
     rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
     try:

@@ -32,11 +32,11 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 
 from policy_core.errors import PolicyError
+from policy_inference.fast_dds import fast_dds_without_shared_memory
 from policy_inference.nodes.lifecycle import PeerGuard
 from policy_inference.nodes.one_sender import OneSender
 from policy_inference.nodes.parameters import refuse_arguments
 from policy_inference.nodes.rclpy_gaps import Logger
-from policy_inference.processes import fast_dds_without_shared_memory
 from robot_sim.driven import NS_PER_S, DrivenWorld, RealTimePacer
 from robot_sim.drives import DriveCommand
 from robot_sim.errors import SimError
