@@ -7,6 +7,7 @@
 The output folder contains summary.json, which --json prints, the recorded walk, plots, and a video
 that shows the scan points.
 """
+# run: real_time: yes
 
 import argparse
 from collections.abc import Sequence
