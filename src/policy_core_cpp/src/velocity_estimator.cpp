@@ -99,7 +99,10 @@ void VelocityEstimator::begin() noexcept {
 
 void VelocityEstimator::update(const Sample& sample) noexcept {
   auto step_s = sample.step_s;
-  if (step_s <= 0.0) return;
+  if (step_s <= 0.0) {
+    if (step_s < 0.0) begin();
+    return;
+  }
   if (step_s > kLongestStepS) {
     variance_ = kStartVariance;
     shared_ = 0.0;

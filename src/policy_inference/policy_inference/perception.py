@@ -182,6 +182,8 @@ _FASTEST_M_S, _FASTEST_RAD_S, _LONGEST_GAP_S = 10.0, 20.0, 0.1
 _JUMP_M, _JUMP_RAD = 0.05, 0.1
 FROZEN_AFTER_M = 0.5
 """Default distance after which an unchanged map is no longer trusted."""
+_MOST_WAITING = 4
+"""Maximum number of maps between two poses, each of which is judged by the next pose."""
 FARTHEST_M = 10.0
 """Ground this far above or below the robot is an error, such as heights in millimeters."""
 
@@ -218,7 +220,7 @@ class ScanSource:
         self.scanner = HeightScanner(scan)
         self._frozen_after_m = frozen_after_m
         self._map: _Map | None = None
-        self._next: _Map | None = None
+        self._waiting: list[_Map] = []
         self.refusal = "no elevation map received"
         self._content: tuple[int, tuple[float, float]] | None = None
         self._seen_from: F64 = np.zeros(3)
@@ -228,7 +230,7 @@ class ScanSource:
     @property
     def frame(self) -> str:
         """Frame in which the next pose is expected; empty without a map."""
-        expected = self._map or self._next
+        expected = self._map or self._newest
         return expected.frame if expected else ""
 
     @property
@@ -254,7 +256,7 @@ class ScanSource:
 
     def take(self, found: ElevationMap, frame: str, made_ns: int) -> None:
         """Store a map, with its frame and its creation time (ns) on the clock used for stamps."""
-        newest = self._next or self._map
+        newest = self._newest
         later_s = (made_ns - newest.made_ns) * 1e-9 if newest else 0.0
         if -self._scan.map_timeout_s < later_s < 0.0:
             return  # overtaken by a newer one in transit
@@ -263,7 +265,10 @@ class ScanSource:
         if abs(later_s) > self._scan.map_timeout_s:
             self._map = None
         content = zlib.crc32(found.heights.tobytes()), found.centre
-        self._next = _Map(found, frame, made_ns, content)
+        self._waiting = [
+            *self._waiting[-(_MOST_WAITING - 1) :],
+            _Map(found, frame, made_ns, content),
+        ]
 
     def see(self, pose: Pose, now_ns: int) -> F64:
         """Return the values at a pose; the next call overwrites them.
@@ -275,15 +280,18 @@ class ScanSource:
         """
         require_age("pose", (now_ns - pose.stamp_ns) * 1e-9, self._scan.pose_timeout_s)
         self._note_pose(pose)
-        newest, self._next = self._next, None
-        if newest is not None:
+        waiting, self._waiting = self._waiting, []
+        refusal = ""
+        for found in reversed(waiting):
             try:
-                values = self._see(newest, pose, now_ns)
+                values = self._see(found, pose, now_ns)
             except RobotError as error:
-                self.refusal = str(error)
+                refusal = refusal or str(error)
             else:
-                self._use(newest, pose)
+                self._use(found, pose)
+                self.refusal = refusal
                 return values
+        self.refusal = refusal or self.refusal
         if self._map is None:
             raise RobotError(self.refusal)
         try:
@@ -292,6 +300,10 @@ class ScanSource:
             if not self.refusal or str(error) == self.refusal:
                 raise
             raise RobotError(f"{error}; a newer map was refused: {self.refusal}") from None
+
+    @property
+    def _newest(self) -> _Map | None:
+        return self._waiting[-1] if self._waiting else self._map
 
     def _see(self, found: _Map, pose: Pose, now_ns: int) -> F64:
         """Return the values of one map at a pose; raise RobotError if they are not to be had."""

@@ -49,7 +49,7 @@ def rehearse(bundle: str, public_key: str, *, cpu_s: int = CPU_S) -> str:
     if status == 0:
         return said.split()[-1]
     if status == _REFUSED:
-        raise RefusedError(said)
+        raise RefusedError(*said.split("\n"))
     found = (
         f"one that was not read within {LIMIT_S:g} s"
         if status is None
@@ -63,12 +63,17 @@ def rehearse(bundle: str, public_key: str, *, cpu_s: int = CPU_S) -> str:
     )
 
 
-def _main(_: str, cpu_s: str, folder: str, bundle: str, public_key: str) -> int:
+def limit_process(cpu_s: int) -> None:
+    """Limit this process, which is about to read a bundle, to `cpu_s` and `LARGEST_BYTES`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     os.nice(_NICE)
-    resource.setrlimit(resource.RLIMIT_CPU, (int(cpu_s), int(cpu_s) + 1))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
     resource.setrlimit(resource.RLIMIT_AS, (LARGEST_BYTES, LARGEST_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _main(_: str, cpu_s: str, folder: str, bundle: str, public_key: str) -> int:
+    limit_process(int(cpu_s))
     os.chdir(folder)
     try:
         found = load_bundle(bundle, trusted_keys(public_key), kind=Bundle)

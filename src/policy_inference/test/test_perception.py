@@ -198,6 +198,20 @@ def test_the_last_good_map_serves_instead_of_a_bad_one_until_it_is_too_old(
     assert not source.refusal
 
 
+@pytest.mark.parametrize("bad", ["NaN", "another frame", "in mm"])
+def test_a_bad_map_that_follows_each_good_one_starves_no_scan(source: ScanSource, bad: str) -> None:
+    for now_ns in range(NOW_NS, NOW_NS + 10 * SECOND_NS // 10, SECOND_NS // 10):
+        source.take_map(grid_map(step(), stamp_ns=now_ns), now_ns)
+        heights = {"NaN": np.nan, "in mm": 1e3}.get(bad, 1.0) * step()
+        message = grid_map(heights, stamp_ns=now_ns + 1)
+        if bad == "another frame":
+            message.header.frame_id = "map"
+        source.take_map(message, now_ns)
+        source.see(pose(stamp_ns=now_ns), now_ns)
+        assert source.map_stamp_ns == now_ns
+        assert source.refusal
+
+
 @pytest.mark.parametrize("height_m", [11.0, -11.0, 1e30])
 def test_ground_far_from_the_robot_is_refused(source: ScanSource, height_m: float) -> None:
     source.take_map(grid_map(np.full((12, 8), height_m)), NOW_NS)

@@ -99,7 +99,8 @@ def main(args: Sequence[str] | None = None) -> int:
     if not did:
         show(text, to=sys.stderr)
         return 1
-    result = CommandResult(document={"action": given.action, "answer": text}, text=[text])
+    document = {"action": given.action, "answer": text}
+    result = CommandResult(document=document, text=text.split("\n"))
     show_result(result, as_json=given.json)
     return 0
 

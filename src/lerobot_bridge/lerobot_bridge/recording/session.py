@@ -138,7 +138,7 @@ class RecordingSession:
                 "restart the node with a larger number"
             )
         if obstacle := self._host.obstacle(now_ns):
-            raise RefusedError(obstacle)
+            raise RefusedError(*obstacle.split("\n"))
         fresh = self.state in (State.IDLE, State.FINISHED)
         if fresh and self.course.auto and self.course.warm_up_s > 0:
             self._wait(State.WARM_UP, self.course.warm_up_s, now_ns)

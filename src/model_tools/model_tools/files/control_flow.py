@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections import ChainMap, Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import onnx
@@ -37,37 +37,56 @@ def require_bounded_turns(model: OnnxModel) -> None:
         inferred = onnx.shape_inference.infer_shapes(model.proto)
     except onnx.shape_inference.InferenceError:
         inferred = model.proto
-    for graph in (inferred.graph, *inferred.functions):
-        for problem in _find_unbounded(graph, ChainMap(), 1):
-            raise ToolError(
-                f"{model.path}: {problem}; export the model without this loop, or with a constant "
-                "number of turns: a loop that depends on an input may never end"
-            )
+    for problem in _Turns(inferred.functions).find_problems(inferred.graph, ChainMap(), 1):
+        raise ToolError(
+            f"{model.path}: {problem}; export the model without this loop, or with a constant "
+            "number of turns: a loop that depends on an input may never end"
+        )
 
 
-def _find_unbounded(graph: Any, outer: _Constants, outer_turns: int) -> Iterator[str]:
-    constants = outer.new_child({tensor.name: tensor for tensor in _initializers(graph)})
-    lengths = _find_lengths(graph)
-    for node in graph.node:
-        if node.op_type == "Constant":
-            constants[node.output[0]] = _attribute(node, "value") or node
-        elif node.op_type == "Identity" and node.input[0] in constants:
-            constants[node.output[0]] = constants[node.input[0]]
-        turns: int | None = 1
-        if node.op_type == "Loop":
-            turns = _read_integer(constants.get(node.input[0]))
-        elif node.op_type == "Scan":
-            turns = _find_scan_length(node, lengths)
-        elif node.op_type != "If" and _has_control_flow(node):
-            turns = None
-        name = f"{node.op_type} {node.name}".strip()
-        if turns is None:
-            yield f"{name}: expected a constant number of turns, found one that depends on an input"
-        elif turns * outer_turns > MOST_TURNS:
-            yield f"{name}: expected at most {MOST_TURNS} turns, found {turns * outer_turns}"
-        else:
-            for body in _bodies(node):
-                yield from _find_unbounded(body, constants, max(1, turns) * outer_turns)
+class _Turns:
+    """Finds the turns of a model's loops, also in the functions that it calls."""
+
+    def __init__(self, functions: Iterable[Any]) -> None:
+        self._functions = {(each.domain, each.name): each for each in functions}
+        self._judged = dict[tuple[str, str], int]()
+        """Largest number of turns around a call of each function so far: a model may call one many
+        times, or itself.
+        """
+
+    def find_problems(self, graph: Any, outer: _Constants, outer_turns: int) -> Iterator[str]:
+        constants = outer.new_child({tensor.name: tensor for tensor in _initializers(graph)})
+        lengths = _find_lengths(graph)
+        for node in graph.node:
+            if node.op_type == "Constant":
+                constants[node.output[0]] = _attribute(node, "value") or node
+            elif node.op_type == "Identity" and node.input[0] in constants:
+                constants[node.output[0]] = constants[node.input[0]]
+            turns: int | None = 1
+            if node.op_type == "Loop":
+                turns = _read_integer(constants.get(node.input[0]))
+            elif node.op_type == "Scan":
+                turns = _find_scan_length(node, lengths)
+            elif node.op_type != "If" and _has_control_flow(node):
+                turns = None
+            name = f"{node.op_type} {node.name}".strip()
+            if turns is None:
+                yield (
+                    f"{name}: expected a constant number of turns, found one that depends on an "
+                    "input"
+                )
+            elif turns * outer_turns > MOST_TURNS:
+                yield f"{name}: expected at most {MOST_TURNS} turns, found {turns * outer_turns}"
+            else:
+                for body in _bodies(node):
+                    yield from self.find_problems(body, constants, max(1, turns) * outer_turns)
+            yield from self._find_in_called(node, outer_turns)
+
+    def _find_in_called(self, node: Any, outer_turns: int) -> Iterator[str]:
+        key = node.domain, node.op_type
+        if key in self._functions and outer_turns > self._judged.get(key, 0):
+            self._judged[key] = outer_turns
+            yield from self.find_problems(self._functions[key], ChainMap(), outer_turns)
 
 
 def _find_scan_length(node: Any, lengths: Mapping[str, tuple[int, ...]]) -> int | None:

@@ -3,6 +3,7 @@
 """Loops whose turns depend on an input are refused; those with constant turns are counted."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -123,3 +124,55 @@ def test_turns_that_depend_on_an_input_or_are_too_many_are_refused(
 def test_a_loop_without_an_end_behind_a_condition_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ToolError):
         require_bounded_turns(read_onnx(save_endless(tmp_path / "endless.onnx", 15, 2)))
+
+
+@pytest.mark.parametrize(("turns", "is_refused"), [(100, False), (101, True)])
+def test_turns_multiply_through_calls_of_functions(
+    tmp_path: Path, turns: int, is_refused: bool
+) -> None:
+    """A function that loops is called in the loop of another, and that one twice."""
+    model = helper.make_model(
+        helper.make_graph(
+            [calling("outer", "obs", "once"), calling("outer", "once", "actions")],
+            "main",
+            [helper.make_tensor_value_info("obs", TensorProto.FLOAT, [1, 4])],
+            [helper.make_tensor_value_info("actions", TensorProto.FLOAT, [1, 4])],
+        ),
+        functions=[looping("inner", turns, None), looping("outer", 100, "inner")],
+        opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("own", 1)],
+        ir_version=8,
+    )
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(ToolError) if is_refused else nullcontext():
+        require_bounded_turns(read_onnx(tmp_path / "model.onnx"))
+
+
+def calling(function: str | None, given: str, result: str) -> onnx.NodeProto:
+    if function is None:
+        return helper.make_node("Sin", [given], [result])
+    return helper.make_node(function, [given], [result], domain="own")
+
+
+def looping(name: str, turns: int, called: str | None) -> onnx.FunctionProto:
+    """Return a function whose loop calls another one, or none."""
+    tensor = onnx.numpy_helper.from_array
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["goes"], ["goes_on"]), calling(called, "before", "after")],
+        "body",
+        [
+            helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+            helper.make_tensor_value_info("goes", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("before", TensorProto.FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("goes_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("after", TensorProto.FLOAT, None),
+        ],
+    )
+    nodes = [
+        helper.make_node("Constant", [], ["turns"], value=tensor(np.array(turns, np.int64))),
+        helper.make_node("Constant", [], ["true"], value=tensor(np.array(True))),
+        helper.make_node("Loop", ["turns", "true", "x"], ["y"], body=body),
+    ]
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+    return helper.make_function("own", name, ["x"], ["y"], nodes, opsets)

@@ -164,9 +164,8 @@ def _kept(file: Path) -> ChannelStatement | RevocationStatement:
     try:
         statement = parse_statement(read_bytes(file), file)
     except BundleError as error:
-        raise PolicyError(
-            f"{error}; the statement is corrupt: delete it, and the next pull will restore it"
-        ) from error
+        text = f"{error}; the statement is corrupt: delete it, and the next pull will restore it"
+        raise PolicyError(*text.split("\n")) from error
     assert not isinstance(statement, DowngradeStatement)  # downgrade statements are not stored
     return statement
 

@@ -122,7 +122,8 @@ class VelocityEstimator:
         """Update the estimate with a sample; every value must be finite.
 
         Args:
-            step_s: Time since the previous sample; if it is 0 or less, the sample is ignored.
+            step_s: Time since the previous sample. If it is 0, the sample is ignored; if it is
+                negative, the time of the gap is unknown, and the estimate begins again.
             joint_pos: Positions [joints], rad.
             joint_vel: Velocities [joints], rad/s.
             quat_xyzw: Orientation [4], body to world, of unit length; only the tilt is used.
@@ -130,6 +131,8 @@ class VelocityEstimator:
             lin_acc_body: Accelerometer reading [3], m/s^2, body frame: +9.81 on z at rest.
         """
         if step_s <= 0.0:
+            if step_s < 0.0:
+                self._begin()
             return
         if step_s > LONGEST_STEP_S:
             self.variance, self._shared, step_s = _START_STD**2, 0.0, LONGEST_STEP_S

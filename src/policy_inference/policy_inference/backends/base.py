@@ -126,7 +126,8 @@ class BackendBase(ABC):
         except BaseException as error:
             self.close()
             if isinstance(error, BackendError):
-                raise BackendError(str(error).replace(str(content), str(file))) from error
+                lines = (str(line).replace(str(content), str(file)) for line in error.args)
+                raise BackendError(*lines) from error
             if isinstance(error, (PolicyError, KeyboardInterrupt)):
                 raise
             # Convert every error of a runtime, so that the next back end in a list is tried.

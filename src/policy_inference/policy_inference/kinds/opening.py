@@ -15,7 +15,7 @@ import numpy.typing as npt
 from policy_core.bundle.bundle import Bundle
 from policy_core.bundle.contract import Artifact
 from policy_core.control.controller import Controller
-from policy_core.errors import BackendError, PolicyError, RefusedError
+from policy_core.errors import BackendError, PolicyError, RefusedError, one_line
 from policy_core.guard.limits import Limits, StricterLimits
 from policy_core.interfaces import Backend, Tensor
 from policy_core.latency import LatencyWindow
@@ -181,8 +181,8 @@ class OpenedPolicy(Generic[B]):
     def __str__(self) -> str:
         contract = self.bundle.contract
         return (
-            f"{contract.name} {contract.version} ({self.bundle.path}) on {self.backend.name}: "
-            f"{self.models.runs_on}; {contract.rate_hz:g} Hz"
+            f"{contract.name} {contract.version} ({one_line(str(self.bundle.path))}) on "
+            f"{self.backend.name}: {self.models.runs_on}; {contract.rate_hz:g} Hz"
         )
 
     @property

@@ -25,7 +25,7 @@ from rclpy.task import Future
 
 from policy_core.bundle.load import load_bundle, trusted_keys
 from policy_core.bundle.store import TRIALS_FILE, find_revocation, named_folder
-from policy_core.errors import PolicyError, RefusedError
+from policy_core.errors import PolicyError, RefusedError, one_line
 from policy_core.guard.limits import limits_in_force
 from policy_inference.kinds.opening import B, OpenedPolicy, OpenRequest, PolicyKind, open_bundle
 from policy_inference.nodes import qos
@@ -238,7 +238,7 @@ class LoadService:
         node = self._node
         node.require_rest()
         request = node.policy.request.for_bundle(bundle, backend)
-        node.get_logger().info(f"load: {bundle}, on {', '.join(request.backends)}")
+        node.get_logger().info(f"load: {one_line(bundle)}, on {', '.join(request.backends)}")
         opening = self._begin(request)
         if not node.running:  # another thread may have stopped the node just before
             self.abandon(STOPS)

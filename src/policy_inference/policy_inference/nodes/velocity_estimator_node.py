@@ -117,8 +117,8 @@ class VelocitySource:
         """Update with a sensor_msgs/JointState; return the velocity [3], m/s, in the body frame.
 
         Raises:
-            RobotError: The joints do not match the contract, the IMU is too old, or the estimate is
-                too uncertain or impossible.
+            RobotError: The joints do not match the contract, the stamp is that of the last message,
+                the IMU is too old, or the estimate is too uncertain or impossible.
         """
         self._order.take(message.name, np.asarray(message.position, float), self._pos)
         self._order.take(message.name, np.asarray(message.velocity, float), self._vel)
@@ -128,6 +128,8 @@ class VelocitySource:
             raise RobotError("expected an IMU message as recent as the joint message, found none")
         at_ns = stamp_ns(message) or now_ns
         step_s, self._joints_ns = (at_ns - self._joints_ns) / 1e9, at_ns
+        if step_s == 0.0:
+            raise RobotError("expected a later stamp than that of the last message, found the same")
         self.estimator.update(step_s, self._pos, self._vel, *self._imu)
         std = math.sqrt(self.estimator.variance)
         if not std <= LARGEST_STD_MPS:  # also if NaN, after values that overflow

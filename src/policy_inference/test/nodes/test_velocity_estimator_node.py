@@ -17,6 +17,7 @@ from sensor_msgs.msg import Imu, JointState
 
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import PolicyError, RobotError
+from policy_core.estimation.velocity_estimator import SUPPORTED
 from policy_inference.kinds.opening import NATIVE, PYTHON
 from policy_inference.nodes.velocity_estimator_node import VelocityEstimatorNode, VelocitySource
 from testkit.wording import refusal
@@ -109,6 +110,22 @@ def test_while_no_foot_stands_there_is_no_velocity(bundle: Path, loop: str) -> N
             message.header.stamp.nanosec = 2_000_000 * number
             source.take_imu(imu(), number)
             source.take_joints(message, number)
+
+
+@LOOPS
+def test_stamps_that_go_back_or_stand_still_are_no_evidence(bundle: Path, loop: str) -> None:
+    """After a driver's restart, the robot may have any velocity."""
+    source = VelocitySource(load_bundle(bundle).contract, loop)
+    for number in range(1, 400):
+        source.take_imu(imu(), number)
+        with suppress(RobotError):
+            source.take_joints(joints(0.0, 2_000_000_000 + 2_000_000 * number), number)
+    assert source.estimator.support >= SUPPORTED
+    with refusal(RobotError):
+        source.take_joints(joints(0.0, 2_000_000_000 + 2_000_000 * 399), 400)
+    with refusal(RobotError):
+        source.take_joints(joints(0.0, 1_000_000_000), 401)
+    assert source.estimator.support == 0.0
 
 
 @LOOPS

@@ -26,6 +26,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
+from policy_inference.fast_dds import fast_dds_without_shared_memory
+from policy_inference.processes import environment
 from policy_inference.worker_process import WorkerProcess
 from robot_driver.interfaces import COMMAND_FIELDS, F64, MODE_DAMP, POSITION, DriveFigures
 from robot_driver.link_process import MODULE as LINK_MODULE
@@ -379,9 +381,10 @@ class Stage:
     """
 
     def __init__(self, case: DriverCase, folder: Path) -> None:
-        rclpy.init(args=[])
         self._case, self.folder = case, folder
-        self.node = Node("listener")
+        with environment(fast_dds_without_shared_memory(os.environ)):
+            rclpy.init(args=[])
+            self.node = Node("listener")
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
         self._drivers: list[DriverProcess] = []

@@ -461,5 +461,5 @@ class Operator:
 def granted(name: str, agreed: bool, message: str, who: str = "the policy node") -> str:
     """Return the answer, or raise an error if it is a refusal."""
     if not agreed:
-        raise OperatorError(f"{name}: {who} refused: {message}")
+        raise OperatorError(*f"{name}: {who} refused: {message}".split("\n"))
     return message

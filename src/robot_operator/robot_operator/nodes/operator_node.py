@@ -21,7 +21,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from geometry_msgs.msg import Twist
@@ -32,10 +31,7 @@ from sensor_msgs.msg import BatteryState, Joy
 from std_msgs.msg import Float32MultiArray
 from std_srvs.srv import Trigger
 
-from policy_core.bundle.bundle import Bundle
-from policy_core.bundle.contract import CommandedValue
-from policy_core.bundle.load import load_bundle
-from policy_core.errors import PolicyError, RobotError
+from policy_core.errors import RobotError, one_line
 from policy_inference.messages.statuses import require_usable
 from policy_inference.nodes import qos
 from policy_inference.nodes.lifecycle import LifecycleBase
@@ -43,6 +39,7 @@ from policy_inference.nodes.parameters import ParameterTable, refuse_arguments
 from policy_inference.nodes.process import run_node
 from policy_inference.processes import unblock_log
 from robot_operator.cockpit import View
+from robot_operator.commanded_values import CommandedValues, ValuesByTopic
 from robot_operator.nodes.found import other_publishers, require_sole_publisher
 from robot_operator.nodes.services import RobotServices, ask_all
 from robot_operator.nodes.settings import PARAMETERS, pilot_settings
@@ -76,7 +73,7 @@ class OperatorNode(LifecycleBase):
         self._dial = 0.0, -_DIAL_NS
         self._speaking = False
         self._rivals: list[str] = []
-        self._bundle_sha256 = ""
+        self._commanded_values = CommandedValues()
         self._sliders = Sliders({})
         self._values: dict[str, Any] = {}
 
@@ -182,14 +179,12 @@ class OperatorNode(LifecycleBase):
             message.reason,
         ):
             self.news.tell(
-                f"policy: {describe_mode(message)}: {message.reason}", wrong=message.latched
+                f"policy: {describe_mode(message)}: {one_line(message.reason)}",
+                wrong=message.latched,
             )
         self._seen.policy, self._seen.policy_ns = message, time.monotonic_ns()
-        if message.bundle_sha256 != self._bundle_sha256:
-            self._bundle_sha256 = message.bundle_sha256
-            self._adopt(commanded_values(Path(message.bundle), message.bundle_sha256))
 
-    def _adopt(self, terms: Mapping[str, Sequence[CommandedValue]]) -> None:
+    def _adopt(self, terms: ValuesByTopic) -> None:
         """Replace the sliders with ones for the values of another contract."""
         with self._lock:
             self._drop_values()
@@ -206,7 +201,7 @@ class OperatorNode(LifecycleBase):
             return
         before = self._seen.driver
         if before is None or (before.state, before.reason) != (message.state, message.reason):
-            self.news.tell(f"driver: {STATES[message.state]}: {message.reason}")
+            self.news.tell(f"driver: {STATES[message.state]}: {one_line(message.reason)}")
         self._seen.driver, self._seen.driver_ns = message, time.monotonic_ns()
 
     def _on_battery(self, message: BatteryState) -> None:
@@ -314,7 +309,12 @@ class OperatorNode(LifecycleBase):
         self._cmd_vel.publish(message)
 
     def _watch(self) -> None:
-        """Check whether another node has started to command velocities."""
+        """Look for another node that commands velocities, and for another running policy."""
+        status = self._seen.policy
+        if status is not None:
+            values = self._commanded_values.take(status.bundle, status.bundle_sha256)
+            if values is not None:
+                self._adopt(values)
         names = other_publishers(self, self._topic)
         if names != self._rivals:
             self._rivals = names
@@ -336,15 +336,6 @@ class OperatorNode(LifecycleBase):
 
         threading.Timer(_GOODBYE_WITHIN_S, settle).start()
         self._request(OperatorRequest.DAMP, settle)
-
-
-def commanded_values(folder: Path, sha256: str) -> dict[str, Sequence[CommandedValue]]:
-    """Return, by topic, the values besides velocity that a bundle on this machine accepts."""
-    try:
-        contract = load_bundle(folder, kind=Bundle, sha256=sha256).contract
-    except PolicyError:
-        return {}
-    return {topic: term.commanded or () for topic, term in contract.commanded.items()}
 
 
 def _rivalry(names: Sequence[str]) -> str:

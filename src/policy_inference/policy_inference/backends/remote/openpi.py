@@ -333,7 +333,7 @@ class _OpenpiConnection(ServerConnection):
         try:
             return unpacked(message)
         except PolicyError as error:
-            raise LostError(str(error)) from error
+            raise LostError(*error.args) from error
 
     def _shut_down(self) -> None:
         # Not the TLS socket's method: another thread would then continue unencrypted.
@@ -382,8 +382,9 @@ def _read(file: Path) -> OpenpiModel:
         reader = Reader(str(file))
         model = reader.section(OpenpiModel, content, "")
     except (OSError, BundleError) as error:
-        raise BackendError(f"{file}: expected a file of this back end, found: {error}") from error
+        text = f"{file}: expected a file of this back end, found: {error}"
+        raise BackendError(*text.split("\n")) from error
     if reader.problems:
-        raise BackendError(str(BundleError(*reader.problems)))
+        raise BackendError(*map(str, reader.problems))
     found: OpenpiModel = model
     return found
