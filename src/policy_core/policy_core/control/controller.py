@@ -302,7 +302,7 @@ class Controller(Stateful):
             raise _refused_load(found)
 
     def _tick(self, now_ns: int, deadline_ns: int, gap_ns: int) -> JointTargets | None:
-        for rule in self.command.update(now_ns):
+        for rule in dict.fromkeys(self.command.update(now_ns)):  # once, however many commands
             self._count(rule)
         self.state.derive()
         self._safe.see(self._joint_pos, self._pose_source.measured_ns)

@@ -465,7 +465,8 @@ class HeardWatch:
         yield from frame_problems(frame.values, self._figures(), rests=frame.rests)
         if not frame.rests:
             yield "rest_mode_first", self._rested, "no command in the rest mode was sent"
-            late_s = frame.at_s - self._valid_until_s
+            # A driver that is asked to give back control may first lower the robot.
+            late_s = frame.at_s - self._valid_until_s - self._figures().lower_s
             yield "expired_is_not_followed", late_s < _BUSY_S, f"{late_s:.3f} s after its end"
 
     def _reported(self, driver: str, status: RobotStatus) -> Iterator[tuple[str, bool, object]]:

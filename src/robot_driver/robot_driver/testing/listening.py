@@ -202,11 +202,17 @@ class ListeningConformance(DriverFixtures):
             f"{', '.join(listening.details)}"
         )
 
+        def count_sent() -> int:
+            return sum(map(len, robot.sent_ns.values()))
+
+        def has_sent_more_than(count: int) -> bool:
+            return count_sent() > count
+
         def count() -> tuple[int, int]:
             """Return the number of states that were sent or lost, and of those in the counters."""
             self._silence(listening)
             details = listening.details
-            sent = sum(map(len, robot.sent_ns.values())) + robot.lost
+            sent = count_sent() + robot.lost
             robot.silent = False
             return sent, int(details["received"]) + int(details[counter])
 
@@ -214,10 +220,11 @@ class ListeningConformance(DriverFixtures):
         # a busy machine may be too late to count, but not each time
         while len(found) < _TRIES and not (found and found[-1][1] <= 0):
             sent, counted = count()
-            listening.may_be_taken()
+            listening.reports(lambda status: status.state_rate_hz > 0.0, "states again")
             robot.loses = _LOST
             listening.until(lambda: robot.loses == 0, "states that are lost")
-            listening.may_be_taken()
+            # the next state shows that they are missing
+            listening.until(partial(has_sent_more_than, count_sent()), "a state after them")
             sent_then, counted_then = count()
             found.append((sent_then - sent, sent_then - sent - (counted_then - counted)))
         states, missing = found[-1]
