@@ -21,6 +21,8 @@ FILE_NAME = "agent.yaml"
 _CLIPS = ("clip_actions", "clip_action", "clip_observations", "clip_obs")
 _RL_GAMES = "params.env"
 _RESCALED = "params.config.clip_actions"
+_ACTOR_SETS, _GROUP = ("policy", "actor"), "policy"
+"""rsl_rl's sets of observation groups that its actor reads, and the group that is imported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,7 @@ def _clips(node: Node) -> Iterator[Node]:
 
 def put_clips(draft: Draft, file: FilePath) -> None:
     """Write the clips of an `agent.yaml` to a draft that has its action and observations."""
+    _require_group(Node(str(file), load_foreign_yaml(file)))
     clips = read_clips(file)
     origin = f"{file.name} of the training"
     if clips.unknown:
@@ -101,6 +104,18 @@ def put_clips(draft: Draft, file: FilePath) -> None:
     bounds = {"observations": clips.observation, "actions": clips.action}
     if stated := [f"{what} are clipped to ±{bound:g}" for what, bound in bounds.items() if bound]:
         draft.remark(f"{' and '.join(stated)}, as in {file}")
+
+
+def _require_group(root: Node) -> None:
+    """Raise ToolError if the actor reads other observation groups than the one that is imported."""
+    if (sets := root.get("obs_groups")) is None:
+        return
+    for name in _ACTOR_SETS:
+        if (read := sets.get(name)) is not None and read.value != [_GROUP]:
+            raise read.wrong(
+                f"[{_GROUP}], the observation group that is imported (export the policy with the "
+                "groups of its actor in that one)"
+            )
 
 
 def ask_clips(draft: Draft) -> None:

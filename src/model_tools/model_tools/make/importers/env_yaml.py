@@ -288,11 +288,28 @@ def _policy_terms(
         for _, term in terms:
             _refuse_simulator_order(term)
     found = [_term(draft, root, name, term, names, common) for name, term in terms]
+    if group.get("history_length") and _keeps_history(group):
+        draft.block(
+            "observations",
+            "flatten_history_dim is false, so the input is a list of whole frames: state it in "
+            "`history` (docs/bundle.md), then --drop observations.TODO",
+        )
+    for _, term in terms:
+        if _keeps_history(term):
+            raise Node(term.file, False, f"{term.key}.flatten_history_dim").wrong(
+                "true, since a contract has no terms of two dimensions"
+            )
     if not simulator_order:  # only that order determines where the wheels' zeros are
         found = [
             replace(term, scale=None) if term.function == WITHOUT_WHEELS else term for term in found
         ]
     return found
+
+
+def _keeps_history(settings: Node) -> bool:
+    return settings.mapping().get("flatten_history_dim") is False and (
+        settings.mapping().get("history_length") not in (None, 0)
+    )
 
 
 def _put_motion_command(draft: Draft, root: Node, *, simulator_order: bool) -> None:
@@ -471,11 +488,20 @@ def _refuse_simulator_order(term: Node) -> None:
         )
 
 
+def _is_list_of_indices(value: object) -> bool:
+    """Return whether joints are given one by one; all of them are a slice of three nulls."""
+    return isinstance(value, list) and any(isinstance(each, int) for each in value)
+
+
 def _joints(term: Node, names: Sequence[str]) -> list[str] | None:
     params = term.get("params")
     asset = params.get("asset_cfg") if params else None
-    wanted = asset.get("joint_names") if asset else None
-    if asset is None or wanted is None:
+    if asset is None:
+        return None
+    if (wanted := asset.get("joint_names")) is None:
+        indices = asset.get("joint_ids")
+        if indices is not None and _is_list_of_indices(indices.value):
+            raise indices.wrong("all joints, or joint_names in place of their indices")
         return None
     if isinstance(wanted.value, str):
         wanted = Node(wanted.file, [wanted.value], wanted.key)

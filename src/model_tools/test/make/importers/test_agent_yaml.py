@@ -109,3 +109,13 @@ def test_a_missing_file_is_asked_for_where_only_the_environment_is_described(
     check_wording(*asked.values())
     none = ["observations.obs.clip=null", "action.terms[*].clip=null"]
     assert not {*make_draft(replace(request, answers=none)).todos()} & {*asked}
+
+
+@pytest.mark.parametrize("name", ["policy", "actor"])
+def test_an_actor_that_reads_other_observations_is_refused(
+    request_for: MakeRequest, name: str
+) -> None:
+    """Another group may have the same terms in another order."""
+    draft_with(request_for, f"obs_groups: {{{name}: [policy], critic: [privileged]}}")
+    with refusal(ToolError):
+        draft_with(request_for, f"obs_groups: {{{name}: [student]}}")

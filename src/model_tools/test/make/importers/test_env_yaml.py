@@ -438,3 +438,22 @@ def test_another_ray_caster_is_another_scan(
     draft = make_draft(request_for(scanned((old, new)), ENV_WIDTH + 187, joints=JOINTS))
     scan = draft.find("observations.obs.terms")[-1]["scan"]
     assert {**scan, **scan["grid"]}[key] == value
+
+
+def test_whole_frames_of_history_are_a_question(request_for: MakeRequest) -> None:
+    assert ENV.count("history_length: null\n    gyro") == 1
+    whole = "history_length: 3\n    flatten_history_dim: false\n    gyro"
+    source = ENV.replace("history_length: null\n    gyro", whole)
+    todos = make_draft(request_for(source, 3 * ENV_WIDTH, joints=JOINTS)).todos()
+    assert "flatten_history_dim" in todos["observations"]
+
+
+def test_joints_by_index_alone_are_refused(request_for: MakeRequest) -> None:
+    every = (
+        "joint_names: .*\n          "
+        "joint_ids: !!python/object/apply:builtins.slice [null, null, null]"
+    )
+    assert ENV.count(every) == 1
+    indices = "joint_names: null\n          joint_ids: [1, 0]"
+    with refusal(ToolError):
+        make_draft(request_for(ENV.replace(every, indices), ENV_WIDTH, joints=JOINTS))
