@@ -103,10 +103,11 @@ class ChildBackend(BackendBase):
         self._process, self._bell = self._start(file)
         answer = self._bell.wait(OPEN_TIMEOUT_S)
         if answer is None:
-            raise BackendError(
-                f"{self.name}: expected the model to open within "
-                f"{OPEN_TIMEOUT_S:g} s in its own process, found no answer" + self._last_words()
+            text = (
+                f"{self.name}: expected the model to open within {OPEN_TIMEOUT_S:g} s in its own "
+                f"process, found no answer{self._last_words()}"
             )
+            raise BackendError(*text.split("\n"))
         if answer != OK:
             raise self._failure(answer, f"while opening {self.file}", ENDED_WITHIN_S)
         found = json.loads((self._process.folder / _DETAILS).read_text("utf-8"))
@@ -197,8 +198,8 @@ class ChildBackend(BackendBase):
 
     def _failure(self, answer: bytes, when: str, within_s: float = 0.0) -> BackendError:
         if answer == FAILED:
-            return BackendError(self._arrays.text)
-        return BackendError(self._ended(when, within_s))
+            return BackendError(*self._arrays.text.split("\n"))
+        return BackendError(*self._ended(when, within_s).split("\n"))
 
     def _ended(self, when: str = "", within_s: float = 0.0) -> str:
         """Return how the child ended, if this becomes known within the time limit."""
@@ -246,10 +247,11 @@ def check_start(cls: type[BackendBase]) -> None:
     try:
         worker.ends_within(_START_TIMEOUT_S)
         if worker.status != 0:
-            raise BackendError(
+            text = (
                 f"{cls.name}: expected its modules to load in {interpreter}, found exit status "
                 f"{worker.status}; it said: {worker.said(_SAID_WITHIN_S)[-_SAID:]}"
             )
+            raise BackendError(*text.split("\n"))
     finally:
         worker.end(0.0)
 
