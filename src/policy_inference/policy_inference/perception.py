@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -220,7 +221,7 @@ class ScanSource:
         self.scanner = HeightScanner(scan)
         self._frozen_after_m = frozen_after_m
         self._map: _Map | None = None
-        self._waiting: list[_Map] = []
+        self._waiting = deque[_Map](maxlen=_MOST_WAITING)
         self.refusal = "no elevation map received"
         self._content: tuple[int, tuple[float, float]] | None = None
         self._seen_from: F64 = np.zeros(3)
@@ -265,10 +266,7 @@ class ScanSource:
         if abs(later_s) > self._scan.map_timeout_s:
             self._map = None
         content = zlib.crc32(found.heights.tobytes()), found.centre
-        self._waiting = [
-            *self._waiting[-(_MOST_WAITING - 1) :],
-            _Map(found, frame, made_ns, content),
-        ]
+        self._waiting.append(_Map(found, frame, made_ns, content))
 
     def see(self, pose: Pose, now_ns: int) -> F64:
         """Return the values at a pose; the next call overwrites them.
@@ -280,9 +278,10 @@ class ScanSource:
         """
         require_age("pose", (now_ns - pose.stamp_ns) * 1e-9, self._scan.pose_timeout_s)
         self._note_pose(pose)
-        waiting, self._waiting = self._waiting, []
+        newest_first = [*reversed(self._waiting)]
+        self._waiting.clear()
         refusal = ""
-        for found in reversed(waiting):
+        for found in newest_first:
             try:
                 values = self._see(found, pose, now_ns)
             except RobotError as error:

@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -38,14 +39,7 @@ def rehearse(bundle: str, public_key: str, *, cpu_s: int = CPU_S) -> str:
     Returns:
         SHA-256 of the contract that was read, as 64 hex digits; pass it on when reading the bundle.
     """
-    given = [str(cpu_s), str(Path.cwd()), bundle, public_key]
-    child = PrivateWorker(__name__, given)
-    try:
-        child.ends_within(LIMIT_S)
-        status = child.status
-        said = child.said(1.0)
-    finally:
-        child.end()
+    status, said = run_reader(__name__, [str(cpu_s), str(Path.cwd()), bundle, public_key])
     if status == 0:
         return said.split()[-1]
     if status == _REFUSED:
@@ -61,6 +55,28 @@ def rehearse(bundle: str, public_key: str, *, cpu_s: int = CPU_S) -> str:
         f"{bundle}: expected a bundle that can be read within {cpu_s} s and "
         f"{LARGEST_BYTES >> 30} GiB, found {found}; the running policy is kept"
     )
+
+
+def run_reader(module: str, arguments: Sequence[str]) -> tuple[int | None, str]:
+    """Run a module that reads a bundle, after `limit_process`, in a process of its own.
+
+    Args:
+        module: Name of the module.
+        arguments: Its arguments, after the number of a pipe.
+
+    Returns:
+        The exit status, None if the process did not end within `LIMIT_S`, and the end of its
+        output.
+
+    Raises:
+        OSError, ValueError: The process cannot be started with these arguments.
+    """
+    child = PrivateWorker(module, arguments)
+    try:
+        child.ends_within(LIMIT_S)
+        return child.status, child.said(1.0)
+    finally:
+        child.end()
 
 
 def limit_process(cpu_s: int) -> None:

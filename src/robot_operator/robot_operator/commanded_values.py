@@ -18,11 +18,7 @@ from policy_core.bundle.bundle import Bundle
 from policy_core.bundle.contract import CommandedValue
 from policy_core.bundle.load import load_bundle
 from policy_core.errors import PolicyError
-from policy_inference.rehearsal import limit_process
-from policy_inference.worker_process import PrivateWorker
-
-_CPU_S, _LIMIT_S = 10, 60.0
-"""Limits for the reading process: processor time, maximum wait."""
+from policy_inference.rehearsal import CPU_S, limit_process, run_reader
 
 ValuesByTopic = Mapping[str, Sequence[CommandedValue]]
 
@@ -58,23 +54,16 @@ class CommandedValues:
         self._found = read_commanded_values(bundle, sha256)
 
 
-def read_commanded_values(bundle: str, sha256: str, *, cpu_s: int = _CPU_S) -> ValuesByTopic:
+def read_commanded_values(bundle: str, sha256: str, *, cpu_s: int = CPU_S) -> ValuesByTopic:
     """Return, by topic, the values besides velocity that a bundle on this machine accepts.
 
     There are none if the bundle cannot be read within the limits.
     """
     try:
-        worker = PrivateWorker(__name__, [str(cpu_s), bundle, sha256])
-    except (OSError, ValueError):  # no argument of a process, such as one with NUL
-        return {}
-    try:
-        worker.ends_within(_LIMIT_S)
-        said = worker.said(1.0) if worker.status == 0 else "{}"
-    finally:
-        worker.end()
-    try:
-        found = json.loads(said)
-    except ValueError:  # more values than the end of its output holds
+        status, said = run_reader(__name__, [str(cpu_s), bundle, sha256])
+        found = json.loads(said) if status == 0 else {}
+    # No argument of a process, such as one with NUL; or more values than the end of its output.
+    except (OSError, ValueError):
         return {}
     return {topic: [CommandedValue(**value) for value in values] for topic, values in found.items()}
 

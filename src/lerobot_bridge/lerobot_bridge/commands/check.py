@@ -139,5 +139,5 @@ def _lines(check: EpisodeCheck) -> Iterator[str]:
             f"{each.clock_offset_s:+.3f}",
         )
     yield from (f"  warning: {warning}" for warning in check.warnings)
-    problems = "\n".join(check.problems)
-    yield from (f"  refused: {problem}" for problem in problems.splitlines())
+    lines = (line for problem in check.problems for line in problem.split("\n"))
+    yield from (f"  refused: {line}" for line in lines)

@@ -1,7 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -30,6 +29,7 @@ from sensor_msgs.msg import Image, JointState  # noqa: E402
 from std_msgs.msg import Float64MultiArray  # noqa: E402
 
 from lerobot_bridge.nodes.robot_link import RobotLink  # noqa: E402
+from testkit.fast_dds import run_python  # noqa: E402
 from testkit.waiting import until  # noqa: E402
 from testkit.wording import check_wording, lines_with, refusal  # noqa: E402
 
@@ -322,12 +322,5 @@ def test_closing_leaves_nothing(live_robot: Robot) -> None:
 def test_the_link_uses_no_shared_memory_of_fast_dds_unless_the_user_configured_it(
     is_configured: bool,
 ) -> None:
-    taken = (
-        () if is_configured else ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
-    )
-    said = subprocess.check_output(
-        [sys.executable, "-c", MEMORY, json.dumps(CONTENT)],
-        env={name: value for name, value in os.environ.items() if name not in taken},
-        text=True,
-    )
-    assert said.split() == [str(is_configured), "unchanged"]
+    ran = run_python(MEMORY, json.dumps(CONTENT), is_configured=is_configured)
+    assert (ran.returncode, ran.stdout.split()) == (0, [str(is_configured), "unchanged"])

@@ -197,9 +197,8 @@ class ChildBackend(BackendBase):
         return answer
 
     def _failure(self, answer: bytes, when: str, within_s: float = 0.0) -> BackendError:
-        if answer == FAILED:
-            return BackendError(*self._arrays.text.split("\n"))
-        return BackendError(*self._ended(when, within_s).split("\n"))
+        text = self._arrays.text if answer == FAILED else self._ended(when, within_s)
+        return BackendError(*text.split("\n"))
 
     def _ended(self, when: str = "", within_s: float = 0.0) -> str:
         """Return how the child ended, if this becomes known within the time limit."""

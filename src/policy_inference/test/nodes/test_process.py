@@ -8,7 +8,6 @@ import resource
 import select
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from policy_core.interfaces import Mode
 from policy_inference.kinds.opening import NATIVE, PYTHON
 from policy_inference.testing.models import save_endless
+from testkit.fast_dds import PROFILES, run_python
 from testkit.wording import check_wording
 
 from .bundles import write_bundle
@@ -200,16 +200,12 @@ def test_signal_while_a_model_is_being_opened_ends_the_process(
         os.close(opening)
 
 
-FAST_DDS = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
-"""What the tests of this process have configured."""
-
-
 @pytest.mark.parametrize("is_configured", [False, True])
 def test_node_uses_no_shared_memory_of_fast_dds_unless_the_user_configured_it(
     start_node: Start, partner: Robot, monkeypatch: pytest.MonkeyPatch, is_configured: bool
 ) -> None:
     if not is_configured:
-        for name in FAST_DDS:
+        for name in PROFILES:
             monkeypatch.delenv(name, raising=False)
     process = start_node("autostart:=false")
     assert partner.read(GetState, "joint_policy_node/get_state").current_state.label
@@ -235,14 +231,7 @@ sys.exit(serve_node("served", make, []))
 @pytest.mark.parametrize("is_configured", [False, True])
 def test_nodes_that_only_serve_use_none_either(is_configured: bool) -> None:
     """The policy waits for the velocity and the height scan that such a node publishes."""
-    taken = () if is_configured else FAST_DDS
-    ran = subprocess.run(
-        [sys.executable, "-c", SERVED],
-        env={name: value for name, value in os.environ.items() if name not in taken},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
+    ran = run_python(SERVED, is_configured=is_configured)
     assert (ran.returncode, ran.stdout.strip()) == (2, str(is_configured))
 
 

@@ -10,7 +10,6 @@ import pty
 import signal
 import struct
 import subprocess
-import sys
 import termios
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -20,6 +19,8 @@ from pathlib import Path
 import pytest
 from policy_msgs.msg import JointCommand, RobotStatus
 from rclpy.executors import SingleThreadedExecutor
+
+from testkit.fast_dds import run_python
 
 from .robot import DEADLINE_S, Robot
 
@@ -258,12 +259,5 @@ def test_a_command_uses_no_shared_memory_of_fast_dds_unless_the_user_configured_
     is_configured: bool,
 ) -> None:
     """With it, a press of the e-stop could wait 0.33 s."""
-    taken = (
-        () if is_configured else ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
-    )
-    said = subprocess.check_output(
-        [sys.executable, "-c", ALONE],
-        env={name: value for name, value in os.environ.items() if name not in taken},
-        text=True,
-    )
-    assert said.strip() == str(is_configured)
+    ran = run_python(ALONE, is_configured=is_configured)
+    assert (ran.returncode, ran.stdout.strip()) == (0, str(is_configured))

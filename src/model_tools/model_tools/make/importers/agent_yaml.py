@@ -16,13 +16,14 @@ from typing import Any
 from model_tools.errors import ToolError
 from model_tools.files.foreign import Node, load_foreign_yaml
 from model_tools.make.importers.draft import Draft, Path
+from model_tools.make.importers.source import POLICY_GROUP
 
 FILE_NAME = "agent.yaml"
 _CLIPS = ("clip_actions", "clip_action", "clip_observations", "clip_obs")
 _RL_GAMES = "params.env"
 _RESCALED = "params.config.clip_actions"
-_ACTOR_SETS, _GROUP = ("policy", "actor"), "policy"
-"""rsl_rl's sets of observation groups that its actor reads, and the group that is imported."""
+_ACTOR_SETS = ("policy", "actor")
+"""rsl_rl's sets of observation groups that its actor reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +48,8 @@ def find_agent_file(source: FilePath) -> FilePath | None:
     return next((file for folder in folders if (file := folder / FILE_NAME).is_file()), None)
 
 
-def read_clips(file: FilePath) -> AgentClips:
+def read_clips(root: Node) -> AgentClips:
     """Return the clips in an `agent.yaml` of rsl_rl, rl_games or another library."""
-    root = Node(str(file), load_foreign_yaml(file))
     found = {node.key: node for node in _clips(root)}
     config = params.get("config") if (params := root.get("params")) else None
     if config is not None and "clip_actions" not in config.mapping():
@@ -83,8 +83,9 @@ def _clips(node: Node) -> Iterator[Node]:
 
 def put_clips(draft: Draft, file: FilePath) -> None:
     """Write the clips of an `agent.yaml` to a draft that has its action and observations."""
-    _require_group(Node(str(file), load_foreign_yaml(file)))
-    clips = read_clips(file)
+    root = Node(str(file), load_foreign_yaml(file))
+    _require_group(root)
+    clips = read_clips(root)
     origin = f"{file.name} of the training"
     if clips.unknown:
         draft.block(
@@ -111,10 +112,10 @@ def _require_group(root: Node) -> None:
     if (sets := root.get("obs_groups")) is None:
         return
     for name in _ACTOR_SETS:
-        if (read := sets.get(name)) is not None and read.value != [_GROUP]:
+        if (read := sets.get(name)) is not None and read.value != [POLICY_GROUP]:
             raise read.wrong(
-                f"[{_GROUP}], the observation group that is imported (export the policy with the "
-                "groups of its actor in that one)"
+                f"[{POLICY_GROUP}], the observation group that is imported (export the policy with "
+                "the groups of its actor in that one)"
             )
 
 

@@ -27,6 +27,7 @@ from model_tools.make.importers.observation import (
     scales,
 )
 from model_tools.make.importers.source import (
+    POLICY_GROUP,
     Given,
     TrainingSource,
     find_model,
@@ -35,7 +36,6 @@ from model_tools.make.importers.source import (
 )
 
 NAME = "isaaclab_io_descriptor"
-_POLICY_GROUP = "policy"
 _IF_SHORT = (
     "Isaac Lab omits terms without a description, such as height_scan, from this file; import "
     "params/env.yaml of the same run"
@@ -82,7 +82,7 @@ def _group(observations: Node) -> Node:
     groups = dict(observations.items())
     if len(groups) == 1:
         return next(iter(groups.values()))
-    return observations[_POLICY_GROUP]
+    return observations[POLICY_GROUP]
 
 
 def _put_joints(draft: Draft, robot: Node) -> None:

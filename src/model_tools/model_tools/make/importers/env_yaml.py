@@ -41,6 +41,7 @@ from model_tools.make.importers.observation import (
     scales,
 )
 from model_tools.make.importers.source import (
+    POLICY_GROUP,
     Given,
     TrainingSource,
     find_model,
@@ -59,7 +60,6 @@ _KEYS = {
     "velocity_limit": ("velocity_limit", "velocity_limit_sim"),
 }
 
-_GROUP = "policy"
 _SETTINGS = (
     "concatenate_terms",
     "concatenate_dim",
@@ -276,7 +276,7 @@ def _policy_terms(
         names: The policy's joints.
         simulator_order: True if `names` are all joints of the robot, in the simulator's order.
     """
-    group = root["observations"][_GROUP]
+    group = root["observations"][POLICY_GROUP]
     _refuse_sorted(root, group)
     common = group.get("history_length")
     terms = [
@@ -288,7 +288,7 @@ def _policy_terms(
         for _, term in terms:
             _refuse_simulator_order(term)
     found = [_term(draft, root, name, term, names, common) for name, term in terms]
-    if group.get("history_length") and _keeps_history(group):
+    if _keeps_history(group):
         draft.block(
             "observations",
             "flatten_history_dim is false, so the input is a list of whole frames: state it in "

@@ -24,6 +24,8 @@ from model_tools.files.onnx_model import (
 from model_tools.make.importers.draft import Draft
 from model_tools.make.importers.joints import GivenJoints
 
+POLICY_GROUP = "policy"
+"""Group of Isaac Lab's observations that is imported."""
 ONNX_SUFFIX = ".onnx"
 MODEL_FILE = "policy.onnx"
 _ACTION_OUTPUTS = ("actions", "action")
