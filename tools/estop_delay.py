@@ -11,7 +11,7 @@ programs start one second before the e-stop. The emulated robot and the button, 
 would be outside the computer that runs the policy and driver, have the highest priority, which the
 kernel must allow. docs/safety.md gives two results.
 """
-# run: short: --tries 1
+# run: {short: --tries 1, real_time: yes}
 
 from __future__ import annotations
 

@@ -259,7 +259,7 @@ def export(
     }
     text = list(_described(given.export_path, exported))
     if given.type:
-        text.append(_how_to_compile(given, taken[0]))
+        text.extend(_how_to_compile(given, taken[0]))
     return CommandResult(document=result, text=text)
 
 
@@ -278,7 +278,7 @@ def _workspace(given: argparse.Namespace, taken: list[int]) -> Callable[[Path], 
     return make
 
 
-def _how_to_compile(given: argparse.Namespace, samples: int) -> str:
+def _how_to_compile(given: argparse.Namespace, samples: int) -> Iterator[str]:
     from model_tools.files.bpu_files import MARCHES
     from model_tools.ship.compilers.bpu_workspace import PRECISION, container_command
 
@@ -302,12 +302,10 @@ def _how_to_compile(given: argparse.Namespace, samples: int) -> str:
         "--output",
         f"{output}_{given.type}",
     ]
-    return (
-        f"{output}: workspace for {toolchain.tool}. Next, on the machine with the container:\n"
-        f"  {container_command(output, toolchain.image)}\n"
-        "then here, to make the bundle for the board:\n"
-        f"  {shlex.join(map(str, taken))}"
-    )
+    yield f"{output}: workspace for {toolchain.tool}. Next, on the machine with the container:"
+    yield f"  {container_command(output, toolchain.image)}"
+    yield "then here, to make the bundle for the board:"
+    yield f"  {shlex.join(map(str, taken))}"
 
 
 def _described(output: Path, exported: ExportedAct) -> Iterator[str]:

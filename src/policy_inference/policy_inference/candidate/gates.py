@@ -175,9 +175,9 @@ class ShadowFigures:
         rms: Root mean square of this distance.
         rms_steps: Root mean square of this distance, in multiples of the healthy step.
         moves: Root mean square deviation of the active target from its mean, rad (rad/s, N·m).
-        gain, correlation: See `Divergence`; NaN if a target does not move.
+        gain, correlation: See `Divergence`; NaN if the active target does not move.
         systematic: See `systematic_share`; NaN if there is no distance.
-        torque_error: See `Divergence`; NaN if a joint has no torque.
+        torque_error: See `Divergence`; NaN if unknown.
         beyond_limits_share, failed_share: Shares of ticks, from 0 to 1.
     """
 

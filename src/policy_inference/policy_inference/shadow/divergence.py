@@ -13,6 +13,7 @@ from policy_core.bundle.body import Body
 from policy_core.interfaces import F64
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
 
+_LEAST_TORQUE_NM = 1e-3
 _ROUNDING = 1e-10
 """Relative rounding error of a variance, which is computed as a difference of means."""
 
@@ -111,21 +112,26 @@ class Divergence:
 
     @property
     def correlation(self) -> F64:
-        """Correlation between the two targets [joints], -1 to 1; NaN if either does not move."""
+        """Correlation between the two targets [joints], -1 to 1.
+
+        It is 0 if the shadow's target does not move, and NaN if the active policy's does not.
+        """
         ours, theirs, both = self._covariances()
-        return np.asarray(np.clip(_ratio(both, np.sqrt(ours * theirs)), -1.0, 1.0))
+        found = np.clip(_ratio(both, np.sqrt(ours * theirs)), -1.0, 1.0)
+        return np.asarray(np.where((ours > 0.0) & (theirs == 0.0), 0.0, found))
 
     @property
     def torque_error(self) -> F64 | None:
         """Share of the torque that differs because of different gains [joints]; None if unknown.
 
         Root mean square of the difference between the torques that the two policies' gains demand
-        for the same target, as a share of the root mean square of the active policy's torque.
+        for the same target, as a share of the root mean square of the active policy's torque,
+        which counts as at least 1 mN·m.
         """
         if not self._torque_ticks:
             return None
-        error, active = self._torques
-        return np.asarray(np.sqrt(_ratio(error, active)))
+        error, active = self._torques / self._torque_ticks
+        return np.asarray(np.sqrt(error / np.maximum(active, _LEAST_TORQUE_NM**2)))
 
     def _covariances(self) -> tuple[F64, F64, F64]:
         """Return the variances of the active and shadow targets, and their covariance [joints]."""

@@ -155,6 +155,27 @@ def test_gain_of_a_target_that_rests_is_unknown() -> None:
     assert not found.moves.any()
 
 
+def test_a_joint_that_rests_only_in_the_shadow_breaks_gain_and_correlation() -> None:
+    shadow = ACTIVE * [1.0, 0.0]
+    np.testing.assert_allclose(divergence_of(shadow).correlation, [1.0, 0.0], atol=1e-9)
+    assert gates_broken_by(shadow, None) >= {"gain_error", "correlation"}
+
+
+@pytest.mark.parametrize(
+    ("active", "shadow", "error"),
+    [([2.0, 0.0], [2.2, 0.0], [0.1, 0.0]), ([2.0, 0.0], [2.0, 0.5], [0.0, 500.0])],
+    ids=["both without torque", "torque only in the shadow"],
+)
+def test_torque_of_a_joint_without_torque_in_use_is_compared(
+    active: list[float], shadow: list[float], error: list[float]
+) -> None:
+    found = Divergence(JOINTS, None)
+    for _ in range(9):
+        torques = {"torque": np.array(shadow), "active_torque": np.array(active)}
+        found.add(compared_answer((0.0, 0.0), **torques))
+    assert found.torque_error == pytest.approx(error)
+
+
 def test_share_that_is_systematic_needs_ticks() -> None:
     assert systematic_share(ROUNDING[:20], OBSERVED[:20]) is None
     share = systematic_share(ROUNDING, OBSERVED)

@@ -265,7 +265,12 @@ class Operator:
         """Call any node's std_srvs/Trigger service; return the answer, or raise on a refusal."""
         return granted(name, *self.ask(service, name, Trigger.Request(), self.answer_timeout_s))
 
-    def status_of_driver(self) -> RobotStatus:
+    def status_of_driver(self, follow_timeout_s: float = 0.0) -> RobotStatus:
+        """Return the driver's newest status.
+
+        Args:
+            follow_timeout_s: How long to wait for a driver that does not follow commands.
+        """
         heard: list[RobotStatus] = []
         driver = self._driver_node
         topic = f"{driver}/status"
@@ -277,7 +282,11 @@ class Operator:
 
         self.node.create_subscription(RobotStatus, topic, hear, _LATCHED)
         self.wait_until(lambda: bool(heard), f"a status of {driver}", self.answer_timeout_s)
-        return heard[-1]
+        with self.changed:
+            self.changed.wait_for(
+                lambda: heard[-1].state == RobotStatus.FOLLOWING, follow_timeout_s
+            )
+            return heard[-1]
 
     def record(self) -> str:
         return self.call(self._service(Trigger, "record"), "record")

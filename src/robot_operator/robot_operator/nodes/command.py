@@ -43,6 +43,8 @@ from robot_operator.requests import OF_CHUNKS, OF_DRIVER, OperatorError, Operato
 
 _DRIVING = ("RUN", "HOLD")
 _CHANGE_TIMEOUT_S = 20.0
+_FOLLOW_TIMEOUT_S = 1.0
+"""After a late command, a driver damps until the next one in MODE_DAMP."""
 _LOOK_FOR_S = 2.0
 """Time limit for finding optional nodes; on a busy machine, discovery of a node takes a second."""
 _DAMP, _RESET = OperatorRequest.DAMP.value, OperatorRequest.RESET.value
@@ -240,7 +242,7 @@ def _move(operator: Operator, given: argparse.Namespace) -> None:
 
 
 def _require_to_be_followed(operator: Operator, given: argparse.Namespace) -> None:
-    status = operator.status_of_driver()
+    status = operator.status_of_driver(_FOLLOW_TIMEOUT_S)
     if status.state != RobotStatus.FOLLOWING:
         operator.wait_for_status()
         raise OperatorError(

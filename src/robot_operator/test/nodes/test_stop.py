@@ -285,6 +285,32 @@ def test_stand_is_refused_while_the_subscriber_of_its_commands_is_unknown(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("follows", [True, False])
+def test_stand_waits_for_a_driver_that_damps_after_a_late_command(
+    empty_domain: World, follows: bool
+) -> None:
+    policy, driver = empty_domain.policy("joint_policy_node"), empty_domain.driver()
+    driver.state = RobotStatus.DAMPING
+    empty_domain.publish_driver()
+    listener = empty_domain.nodes[-1]
+    turns = [0]
+
+    def follow_again() -> None:
+        if listener.count_subscribers("some_driver/status"):
+            turns[0] += 1
+        if turns[0] == 10 and follows:
+            driver.state = RobotStatus.FOLLOWING
+            empty_domain.publish_driver()
+
+    result = empty_domain.run("stand", "--timeout", "30", each_turn=follow_again)
+
+    assert turns[0] >= 10
+    assert result.returncode == (0 if follows else 1), result.stderr
+    assert policy.mode == (JointCommand.MODE_READY if follows else JointCommand.MODE_RUN)
+    check_wording(*lines_with(result.stderr, "some_driver"))
+
+
+@pytest.mark.slow
 def test_drive_publishes_what_is_commanded_besides_the_velocity(empty_domain: World) -> None:
     empty_domain.policy("joint_policy_node")
     heard, listener = list[list[float]](), empty_domain.node("listener")

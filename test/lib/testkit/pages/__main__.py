@@ -2,13 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Command `python -m testkit.pages FOLDER`: the table of all commands that tests of pages ran.
 
-FOLDER holds a file of results for each page, and gets `commands.md` with the table.
+FOLDER holds a file of results for each page, and gets `commands.md` with the table. Prints the
+commands that failed, with the end of their output.
 """
 
 import json
 import sys
 from collections import Counter
 from pathlib import Path
+
+_SHOWN_LINES = 8
 
 
 def main() -> int:
@@ -32,6 +35,10 @@ def main() -> int:
             f"{result['duration_s']:.1f} | {detail} |"
         )
     (folder / "commands.md").write_text("\n".join(rows) + "\n", "utf-8")
+    for result in results:
+        if result["result"] == "failed":
+            end = "\n  ".join(result["detail"].strip().splitlines()[-_SHOWN_LINES:])
+            sys.stdout.write(f"{result['page']}:{result['line']}: {result['ran']}\n  {end}\n")
     totals = Counter(result["result"] for result in results)
     said = ", ".join(f"{totals[kind]} {kind}" for kind in sorted(totals))
     sys.stdout.write(f"commands of the pages: {len(results)} ({said}); {folder / 'commands.md'}\n")

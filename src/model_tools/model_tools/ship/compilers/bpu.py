@@ -84,7 +84,7 @@ class BpuCompiler:
             return [_taken(folder, one, settings, f"{tool}, run elsewhere") for one in orders]
         with _workspace(order, graphs, settings) as folder:
             if shutil.which(tool) is None:
-                raise UnfinishedError(_next_steps(folder, order, settings))
+                raise UnfinishedError(*_next_steps(folder, order, settings))
             release = _release(tool)
             _build(folder, tool, kept="workspace" in order.options)
             return [_taken(folder, one, settings, release) for one in orders]
@@ -234,11 +234,11 @@ def _image(order: CompileOrder, settings: BpuSettings) -> str:
     return order.options.get("image", settings.toolchain.image)
 
 
-def _next_steps(folder: Path, order: CompileOrder, settings: BpuSettings) -> str:
-    return (
+def _next_steps(folder: Path, order: CompileOrder, settings: BpuSettings) -> list[str]:
+    return [
         f"bpu: {settings.toolchain.tool} is not on this machine, so there is no bundle yet; its "
-        f"workspace is {folder}. Next, on the machine with the container:\n"
-        f"  {container_command(folder, _image(order, settings))}\n"
+        f"workspace is {folder}. Next, on the machine with the container:",
+        f"  {container_command(folder, _image(order, settings))}",
         f"and then this command again with --option compiled={folder} instead of "
-        "--option workspace=..."
-    )
+        "--option workspace=...",
+    ]
