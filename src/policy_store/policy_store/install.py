@@ -43,7 +43,7 @@ from policy_store.durable import (
     write_text,
     writing,
 )
-from policy_store.installed import is_installed, make_record
+from policy_store.installed import has_signature, is_installed, make_record
 
 _MEASURE = (
     "`model_tools sensitivity --record --force` measures the error that the policy survives, and "
@@ -62,16 +62,18 @@ class Installed:
     Attributes:
         folder: The version's folder.
         bundle: The verified bundle.
-        is_new: True if the version was not installed before, or was damaged.
-        damaged: Folder with this version's damaged files, which were replaced; None if there were
-            none.
+        is_new: True if the version was not installed before, was damaged, or had a different
+            signature.
+        replaced: Folder with this version's former files; None if there were none.
+        was_damaged: True if the former files were damaged; False if only the signature differed.
         absent: Back ends whose models were not requested, and are not installed.
     """
 
     folder: Path
     bundle: Bundle
     is_new: bool
-    damaged: Path | None = None
+    replaced: Path | None = None
+    was_damaged: bool = False
     absent: Sequence[str] = ()
 
 
@@ -114,10 +116,11 @@ def install(
         require_expected(contract, expected, path)
         absent = absent_backends(contract, backends, path)
         backends = backends if absent else None
-        model, damaged = root / contract.name, None
+        model, replaced = root / contract.name, None
         folder = model / contract.version
         with writing(root), locked(make_folders(model)):
-            is_new = not is_installed(folder, content, backends, signature_sha256)
+            is_whole = is_installed(folder, content, backends)
+            is_new = not (is_whole and has_signature(folder / file.name, signature_sha256))
             if is_new:
                 with _growing(model, path) as growing:
                     copy_synced(BytesIO(content), growing / file.name)
@@ -133,14 +136,15 @@ def install(
                     )
                     write_text(growing / RECORD_FILE, json.dumps(record, indent=2) + "\n")
                     if folder.exists():
-                        damaged = model / hidden(f"{folder.name}.damaged")
-                        move_folder(folder, damaged)
+                        replaced = model / hidden(f"{folder.name}.replaced")
+                        move_folder(folder, replaced)
                     move_folder(growing, folder)
         return Installed(
             folder=folder,
             bundle=load_bundle(folder, trusted, kind=Bundle),
             is_new=is_new,
-            damaged=damaged,
+            replaced=replaced,
+            was_damaged=replaced is not None and not is_whole,
             absent=absent,
         )
 

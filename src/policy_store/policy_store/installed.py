@@ -86,7 +86,6 @@ def is_installed(
     folder: Path,
     content: bytes,
     backends: Collection[str] | None,
-    signature_sha256: str | None = None,
 ) -> bool:
     """Return True if a version is installed and intact; False if it is missing or damaged.
 
@@ -96,8 +95,6 @@ def is_installed(
         folder: The version's folder.
         content: Content of the version's contract.
         backends: Back ends whose models are required; None for all.
-        signature_sha256: Hash of the signature that a trusted key made; an installed version with a
-            different signature, or with none, counts as damaged. None if no key is trusted.
 
     Raises:
         PolicyError: The version was installed with a different contract, or for other back ends.
@@ -118,12 +115,13 @@ def is_installed(
     except PolicyError:
         return False
     bundle.verify(backends)
-    return signature_sha256 in (None, _hash_of(signature_path(bundle.file)))
+    return True
 
 
-def _hash_of(file: Path) -> str:
-    """Return the SHA-256 of a file; "" if there is no such file."""
-    return sha256_file(file) if file.exists() else ""
+def has_signature(contract_file: Path, sha256: str | None) -> bool:
+    """Return True if a contract has the signature with this hash; None accepts any, and none."""
+    signature = signature_path(contract_file)
+    return sha256 is None or (signature.exists() and sha256_file(signature) == sha256)
 
 
 def leftovers(model: Path) -> list[Path]:

@@ -466,6 +466,29 @@ def test_list_shows_whose_signature_was_checked(
     assert lines[-1][-1] == record["installed_time"]
 
 
+def test_version_that_is_signed_again_replaces_the_one_with_the_former_signature(
+    tmp_path: Path, make_version: MakeVersion, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (private, public), root, bundle = (
+        make_keys(tmp_path),
+        tmp_path / "models",
+        make_version("1.0.0"),
+    )
+    assert tool("install", bundle, "--root", root, "--activate") == 0
+    sign(bundle / "policy.yaml", private)
+    asked = ("install", bundle, "--root", root, "--public-key", public, "--json")
+    capsys.readouterr()
+    for replaces in (True, False):
+        assert tool(*asked) == 0
+        made = json.loads(capsys.readouterr().out)
+        assert (made["is_new"], made["was_damaged"]) == (replaces, False)
+        assert (made["replaced"] is not None) == replaces
+        assert made["current"] == "1.0.0"
+    (former,) = (root / NAME).glob(".*.replaced*")
+    assert not (former / "policy.yaml.sig").exists()
+    assert tool("verify", NAME, "current", "--root", root, "--public-key", public) == 0
+
+
 @pytest.mark.parametrize(("version", "warns"), [("1.1.5", True), ("1.2.1", False)])
 def test_installing_or_activating_a_version_older_than_the_one_in_use_warns(
     root: Path,

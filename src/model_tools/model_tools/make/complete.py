@@ -189,10 +189,15 @@ def complete(folder: Path, completion: Completion) -> None:
     replayed_rows(whole, rows)
     check_opening(whole, REFERENCE)
     if operators:
-        longest = f"{1e3 * longest_run_s(whole, rows):.2f} ms"
-        text = f"longest of {plural(len(rows), 'golden row')}: {longest}"
+        longest_s, period_s = longest_run_s(whole, rows), 1.0 / whole.contract.rate_hz
+        text = f"longest of {plural(len(rows), 'golden row')}: {1e3 * longest_s:.2f} ms"
         _declare_control_flow(whole, operators, text)
-        _log.warning("%s; other inputs may take longer", text)
+        late = longest_s > period_s
+        _log.warning(
+            "%s; other inputs may take longer%s",
+            text,
+            f"; expected less than the period, {1e3 * period_s:g} ms" if late else "",
+        )
     _forget_questions(folder / CONTRACT_FILE)
 
 

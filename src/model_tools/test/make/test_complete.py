@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from model_tools.cli import main
 from model_tools.errors import ToolError
 from model_tools.files.arrays import write_arrays
-from model_tools.make import unrecorded
+from model_tools.make import complete, unrecorded
 from model_tools.make.complete import Completion, make_bundle
 from model_tools.make.nominal import MeasuredRuns, recorded_runs
 from model_tools.make.unrecorded import simulated_walks, walks
@@ -27,7 +27,7 @@ from policy_core.bundle.load import load_bundle
 from policy_core.bundle.verified import sha256_file
 from policy_core.errors import PolicyError
 from testkit.edits import reword
-from testkit.wording import check_wording, refusal
+from testkit.wording import check_wording, lines_with, refusal
 
 OURS = Path(__file__).resolve().parents[4] / "config" / "bundles" / "lite3_walk"
 WEIGHTS = OURS / "policy.onnx"
@@ -264,6 +264,18 @@ def test_control_flow_is_declared_with_the_longest_run_of_the_golden_rows(
     assert main([*words, "--output", str(tmp_path / "fp16")]) == 0
     compiled = load_bundle(tmp_path / "fp16", kind=JointBundle)
     assert compiled.contract.model.artifacts["onnx"].control_flow == declared
+
+
+def test_a_loop_that_runs_longer_than_the_period_is_named_with_the_period(
+    contract_copy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(complete, "longest_run_s", lambda *_: 0.03)
+    model = put_in_loop(contract_copy, tmp_path / "loop.onnx", 2)
+    make_bundle(contract_copy, model, tmp_path / "made")
+    check_wording(*lines_with(caplog.messages, "longest"))
 
 
 def test_undeclared_control_flow_is_refused_by_inspect(contract_copy: Path, tmp_path: Path) -> None:

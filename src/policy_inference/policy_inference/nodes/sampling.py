@@ -104,7 +104,12 @@ class Sampled(Generic[M]):
         return None if taken is None else taken[0]
 
     def publishers(self) -> int:
-        return int(self._node.count_publishers(self.resolved_topic))
+        """Return the number of publishers; of several, only those whose messages are received."""
+        count = int(self._node.count_publishers(self.resolved_topic))
+        if count < 2:
+            return count
+        infos = self._node.get_publishers_info_by_topic(self.resolved_topic)
+        return sum(info.topic_type == self.type_name for info in infos)
 
     def other_types(self) -> str:
         """Return the publishers of other types on the topic; see `find_other_types`."""

@@ -216,9 +216,12 @@ def test_command_of_another_type_is_named_with_the_parameter(
     lockstep_node: JointPolicyNode, lockstep: Robot
 ) -> None:
     assert status_of_input(lockstep.newest(), "cmd_vel").ok
-    lockstep.node.destroy_publisher(lockstep.cmd_vel)
     with publisher_elsewhere(TwistStamped, "cmd_vel"):
+        lockstep.until(lambda: lockstep_node.count_publishers("cmd_vel") == 2, "both publishers")
         lockstep.until(lambda: is_known(lockstep_node, "cmd_vel"), "the publisher")
+        beside = status_of_input(lockstep.newest(), "cmd_vel")
+        assert (beside.publishers, beside.ok) == (1, False)
+        lockstep.node.destroy_publisher(lockstep.cmd_vel)
         lockstep.until(lambda: lockstep_node.count_publishers("cmd_vel") == 1, "it alone")
         assert not status_of_input(lockstep.newest(), "cmd_vel").ok
         check_wording(status_of_input(lockstep.newest(), "cmd_vel").text)

@@ -48,7 +48,8 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Install a bundle, and put it into use if requested.
 
     Returns:
-        name, version, folder, is_new (the version was not installed before), signed_by
+        name, version, folder, is_new (the version was not installed before, or was replaced),
+        replaced (folder with its former files; null if there were none), was_damaged, signed_by
         (fingerprint, if signatures are required), absent (back ends whose models were not
         requested), current (version in use; null if none is), use (what --activate or --trial did,
         as for `activate`; null without either).
@@ -108,12 +109,13 @@ def use_installed(
     without = f" without the models of {', '.join(done.absent)}" if done.absent else ""
     signed = f", signed by {done.bundle.signed_by}" if done.bundle.signed_by else ""
     text = [f"{done.folder}: {installed}{without}{signed}{meaning}"]
-    if done.damaged:
+    if done.replaced:
         _log.warning(
-            "%s: was damaged and was replaced; the damaged files are in %s until `policy_store "
-            "prune %s --force` removes them",
+            "%s: %s and was replaced; the former files are in %s until `policy_store prune %s "
+            "--force` removes them",
             done.folder,
-            done.damaged,
+            "was damaged" if done.was_damaged else "had a different signature",
+            done.replaced,
             contract.name,
         )
     use, error = None, None
@@ -130,7 +132,8 @@ def use_installed(
         "version": contract.version,
         "folder": done.folder,
         "is_new": done.is_new,
-        "damaged": done.damaged,
+        "replaced": done.replaced,
+        "was_damaged": done.was_damaged,
         "signed_by": done.bundle.signed_by,
         "absent": done.absent,
         "current": None if error else current_version(root / contract.name),

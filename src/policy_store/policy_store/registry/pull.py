@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from policy_core.bundle.bundle import Bundle
+from policy_core.bundle.bundle import Bundle, hosted_file
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.schema import read_bytes
 from policy_core.bundle.signature import TrustedKeys, signature_path
@@ -30,7 +30,7 @@ from policy_store.durable import (
     writing,
 )
 from policy_store.install import Installed, absent_backends, install
-from policy_store.installed import is_installed
+from policy_store.installed import has_signature, is_installed
 from policy_store.registry.access import RegistryAccess
 from policy_store.registry.client import Progress
 from policy_store.registry.manifest import ALGORITHM, Layer
@@ -67,7 +67,8 @@ def pull_to_store(
     _refuse_downgrade(request, found, model, trusted)
     folder = model / found.contract.version
     signature_sha256 = found.signature_sha256 if trusted else None
-    if is_installed(folder, found.content, request.backends, signature_sha256):
+    is_whole = is_installed(folder, found.content, request.backends)
+    if is_whole and has_signature(folder / hosted_file(found.contract), signature_sha256):
         bundle = load_bundle(folder, trusted, kind=Bundle)
         return Installed(folder=folder, bundle=bundle, is_new=False, absent=absent)
     wanted, origin = found.wanted(request.backends), f"{request.reference.place}@{found.digest}"
