@@ -181,10 +181,11 @@ train: setup-torch  ## Train a policy from scratch; a bundle in OUTPUT (ROBOT=li
 	@$(IN_WORKSPACE) OMP_WAIT_POLICY=PASSIVE .venv-torch/bin/python -m tools.train_walk \
 	  --robot $(ROBOT) --task $(TASK) --seed $(SEED) --samples $(SAMPLES) $(if $(START),--start "$(START)") --output "$(OUTPUT)"
 
-# run: {needs: lerobot, short: SCENES=20 EPISODES=2 STEPS=2}
-train-arm: setup-lerobot  ## Train a policy that reaches for a cube it sees; a LeRobot checkpoint in ARM_OUTPUT (KIND=act|diffusion|flow SEED=1 SCENES=n EPISODES=n STEPS=n)
+# run: {needs: lerobot, short: SCENES=20 EPISODES=2 STEPS=2 JUDGED=1}
+train-arm: setup-lerobot  ## Train a policy that reaches for a cube it sees; a LeRobot checkpoint in ARM_OUTPUT (KIND=act|diffusion|flow SEED=1 SCENES=n EPISODES=n STEPS=n JUDGED=n)
 	@$(IN_LEROBOT) -m tools.train_arm --kind $(KIND) --seed $(SEED) $(if $(SCENES),--scenes $(SCENES)) \
-	  $(if $(EPISODES),--episodes $(EPISODES)) $(if $(STEPS),--steps $(STEPS) --encoder-steps $(STEPS)) --output "$(ARM_OUTPUT)"
+	  $(if $(EPISODES),--episodes $(EPISODES)) $(if $(STEPS),--steps $(STEPS) --encoder-steps $(STEPS)) \
+	  $(if $(JUDGED),--judged $(JUDGED)) --output "$(ARM_OUTPUT)"
 
 demo: setup  ## A simulated robot walks; results in out/demo (ROBOT=lite3|go2 BUNDLE=dir BACKEND=name SECONDS=n LOCKSTEP=yes IMAGES=no; ROBOT=go2_emulator: in real time; ROBOT=g1 BUNDLE=dir; TASK=stairs: lite3 only)
 	@$(if $(filter walk stairs,$(TASK)),,$(error TASK: expected walk or stairs, found $(TASK)))\

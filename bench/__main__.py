@@ -13,6 +13,7 @@ needs what this machine lacks, such as permission for real-time priority, is ski
 give the reason, and the exit status stays 0. 2: wrong arguments.
 """
 # run: python -m bench tick nodes: {short: --smoke, real_time: yes}
+# run: python -m bench --smoke: {short: tick}
 
 import argparse
 import logging

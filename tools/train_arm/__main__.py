@@ -9,7 +9,7 @@ Writes `checkpoint/` in LeRobot's format; `golden.npz`, the policy's outputs for
 evaluation episode.
 """
 # run: needs: lerobot
-# run: short: --scenes 20 --episodes 2 --steps 2 --encoder-steps 2
+# run: short: --scenes 20 --episodes 2 --steps 2 --encoder-steps 2 --judged 1
 
 import argparse
 import csv

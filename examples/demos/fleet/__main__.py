@@ -9,8 +9,7 @@ metrics. The registry is Debian's docker-registry; Prometheus uses the suite's a
 Ansible installs versions on the robots with the suite's role. The output folder contains
 summary.json, which --json prints.
 """
-# run: needs: docker-registry,prometheus,ansible-playbook
-# run: swap: {--robots 3 --interruptions 2: --robots 1 --releases wrong_scale --interruptions 0}
+# run: skip: make demo-fleet of the README runs it, and takes minutes
 
 import argparse
 import json
