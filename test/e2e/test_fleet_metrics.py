@@ -59,6 +59,9 @@ def test_configuration_of_prometheus_is_one() -> None:
     assert subprocess.run([installed_program("promtool"), "check", "config", file]).returncode == 0
 
 
+_DISTANCES = ("mean", "rms", "max", "mean_steps", "rms_steps", "max_steps")
+
+
 class Sensors:
     """What this robot lacks: a hot NPU, drives with temperatures, a battery, shadow and trial."""
 
@@ -71,7 +74,7 @@ class Sensors:
         hot = PolicyStatus(
             telemetry=[KeyValue(key="npu_temperature_c", value="61.0")],
             bundle_name="other",
-            shadow=[ShadowStatus(joints=["FL_knee"], rms_steps=[0.1])],
+            shadow=[ShadowStatus(joints=["FL_knee"], **dict.fromkeys(_DISTANCES, [0.1]))],
             trial=[TrialStatus(state="kept", run_time_s=1.0, run_time_limit_s=2.0)],
         )
 

@@ -51,7 +51,7 @@ def test_a_recording_on_request_begins_in_the_middle_of_a_walk(walker: Rig) -> N
     ticks = [tick for _, tick in bag.messages("/policy_tick")]
     had = {nanoseconds(tick.stamp): tick.inputs[0] for tick in ticks if tick.inputs}
     commanded_ns, _ = next(bag.messages("/cmd_vel"))
-    first_ns, compared = nanoseconds(ticks[0].stamp), 0
+    first_ns, compared = min(had), 0  # rows begin with the first tick in RUN
     for row in BagSource(load_bundle(bundle_folder("lite3_walk"), kind=JointBundle), path).rows():
         time_ns = first_ns + round(row.time_s * 1e9)
         if time_ns >= commanded_ns and (tensor := had.get(time_ns)) is not None:

@@ -99,6 +99,7 @@ def test_a_robot_is_operated_by_commands_alone(tmp_path: Path) -> None:
             "mode",
             "reason",
             "runs",
+            "authority",
             "rate",
             "latency",
             *inputs,
