@@ -16,7 +16,8 @@ ReasonCode = IntEnum(
     "ReasonCode",
     "TEXT STARTED RESET STANDING STANDING_UP RUNS GAP FIELDS STALE TILT MODEL_ERROR MODEL_OUTPUT "
     "POLICY_TARGET LATE CLIPPED SWITCHED FIRST_AWAITED NO_STEP_LEFT SLOW_INFERENCE NO_FRAME "
-    "FRAMES_APART FROZEN_CAMERA LEADER_SILENT LEADER_BEYOND LEADER_JUMP LEADER_WAS_FROZEN "
+    "FRAMES_APART FROZEN_CAMERA LEADER_SILENT LEADER_BEYOND LEADER_JUMP "
+    "LEADER_UNCONFIRMED LEADER_WAS_FROZEN "
     "ARM_WAS_HELD PERSON_TAKES_OVER PERSON_DRIVES PERSON_HANDS_BACK POLICY_DRIVES",
     start=0,
 )
@@ -154,6 +155,11 @@ def _leader(policy: Any, timeout_ns: int) -> dict[ReasonCode, list[str]]:
     }
     return {
         ReasonCode.LEADER_SILENT: [filled(words.LEADER_SILENT, limit=timeout_ns * 1e-6)],
+        ReasonCode.LEADER_UNCONFIRMED: [
+            filled(words.LEADER, leader=leader).replace(
+                "{why}", words.UNCONFIRMED.replace("{needed}", "{a:.0f}")
+            )
+        ],
         **{
             code: [
                 filled(said, leader=leader).replace("{why}", filled(text, joint=joint))

@@ -167,6 +167,11 @@ bool PersonTakeover::begin_judging(std::int64_t now_ns) noexcept {
 bool PersonTakeover::judge(std::int64_t now_ns, bool begins) noexcept {
   using Found = JointCheck::Problem::Code;
   const auto problem = check_.judge(leader_pos_, {}, now_ns);
+  if (problem.code == Found::kUnconfirmed) {  // after a first pose beyond a leader's range
+    failure_ = because(Code::kLeaderUnconfirmed, static_cast<double>(problem.needed));
+    failure_.count = problem.count;
+    return false;
+  }
   failure_ = because(problem.code == Found::kBeyond ? Code::kLeaderBeyond : Code::kLeaderJump,
                      problem.found);
   failure_.place = static_cast<std::int64_t>(problem.place);

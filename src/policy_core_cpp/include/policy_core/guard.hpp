@@ -77,6 +77,7 @@ struct Reason {
     kLeaderBeyond,  ///< place: joint; a, b, c: found, low, high, rad; count: 1 for the first pose
                     ///< that is checked
     kLeaderJump,    ///< place: joint; a, b: found and before, rad; count: as above
+    kLeaderUnconfirmed,  ///< count: consistent samples so far; a: those that are needed
     kLeaderWasFrozen,  ///< a: s; b: rad
     kArmWasHeld,
     kPersonTakesOver,
