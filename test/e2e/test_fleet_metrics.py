@@ -74,7 +74,7 @@ class Sensors:
         hot = PolicyStatus(
             telemetry=[KeyValue(key="npu_temperature_c", value="61.0")],
             bundle_name="other",
-            shadow=[ShadowStatus(joints=["FL_knee"], **dict.fromkeys(_DISTANCES, [0.1]))],
+            shadow=[ShadowStatus(joints=["FL_knee"], **{name: [0.1] for name in _DISTANCES})],
             trial=[TrialStatus(state="kept", run_time_s=1.0, run_time_limit_s=2.0)],
         )
 
